@@ -1,0 +1,213 @@
+#include <omp.h>
+#include <sched.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <unistd.h>
+
+#include "backends/cpu/internal.h"
+
+/* Address space, not memory: no plan on a machine that we know comes near it. */
+#define ARENA_RESERVED ((gsize)1 << 40)
+
+static const CpuOp *const cpu_ops[RV_OP_KINDS] = {
+    [RV_OP_CONV2D] = &cpu_conv2d,         [RV_OP_LINEAR] = &cpu_linear,
+    [RV_OP_ATTENTION] = &cpu_attention,   [RV_OP_GROUP_NORM] = &cpu_group_norm,
+    [RV_OP_LAYER_NORM] = &cpu_layer_norm, [RV_OP_ACT] = &cpu_act,
+    [RV_OP_GLU] = &cpu_glu,               [RV_OP_ADD] = &cpu_add,
+    [RV_OP_MIX] = &cpu_mix,               [RV_OP_CONCAT] = &cpu_concat,
+    [RV_OP_EMBED] = &cpu_embed,           [RV_OP_PICK] = &cpu_pick,
+    [RV_OP_SINUSOID] = &cpu_sinusoid,     [RV_OP_CONVERT] = &cpu_convert,
+};
+
+typedef struct {
+    RvOp **ops;
+    int count;
+} CpuExec;
+
+static int
+usable_cores(void)
+{
+    cpu_set_t set;
+    return sched_getaffinity(0, sizeof set, &set) == 0 ? CPU_COUNT(&set) : 1;
+}
+
+static bool
+cpu_open(const RvDeviceOptions *options, void **device, GError **error)
+{
+    if (options->compute != RV_F32)
+        return rv_error_set(error, RV_ERROR_DEVICE, "cpu", "use --precision fp32",
+                            "the CPU computes in float32 only, not %s", rv_dtype_name(options->compute));
+    if (options->index != 0)
+        return rv_error_set(error, RV_ERROR_DEVICE, "cpu", "use --device cpu", "there is only one CPU device, not number %d",
+                            options->index);
+    void *arena = mmap(NULL, ARENA_RESERVED, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+    if (arena == MAP_FAILED)
+        return rv_error_set(error, RV_ERROR_NO_MEMORY, "cpu", "raise the limit on virtual memory (ulimit -v)",
+                            "cannot reserve address space for scratch memory");
+    CpuDevice *cpu = g_new0(CpuDevice, 1);
+    cpu->threads = options->threads > 0 ? options->threads : usable_cores();
+    cpu->arena = arena;
+    *device = cpu;
+    return true;
+}
+
+static void
+cpu_close(void *device)
+{
+    CpuDevice *cpu = device;
+    munmap(cpu->arena, ARENA_RESERVED);
+    g_free(cpu);
+}
+
+static void
+cpu_describe(void *device, RvDeviceInfo *info)
+{
+    CpuDevice *cpu = device;
+    g_strlcpy(info->name, "cpu", sizeof info->name);
+    g_autofree char *text = NULL;
+    if (g_file_get_contents("/proc/cpuinfo", &text, NULL, NULL)) {
+        const char *model = strstr(text, "model name");
+        const char *colon = model != NULL ? strchr(model, ':') : NULL;
+        if (colon != NULL)
+            g_snprintf(info->name, sizeof info->name, "%.*s", (int)strcspn(colon + 2, "\n"), colon + 2);
+    }
+    long page = sysconf(_SC_PAGESIZE);
+    info->compute = RV_F32;
+    info->threads = cpu->threads;
+    info->memory_total = (gint64)sysconf(_SC_PHYS_PAGES) * page;
+    info->memory_free = (gint64)sysconf(_SC_AVPHYS_PAGES) * page;
+}
+
+void *
+cpu_alloc(gsize bytes)
+{
+    if (bytes == 0)
+        bytes = 64;
+    void *memory = mmap(NULL, bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    if (memory == MAP_FAILED)
+        return NULL;
+    if (bytes >= (gsize)4 << 20)
+        madvise(memory, bytes, MADV_HUGEPAGE);
+    return memory;
+}
+
+void
+cpu_free(void *memory, gsize bytes)
+{
+    if (memory != NULL)
+        munmap(memory, bytes == 0 ? 64 : bytes);
+}
+
+static void *
+cpu_backend_alloc(void *device, gsize bytes, GError **error)
+{
+    void *memory = cpu_alloc(bytes);
+    if (memory == NULL)
+        rv_error_set(error, RV_ERROR_NO_MEMORY, "cpu", "use a smaller size or batch, or free memory",
+                     "out of memory: %.1f MB more are needed", (double)bytes / 1e6);
+    return memory;
+}
+
+static void
+cpu_backend_free(void *device, void *memory, gsize bytes)
+{
+    cpu_free(memory, bytes);
+}
+
+static void *
+cpu_scratch(void *device, gsize bytes, GError **error)
+{
+    CpuDevice *cpu = device;
+    gsize page = 2 << 20;
+    bytes = (bytes + page - 1) / page * page;
+    if (bytes > cpu->arena_bytes) {
+        if (bytes > ARENA_RESERVED || mprotect(cpu->arena, bytes, PROT_READ | PROT_WRITE) != 0) {
+            rv_error_set(error, RV_ERROR_NO_MEMORY, "cpu", "use a smaller size or batch, or free memory",
+                         "out of memory: %.1f MB of scratch memory are needed", (double)bytes / 1e6);
+            return NULL;
+        }
+        madvise(cpu->arena, bytes, MADV_HUGEPAGE);
+        cpu->arena_bytes = bytes;
+    }
+    return cpu->arena;
+}
+
+static bool
+cpu_copy(void *device, void *to, const void *from, gsize bytes, GError **error)
+{
+    memcpy(to, from, bytes);
+    return true;
+}
+
+static bool
+cpu_prepare(void *device, RvOp *op, GError **error)
+{
+    CpuDevice *cpu = device;
+    omp_set_num_threads(cpu->threads);
+    const CpuOp *kind = cpu_ops[op->kind];
+    return kind->prepare == NULL || kind->prepare(cpu, op, error);
+}
+
+static void
+cpu_release(void *device, RvOp *op)
+{
+    const CpuOp *kind = cpu_ops[op->kind];
+    if (kind->release != NULL && op->state != NULL)
+        kind->release(op);
+    op->state = NULL;
+}
+
+static bool
+cpu_build(void *device, const RvPlan *plan, void **exec, GError **error)
+{
+    CpuExec *cpu_exec = g_new0(CpuExec, 1);
+    cpu_exec->ops = g_memdup2(plan->ops, sizeof *plan->ops * (gsize)plan->count);
+    cpu_exec->count = plan->count;
+    *exec = cpu_exec;
+    return true;
+}
+
+static void
+cpu_drop(void *device, void *exec)
+{
+    CpuExec *cpu_exec = exec;
+    g_free(cpu_exec->ops);
+    g_free(cpu_exec);
+}
+
+static bool
+cpu_run(void *device, void *exec, const int *cancel, RvObserver observer, void *user, GError **error)
+{
+    CpuDevice *cpu = device;
+    CpuExec *cpu_exec = exec;
+    omp_set_num_threads(cpu->threads);
+    for (int i = 0; i < cpu_exec->count; i++) {
+        const RvOp *op = cpu_exec->ops[i];
+        if (cancel != NULL && g_atomic_int_get(cancel) != 0)
+            return rv_error_set(error, RV_ERROR_CANCELLED, NULL, NULL, "cancelled");
+        gint64 start = observer != NULL ? g_get_monotonic_time() : 0;
+        if (!cpu_ops[op->kind]->run(cpu, op, error))
+            return false;
+        if (observer != NULL)
+            observer(op, (double)(g_get_monotonic_time() - start) * 1e-6, user);
+    }
+    return true;
+}
+
+const RvBackend rv_cpu_backend = {
+    .abi = RV_BACKEND_ABI,
+    .name = "cpu",
+    .open = cpu_open,
+    .close = cpu_close,
+    .describe = cpu_describe,
+    .alloc = cpu_backend_alloc,
+    .free = cpu_backend_free,
+    .scratch = cpu_scratch,
+    .upload = cpu_copy,
+    .download = cpu_copy,
+    .prepare = cpu_prepare,
+    .release = cpu_release,
+    .build = cpu_build,
+    .drop = cpu_drop,
+    .run = cpu_run,
+};

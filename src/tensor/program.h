@@ -1,0 +1,85 @@
+/* program.h - a straight-line list of tensor ops, recorded once, compiled once, run many times.
+ *
+ * Recording never fails call by call: the first mistake sticks to the program and
+ * rv_program_compile() reports it with the name of the layer being recorded. Compiling plans all
+ * memory from the tensors' lifetimes and readies every op; running allocates nothing.
+ * A device, its weight sets and its programs belong to one thread at a time. */
+#pragma once
+#include "tensor/backend.h"
+
+typedef struct RvDevice RvDevice;
+typedef struct RvProgram RvProgram;
+
+/* Opens a device of the back end; compute type and threads as options say. */
+RvDevice *rv_device_open(const RvBackend *backend, const RvDeviceOptions *options, GError **error);
+void rv_device_close(RvDevice *device); /* after its weight sets and programs are gone; accepts NULL */
+void rv_device_describe(RvDevice *device, RvDeviceInfo *info);
+/* A run stops between ops when *cancel is not 0. The pointer is borrowed; NULL removes it. */
+void rv_device_set_cancel(RvDevice *device, const int *cancel);
+void rv_device_set_observer(RvDevice *device, RvObserver observer, void *user);
+
+/* Where weights come from. `find` fills *out with the array named `name`, whose shape must be
+ * shape[0..rank) (leading and trailing ones aside); it sets the error otherwise. `done` (may be NULL) tells that the
+ * array was packed and its pages may be dropped. The data stays valid while the source lives. */
+typedef struct {
+    bool (*find)(void *self, const char *name, int rank, const gint64 *shape, RvArray *out, GError **error);
+    void (*done)(void *self, const RvArray *array);
+    void *self;
+} RvWeightSource;
+
+/* One model part's weights on one device, packed as its programs need them, shared by all of them. */
+RvWeightSet *rv_weight_set_new(RvDevice *device, RvWeightSource source);
+void rv_weight_set_free(RvWeightSet *set); /* after its programs; accepts NULL */
+gsize rv_weight_set_bytes(const RvWeightSet *set);
+
+RvProgram *rv_program_new(RvWeightSet *weights); /* borrows */
+void rv_program_free(RvProgram *program);        /* accepts NULL */
+
+/* Weight names are relative to the scopes entered: enter "down_blocks.0", then "resnets.1"; an empty scope adds nothing. */
+void rv_program_enter(RvProgram *program, const char *scope_format, ...) G_GNUC_PRINTF(2, 3);
+void rv_program_leave(RvProgram *program);
+/* Makes the program fail to compile with this text (a model's own checks). */
+void rv_program_fail(RvProgram *program, RvError code, const char *format, ...) G_GNUC_PRINTF(3, 4);
+
+RvShape rv_shape(const RvProgram *program, RvTensor tensor);
+static inline bool
+rv_is_none(RvTensor tensor)
+{
+    return tensor.index == 0;
+}
+
+/* A named slot that the host writes before a run (F32, I32 or U8; floats arrive as F32 and are
+ * converted to the device's compute type unless `exact`), at a fixed device address. */
+RvTensor rv_input(RvProgram *program, const char *name, RvDType dtype, RvShape shape);
+RvTensor rv_input_exact(RvProgram *program, const char *name, RvDType dtype, RvShape shape);
+/* A named result, read by the host as F32 (or U8 when the tensor is U8). */
+void rv_output(RvProgram *program, const char *name, RvTensor tensor);
+
+RvTensor rv_conv2d(RvProgram *program, RvTensor x, const char *name, RvConv2d options);
+RvTensor rv_linear(RvProgram *program, RvTensor x, const char *names, RvLinear options);
+RvTensor rv_attention(RvProgram *program, RvTensor q, RvTensor k, RvTensor v, RvAttention options);
+RvTensor rv_group_norm(RvProgram *program, RvTensor x, const char *name, RvNorm options);
+RvTensor rv_layer_norm(RvProgram *program, RvTensor x, const char *name, RvNorm options);
+RvTensor rv_act(RvProgram *program, RvTensor x, RvAct act);
+RvTensor rv_glu(RvProgram *program, RvTensor x);
+RvTensor rv_add(RvProgram *program, RvTensor a, RvTensor b);
+RvTensor rv_mix(RvProgram *program, RvTensor a, RvTensor x, RvTensor b, RvTensor y); /* a, b may be none: 1 */
+RvTensor rv_concat(RvProgram *program, RvTensor a, RvTensor b);
+/* table [rows, width]; positions [tokens, width] is a weight name, or NULL */
+RvTensor rv_embed(RvProgram *program, RvTensor ids, const char *table, int rows, int width, const char *positions);
+RvTensor rv_pick(RvProgram *program, RvTensor x, RvTensor index);
+RvTensor rv_sinusoid(RvProgram *program, RvTensor x, RvSinusoid options);
+RvTensor rv_convert(RvProgram *program, RvTensor x, RvConvert options);
+/* Views: no op, no bytes moved. A slice takes channels [from, from + count). A reshape keeps the bytes. */
+RvTensor rv_slice(RvProgram *program, RvTensor x, int from, int count);
+RvTensor rv_reshape(RvProgram *program, RvTensor x, RvShape shape);
+
+/* Plans memory, readies ops and weights. Once. */
+bool rv_program_compile(RvProgram *program, GError **error);
+/* Sizes must be the slot's exactly. */
+bool rv_program_write(RvProgram *program, const char *input, const void *data, gsize bytes, GError **error);
+bool rv_program_run(RvProgram *program, GError **error);
+bool rv_program_read(RvProgram *program, const char *output, void *data, gsize bytes, GError **error);
+
+double rv_program_flops(const RvProgram *program);
+gsize rv_program_scratch(const RvProgram *program); /* bytes planned, after compile */
