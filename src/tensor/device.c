@@ -1,0 +1,115 @@
+#include "tensor/internal.h"
+
+typedef struct {
+    void *memory;
+    gsize bytes;
+} Packed;
+
+RvDevice *
+rv_device_open(const RvBackend *backend, const RvDeviceOptions *options, GError **error)
+{
+    if (backend->abi != RV_BACKEND_ABI) {
+        rv_error_set(error, RV_ERROR_DEVICE, backend->name, "install the module of the same version as the program",
+                     "the back end speaks version %d of the interface, this program version %d", backend->abi,
+                     RV_BACKEND_ABI);
+        return NULL;
+    }
+    void *state = NULL;
+    if (!backend->open(options, &state, error))
+        return NULL;
+    RvDevice *device = g_new0(RvDevice, 1);
+    device->backend = backend;
+    device->state = state;
+    device->compute = options->compute;
+    return device;
+}
+
+void
+rv_device_close(RvDevice *device)
+{
+    if (device == NULL)
+        return;
+    device->backend->close(device->state);
+    g_free(device);
+}
+
+void
+rv_device_describe(RvDevice *device, RvDeviceInfo *info)
+{
+    *info = (RvDeviceInfo){ .memory_free = -1, .memory_total = -1 };
+    device->backend->describe(device->state, info);
+}
+
+void
+rv_device_set_cancel(RvDevice *device, const int *cancel)
+{
+    device->cancel = cancel;
+}
+
+void
+rv_device_set_observer(RvDevice *device, RvObserver observer, void *user)
+{
+    device->observer = observer;
+    device->observer_user = user;
+}
+
+RvWeightSet *
+rv_weight_set_new(RvDevice *device, RvWeightSource source)
+{
+    RvWeightSet *set = g_new0(RvWeightSet, 1);
+    set->device = device;
+    set->source = source;
+    set->packed = g_hash_table_new_full(g_str_hash, g_str_equal, g_free, NULL);
+    return set;
+}
+
+void
+rv_weight_set_free(RvWeightSet *set)
+{
+    if (set == NULL)
+        return;
+    GHashTableIter iter;
+    gpointer value;
+    g_hash_table_iter_init(&iter, set->packed);
+    while (g_hash_table_iter_next(&iter, NULL, &value)) {
+        Packed *packed = value;
+        set->device->backend->free(set->device->state, packed->memory, packed->bytes);
+        g_free(packed);
+    }
+    g_hash_table_destroy(set->packed);
+    g_free(set);
+}
+
+gsize
+rv_weight_set_bytes(const RvWeightSet *set)
+{
+    return set->bytes;
+}
+
+void *
+rv_weight_set_get(RvWeightSet *set, const char *key, gsize bytes, RvOp *op, RvPackFunc pack, GError **error)
+{
+    Packed *packed = g_hash_table_lookup(set->packed, key);
+    if (packed != NULL) {
+        g_assert(packed->bytes == bytes);
+        return packed->memory;
+    }
+    const RvBackend *backend = set->device->backend;
+    void *memory = backend->alloc(set->device->state, bytes, error);
+    if (memory == NULL)
+        return NULL;
+    if (!pack(set->device->state, op, memory, bytes, error)) {
+        backend->free(set->device->state, memory, bytes);
+        return NULL;
+    }
+    packed = g_new(Packed, 1);
+    packed->memory = memory;
+    packed->bytes = bytes;
+    g_hash_table_insert(set->packed, g_strdup(key), packed);
+    set->bytes += bytes;
+    if (set->source.done != NULL)
+        for (int i = 0; i < RV_OP_WEIGHTS; i++)
+            if (op->weight[i].array.data != NULL)
+                set->source.done(set->source.self, &op->weight[i].array);
+    return memory;
+}

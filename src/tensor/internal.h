@@ -1,0 +1,76 @@
+/* internal.h - shared by the tensor folder's files only. */
+#pragma once
+#include "tensor/program.h"
+
+struct RvDevice {
+    const RvBackend *backend;
+    void *state;
+    RvDType compute;
+    const int *cancel;
+    RvObserver observer;
+    void *observer_user;
+};
+
+struct RvWeightSet {
+    RvDevice *device;
+    RvWeightSource source;
+    GHashTable *packed; /* key -> Packed */
+    gsize bytes;
+};
+
+/* Bytes that live from the op `first` to the op `last`; placed by rv_plan_place. */
+typedef struct {
+    gsize bytes;
+    int first, last;
+    gsize offset;
+} RvSpan;
+
+/* Gives every span an offset (64-byte aligned) such that spans alive at the same op never overlap;
+ * returns the bytes needed in all. Largest first, at the lowest offset free during its life. */
+gsize rv_plan_place(RvSpan *spans, int count);
+
+typedef struct {
+    RvDType dtype;
+    RvShape shape;
+    int pixel_stride;
+    int storage;
+    gsize offset; /* bytes into the storage */
+} RvValue;
+
+typedef struct {
+    gsize bytes;
+    int first, last;  /* ops between which the bytes are needed */
+    bool is_slot;     /* input or output: own memory for the program's life */
+    int alias;        /* another storage that an in-place op shares; own index otherwise */
+    void *memory;
+} RvStorage;
+
+typedef struct {
+    char *name;
+    int value;
+} RvSlot;
+
+typedef struct {
+    RvOp *op;
+    int in[RV_OP_INPUTS]; /* value indices, 0 absent */
+    int out;
+} RvRecord;
+
+struct RvProgram {
+    RvDevice *device;
+    RvWeightSet *weights;
+    GArray *values;   /* RvValue; [0] is none */
+    GArray *storages; /* RvStorage */
+    GArray *records;  /* RvRecord */
+    GArray *inputs, *outputs; /* RvSlot */
+    GString *scope;
+    GArray *scope_lengths; /* gsize */
+    GError *failure; /* the first mistake */
+    void *exec;
+    gsize scratch;
+    bool is_compiled;
+};
+
+void rv_program_fail_at(RvProgram *program, const char *name, RvError code, const char *format, ...) G_GNUC_PRINTF(4, 5);
+/* A new value with storage of its own. */
+RvTensor rv_program_add_value(RvProgram *program, RvDType dtype, RvShape shape);
