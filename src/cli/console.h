@@ -1,0 +1,30 @@
+/* console.h - what commands say to people and to machines: one-line errors and notes on stderr,
+ * a progress bar with rate and time left when stderr is a terminal, JSON lines on stdout. */
+#pragma once
+#include <glib.h>
+#include <json-glib/json-glib.h>
+#include <stdbool.h>
+
+/* "reverie: MESSAGE" on stderr; returns the exit code of the error. */
+int rv_console_fail(const GError *error);
+void rv_console_note(const char *format, ...) G_GNUC_PRINTF(1, 2);
+
+typedef struct {
+    char *label;
+    gint64 start;      /* microseconds, monotonic */
+    gint64 last_drawn;
+    bool is_shown;     /* a bar is on the line now */
+} RvProgressBar;
+
+void rv_progress_bar_begin(RvProgressBar *bar, const char *label);
+/* Draws at most ten times a second; `unit` names what is counted: "it", "frame", "MB". */
+void rv_progress_bar_update(RvProgressBar *bar, double done, double total, const char *unit);
+void rv_progress_bar_end(RvProgressBar *bar); /* clears the line */
+
+/* One line of JSON on stdout, flushed. Takes the builder's root; false when stdout is closed or full. */
+bool rv_console_print_json(JsonBuilder *builder, bool pretty, GError **error);
+/* The same as text; free with g_free. */
+char *rv_console_json_text(JsonBuilder *builder, bool pretty);
+
+/* 0 until Ctrl-C or SIGTERM; a second one ends the process at once with exit code 5. */
+const int *rv_console_cancel_flag(void);

@@ -1,0 +1,56 @@
+#include <locale.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "cli/commands.h"
+
+static const RvCommand commands[] = {
+    { "txt2img", "draw pictures from text", rv_command_txt2img },
+    { "img2img", "redraw a picture (with --mask: only a part of it)", rv_command_img2img },
+    { "video", "redraw every frame of a film or of a folder of pictures", rv_command_video },
+    { "models", "list, inspect, verify and convert models", rv_command_models },
+    { "tokenize", "show the tokens that a prompt becomes", rv_command_tokenize },
+    { "bench", "measure frames, steps and loading on this machine", rv_command_bench },
+};
+
+static void
+print_help(FILE *to)
+{
+    fprintf(to, "reverie %s - Stable Diffusion, in C: pictures from text, from pictures, from film.\n\n"
+                "Usage: reverie COMMAND [OPTIONS]\n\nCommands:\n",
+            REVERIE_VERSION);
+    for (gsize i = 0; i < G_N_ELEMENTS(commands); i++)
+        fprintf(to, "  %-10s %s\n", commands[i].name, commands[i].summary);
+    fprintf(to, "\nStart here (the built-in model needs no download):\n"
+                "  reverie txt2img -p \"a red apple\" -o apple.png\n"
+                "  reverie img2img -i photo.jpg -p \"a snowy forest\" --strength 0.5 -o forest.png\n\n"
+                "`reverie COMMAND --help` explains a command. Exit codes: 0 done, 2 wrong usage, 3 a bad input file,\n"
+                "4 no such device or out of memory, 5 cancelled, 1 anything else.\n");
+}
+
+int
+main(int argc, char **argv)
+{
+    setlocale(LC_CTYPE, "");
+    g_set_prgname("reverie");
+    if (argc < 2) {
+        print_help(stderr);
+        return 2;
+    }
+    if (strcmp(argv[1], "--help") == 0 || strcmp(argv[1], "-h") == 0 || strcmp(argv[1], "help") == 0) {
+        print_help(stdout);
+        return 0;
+    }
+    if (strcmp(argv[1], "--version") == 0) {
+        puts("reverie " REVERIE_VERSION);
+        return 0;
+    }
+    for (gsize i = 0; i < G_N_ELEMENTS(commands); i++)
+        if (strcmp(argv[1], commands[i].name) == 0) {
+            g_autofree char *name = g_strconcat("reverie ", commands[i].name, NULL);
+            g_set_prgname(name);
+            return commands[i].run(argc - 1, argv + 1);
+        }
+    fprintf(stderr, "reverie: no such command (%s): see reverie --help\n", argv[1]);
+    return 2;
+}

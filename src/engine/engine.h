@@ -1,0 +1,32 @@
+/* engine.h - which device computes, and in which precision.
+ *
+ * An engine and everything opened on it belong to one thread at a time. */
+#pragma once
+#include "tensor/program.h"
+
+typedef struct RvEngine RvEngine;
+
+typedef struct {
+    const char *device;    /* "auto" (or NULL), "cpu", "cuda", "cuda:0" */
+    const char *precision; /* "auto" (or NULL), "fp32", "fp16", "bf16", "fp8" */
+    int threads;           /* 0: one per core that the process may use */
+    const int *cancel;     /* work stops with RV_ERROR_CANCELLED when *cancel is not 0; may be NULL */
+} RvEngineOptions;
+
+RvEngine *rv_engine_open(const RvEngineOptions *options, GError **error);
+void rv_engine_close(RvEngine *engine); /* after its pipelines; accepts NULL */
+G_DEFINE_AUTOPTR_CLEANUP_FUNC(RvEngine, rv_engine_close)
+
+RvDevice *rv_engine_device(RvEngine *engine);           /* borrowed */
+const char *rv_engine_precision(const RvEngine *engine); /* "fp32" ... as it was chosen */
+const int *rv_engine_cancel(const RvEngine *engine);
+
+/* RV_ERROR_CANCELLED once the engine's cancel flag is set. */
+bool rv_engine_check_cancel(const RvEngine *engine, GError **error);
+
+/* Ceilings of this device, measured now: a large matrix product and a large copy (bytes read plus written). */
+typedef struct {
+    double matmul_flops; /* per second */
+    double copy_bytes;   /* per second */
+} RvCeilings;
+bool rv_engine_measure_ceilings(RvEngine *engine, RvCeilings *ceilings, GError **error);
