@@ -27,7 +27,7 @@ typedef struct {
     int depth[RV_MAX_LEVELS];            /* transformer blocks after each ResNet; 0: no attention here */
     int up_depth[RV_MAX_LEVELS];         /* the same for the up path, indexed by level (not reversed) */
     int mid_depth;                       /* -1: no mid block at all */
-    int heads[RV_MAX_LEVELS];            /* attention heads of the level (diffusers calls it attention_head_dim) */
+    int heads[RV_MAX_LEVELS]; /* attention heads of the level (diffusers calls it attention_head_dim) */
     int cross_attention_dim;
     int norm_groups;
     float norm_eps;
