@@ -1,0 +1,87 @@
+#include "sampling/schedule.h"
+#include "base/error.h"
+#include "sampling/schedule_internal.h"
+#include <math.h>
+
+bool
+rv_sampler_is_alpha(RvSamplerKind sampler)
+{
+    return sampler == RV_SAMPLER_DDIM || sampler == RV_SAMPLER_DDPM || sampler == RV_SAMPLER_LCM ||
+           sampler == RV_SAMPLER_PNDM;
+}
+
+void
+rv_schedule_reserve(RvSchedule *schedule, int count, bool alphas)
+{
+    schedule->count = count;
+    schedule->timesteps = g_new0(double, count + 1);
+    if (alphas) {
+        schedule->alphas = g_new0(double, count);
+        schedule->next_alphas = g_new0(double, count);
+    } else {
+        schedule->sigmas = g_new0(float, count + 1);
+    }
+}
+
+RvSchedule *
+rv_schedule_new(const RvSchedulerConfig *config, RvSamplerKind sampler, RvScheduleKind kind,
+                RvDialect dialect, int steps, GError **error)
+{
+    if (steps < 1 || steps > config->num_train_timesteps) {
+        rv_error_set(error, RV_ERROR_USAGE, "steps", "choose fewer, at least 1",
+                     "%d steps do not fit a model trained on %d", steps, config->num_train_timesteps);
+        return NULL;
+    }
+    RvSchedule *schedule = g_new0(RvSchedule, 1);
+    schedule->init_noise_sigma = 1;
+    schedule->stride = config->num_train_timesteps / steps;
+    rv_schedule_train(schedule, config, sampler, dialect);
+    bool ok = dialect == RV_DIALECT_A1111
+                  ? rv_schedule_a1111(schedule, config, sampler, kind, steps, error)
+                  : rv_schedule_diffusers(schedule, config, sampler, kind, steps, error);
+    if (!ok)
+        g_clear_pointer(&schedule, rv_schedule_free);
+    return schedule;
+}
+
+void
+rv_schedule_free(RvSchedule *schedule)
+{
+    if (schedule == NULL)
+        return;
+    g_free(schedule->timesteps);
+    g_free(schedule->sigmas);
+    g_free(schedule->alphas);
+    g_free(schedule->next_alphas);
+    g_free(schedule->train_alphas);
+    g_free(schedule->train_sigmas);
+    g_free(schedule->train_log_sigmas);
+    g_free(schedule);
+}
+
+double
+rv_schedule_timestep(const RvSchedule *schedule, double sigma)
+{
+    const float *table = schedule->train_log_sigmas;
+    double wanted = log(MAX(sigma, 1e-10));
+    int low = 0, high = schedule->train - 1;
+    while (high - low > 1) { /* table[low] <= wanted < table[high], at the ends as near as it goes */
+        int middle = (low + high) / 2;
+        if ((double)table[middle] <= wanted)
+            low = middle;
+        else
+            high = middle;
+    }
+    double weight = ((double)table[low] - wanted) / ((double)table[low] - (double)table[low + 1]);
+    return low + CLAMP(weight, 0, 1);
+}
+
+double
+rv_schedule_sigma(const RvSchedule *schedule, double timestep)
+{
+    double position = CLAMP(timestep, 0, schedule->train - 1);
+    int low = (int)floor(position), high = (int)ceil(position);
+    double weight = position - low;
+    return exp((1 - weight) * (double)schedule->train_log_sigmas[low] +
+               weight * (double)schedule->train_log_sigmas[high]);
+}
