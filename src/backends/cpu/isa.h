@@ -7,8 +7,8 @@
 #pragma once
 
 typedef enum {
-    CPU_ISA_BASE, /* what the compiler's baseline gives: SSE2 on x86-64, NEON on arm64 */
-    CPU_ISA_AVX2, /* AVX2, FMA, F16C */
+    CPU_ISA_BASE,   /* what the compiler's baseline gives: SSE2 on x86-64, NEON on arm64 */
+    CPU_ISA_AVX2,   /* AVX2, FMA, F16C */
     CPU_ISA_AVX512, /* AVX-512 F, BW, DQ, VL */
 } CpuIsa;
 
@@ -20,19 +20,19 @@ const char *cpu_isa_name(CpuIsa isa);
 void cpu_isa_limit(CpuIsa isa);
 
 #if defined(__x86_64__)
-#define CPU_DECLARE_KERNELS(type, name)                                                                      \
-    extern const type name##_base, name##_avx2, name##_avx512;                                               \
-    static inline const type *name(void)                                                                     \
-    {                                                                                                        \
-        CpuIsa isa = cpu_isa();                                                                              \
-        return isa == CPU_ISA_AVX512 ? &name##_avx512 : isa == CPU_ISA_AVX2 ? &name##_avx2 : &name##_base;   \
+#define CPU_DECLARE_KERNELS(type, name)                                                                    \
+    extern const type name##_base, name##_avx2, name##_avx512;                                             \
+    static inline const type *name(void)                                                                   \
+    {                                                                                                      \
+        CpuIsa isa = cpu_isa();                                                                            \
+        return isa == CPU_ISA_AVX512 ? &name##_avx512 : isa == CPU_ISA_AVX2 ? &name##_avx2 : &name##_base; \
     }
 #else
-#define CPU_DECLARE_KERNELS(type, name)                                                                      \
-    extern const type name##_base;                                                                           \
-    static inline const type *name(void)                                                                     \
-    {                                                                                                        \
-        return &name##_base;                                                                                 \
+#define CPU_DECLARE_KERNELS(type, name)  \
+    extern const type name##_base;       \
+    static inline const type *name(void) \
+    {                                    \
+        return &name##_base;             \
     }
 #endif
 

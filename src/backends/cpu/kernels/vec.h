@@ -29,7 +29,7 @@ vec_store(float *to, Vec value)
 static inline Vec
 vec_all(float value)
 {
-    return value - (Vec){ 0 };
+    return value - (Vec) { 0 };
 }
 
 /* The first `count` < CPU_LANES lanes; the others are 0 or left alone. */

@@ -1,0 +1,47 @@
+#include "backends/cpu/gemm.h"
+
+static CpuPatches
+patches_of(const RvOp *op)
+{
+    const RvConv2d *o = &op->conv2d;
+    RvShape in = op->in[0].shape;
+    return (CpuPatches) {
+        .in = in,
+        .h = o->up_h > 0 ? o->up_h : in.h,
+        .w = o->up_w > 0 ? o->up_w : in.w,
+        .out_h = op->out.shape.h,
+        .out_w = op->out.shape.w,
+        .kernel = o->kernel,
+        .stride = o->stride,
+        .pad = o->pad_end ? 0 : (o->kernel - 1) / 2,
+    };
+}
+
+static bool
+prepare(CpuDevice *device, RvOp *op, GError **error)
+{
+    if (op->in[0].dtype != RV_F32)
+        return cpu_unsupported(op, rv_dtype_name(op->in[0].dtype), error);
+    if (op->conv2d.kernel % 2 == 0 || op->conv2d.kernel > 15)
+        return cpu_unsupported(op, "kernels that are even or larger than 15", error);
+    CpuProduct *product = g_new0(CpuProduct, 1);
+    op->state = product;
+    product->patches = patches_of(op);
+    product->act = op->conv2d.act;
+    return cpu_product_prepare(product, device, op, error);
+}
+
+static bool
+run(CpuDevice *device, const RvOp *op, GError **error)
+{
+    cpu_product_run(op->state, device, op);
+    return true;
+}
+
+static void
+release(RvOp *op)
+{
+    g_free(op->state);
+}
+
+const CpuOp cpu_conv2d = { .prepare = prepare, .run = run, .release = release };

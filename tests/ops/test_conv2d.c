@@ -1,0 +1,177 @@
+#include <math.h>
+#include <omp.h>
+#include <string.h>
+
+#include "harness.h"
+
+typedef struct {
+    RvShape in;
+    RvConv2d options;
+    enum { ADD_NONE, ADD_SAME, ADD_SHARED } add;
+    int before, after; /* channels of the tensor that x is a slice of */
+    RvDType dtype;     /* of the weights */
+} Case;
+
+static double
+act_of(RvAct act, double x)
+{
+    switch (act) {
+    case RV_ACT_SILU:
+        return x / (1 + exp(-x));
+    case RV_ACT_GELU:
+        return 0.5 * x * erfc(-x * M_SQRT1_2);
+    case RV_ACT_QUICK_GELU:
+        return x / (1 + exp(-1.702 * x));
+    case RV_ACT_RELU:
+        return x < 0 ? 0 : x;
+    case RV_ACT_TANH3:
+        return 3 * tanh(x / 3);
+    default:
+        return x;
+    }
+}
+
+/* The sum over one output's window; x [in], weight [out, in, k, k]. */
+static double
+window_sum(const Case *t, const float *x, const float *weight, int image, int row, int column, int o)
+{
+    int k = t->options.kernel, h = t->options.up_h > 0 ? t->options.up_h : t->in.h;
+    int w = t->options.up_w > 0 ? t->options.up_w : t->in.w, pad = t->options.pad_end ? 0 : (k - 1) / 2;
+    double sum = 0;
+    for (int tap = 0; tap < k * k; tap++) {
+        int y = row * t->options.stride + tap / k - pad, at = column * t->options.stride + tap % k - pad;
+        if (y < 0 || y >= h || at < 0 || at >= w)
+            continue;
+        gint64 pixel = ((gint64)image * t->in.h + y * t->in.h / h) * t->in.w + at * t->in.w / w;
+        for (int c = 0; c < t->in.c; c++)
+            sum += (double)x[pixel * t->in.c + c] * weight[((gint64)o * t->in.c + c) * k * k + tap];
+    }
+    return sum;
+}
+
+static double *
+expect(const Case *t, RvShape out, const float *x, const float *weight, const float *bias, const float *add)
+{
+    double *want = g_new(double, rv_shape_count(out));
+    gint64 pixels = rv_shape_pixels(out), image = (gint64)out.h * out.w;
+#pragma omp parallel for
+    for (gint64 p = 0; p < pixels; p++)
+        for (int o = 0; o < out.c; o++) {
+            double sum = window_sum(t, x, weight, (int)(p / image), (int)(p % image) / out.w,
+                                    (int)(p % image) % out.w, o);
+            sum += bias != NULL ? bias[o] : 0;
+            if (t->add == ADD_SAME)
+                sum += add[p * out.c + o];
+            else if (t->add == ADD_SHARED)
+                sum += add[p / image * out.c + o];
+            want[p * out.c + o] = act_of(t->options.act, sum);
+        }
+    return want;
+}
+
+static void
+check(const Case *given)
+{
+    Case t = *given;
+    t.options.kernel = t.options.kernel == 0 ? 3 : t.options.kernel;
+    t.options.stride = t.options.stride == 0 ? 1 : t.options.stride;
+    RvConv2d o = t.options;
+    OpsCase *c = ops_case_new("conv2d [%d,%d,%d,%d]->%d k%d s%d%s up %dx%d act %d add %d slice %d+%d", t.in.n,
+                              t.in.h, t.in.w, t.in.c, o.out, o.kernel, o.stride, o.pad_end ? " pad_end" : "",
+                              o.up_h, o.up_w, (int)o.act, (int)t.add, t.before, t.after);
+    const float *x, *bias = NULL, *add = NULL;
+    RvTensor in = t.before + t.after > 0 ? ops_input_slice(c, t.in, t.before, t.after, -1, 1, &x)
+                                         : ops_input(c, t.in, -1, 1, &x);
+    const gint64 shape[] = { o.out, t.in.c, o.kernel, o.kernel };
+    float range = 2.0f / sqrtf((float)(t.in.c * o.kernel * o.kernel));
+    const float *weight = ops_weight(c, "layer.weight", t.dtype, -range, range, 4, shape);
+    if (!o.no_bias)
+        bias = ops_weight(c, "layer.bias", t.dtype, -1, 1, 1, shape);
+    int h = o.up_h > 0 ? o.up_h : t.in.h, w = o.up_w > 0 ? o.up_w : t.in.w;
+    int padding = o.pad_end ? 1 : o.kernel - 1;
+    RvShape out = { t.in.n, (h + padding - o.kernel) / o.stride + 1, (w + padding - o.kernel) / o.stride + 1,
+                    o.out };
+    if (t.add == ADD_SAME)
+        o.add = ops_input_slice(c, out, t.before, t.after, -1, 1, &add);
+    else if (t.add == ADD_SHARED)
+        o.add = ops_input(c, (RvShape) { out.n, 1, 1, out.c }, -1, 1, &add);
+    g_autofree double *want = expect(&t, out, x, weight, bias, add);
+    ops_check(c, rv_conv2d(ops_program(c), in, "layer", o), want, 2e-5);
+    ops_case_free(c);
+}
+
+static void
+test_listed(void)
+{
+    static const Case cases[] = {
+        { .in = { 1, 8, 8, 32 }, .options = { .out = 32 } },
+        { .in = { 2, 32, 32, 4 }, .options = { .out = 64 } },
+        { .in = { 2, 16, 16, 64 }, .options = { .out = 4 } },
+        { .in = { 1, 33, 47, 3 }, .options = { .out = 32, .act = RV_ACT_RELU } },
+        { .in = { 1, 33, 47, 32 }, .options = { .out = 3 } },
+        { .in = { 2, 16, 16, 320 }, .options = { .out = 96 }, .add = ADD_SAME },
+        { .in = { 2, 8, 8, 640 }, .options = { .out = 48 }, .add = ADD_SHARED },
+        { .in = { 2, 4, 4, 1280 }, .options = { .out = 80 }, .add = ADD_SHARED },
+        { .in = { 2, 9, 13, 96 }, .options = { .out = 40, .kernel = 1 }, .add = ADD_SAME },
+        { .in = { 1, 15, 16, 64 }, .options = { .out = 64, .stride = 2 } },
+        { .in = { 1, 15, 16, 64 }, .options = { .out = 64, .stride = 2, .pad_end = true } },
+        { .in = { 1, 14, 16, 24 }, .options = { .out = 24, .pad_end = true } },
+        { .in = { 1, 6, 5, 48 }, .options = { .out = 48, .up_h = 12, .up_w = 10 } },
+        { .in = { 2, 6, 5, 48 }, .options = { .out = 48, .up_h = 11, .up_w = 9 } },
+        { .in = { 1, 5, 5, 19 }, .options = { .out = 21, .kernel = 5 } },
+        { .in = { 1, 1, 1, 1 }, .options = { .out = 1 } },
+        { .in = { 1, 70, 70, 130 }, .options = { .out = 33, .act = RV_ACT_SILU } },
+        { .in = { 1, 12, 12, 64 }, .options = { .out = 64, .no_bias = true }, .before = 32, .after = 5 },
+        { .in = { 3, 7, 7, 40 }, .options = { .out = 72, .act = RV_ACT_GELU }, .add = ADD_SAME, .before = 3 },
+        { .in = { 1, 20, 20, 32 }, .options = { .out = 32 }, .dtype = RV_F16 },
+        { .in = { 1, 20, 20, 32 }, .options = { .out = 32 }, .dtype = RV_BF16 },
+    };
+    for (gsize i = 0; i < G_N_ELEMENTS(cases); i++)
+        check(&cases[i]);
+}
+
+static void
+test_random(void)
+{
+    for (int i = 0; i < 60; i++) {
+        Case t = { .in = { ops_random_int(1, 3), ops_random_int(1, 21), ops_random_int(1, 21),
+                           ops_random_int(1, 100) } };
+        t.options.out = ops_random_int(1, 100);
+        t.options.kernel = ops_random_int(0, 2) * 2 + 1;
+        t.options.stride = ops_random_int(1, 2);
+        t.options.pad_end = t.in.h > 1 && t.in.w > 1 && t.options.kernel == 3 && ops_random_int(0, 3) == 0;
+        if (ops_random_int(0, 3) == 0) {
+            t.options.up_h = t.in.h * 2 - ops_random_int(0, 1);
+            t.options.up_w = t.in.w * 2 - ops_random_int(0, 1);
+        }
+        t.options.act = (RvAct)ops_random_int(RV_ACT_NONE, RV_ACT_TANH3);
+        t.options.no_bias = ops_random_int(0, 3) == 0;
+        t.add = ops_random_int(ADD_NONE, ADD_SHARED);
+        t.before = ops_random_int(0, 1) * ops_random_int(0, 9);
+        check(&t);
+    }
+}
+
+static void
+test_refused(void)
+{
+    OpsCase *c = ops_case_new("conv2d with an even kernel");
+    const float *x;
+    const gint64 shape[] = { 4, 4, 2, 2 };
+    RvTensor in = ops_input(c, (RvShape) { 1, 8, 8, 4 }, -1, 1, &x);
+    ops_weight(c, "layer.weight", RV_F32, -1, 1, 4, shape);
+    ops_weight(c, "layer.bias", RV_F32, -1, 1, 1, shape);
+    RvTensor out = rv_conv2d(ops_program(c), in, "layer", (RvConv2d) { .out = 4, .kernel = 2 });
+    ops_check_fails(c, out, RV_ERROR_UNSUPPORTED, "layer");
+    ops_case_free(c);
+}
+
+int
+main(int argc, char **argv)
+{
+    ops_init(&argc, &argv);
+    ops_add_test("/conv2d/listed", test_listed);
+    ops_add_test("/conv2d/random", test_random);
+    ops_add_test("/conv2d/refused", test_refused);
+    return ops_main();
+}
