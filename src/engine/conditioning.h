@@ -1,0 +1,52 @@
+/* conditioning.h - prompts as what the UNet takes: contexts per part of a prompt and evaluation.
+ *
+ * Encoded texts are kept by their text, so a batch, the second half of a count, or an unchanged negative
+ * prompt costs nothing. */
+#pragma once
+#include "engine/text_encoder.h"
+#include "text/prompt.h"
+
+/* One encoded text. Shared by count; not changed after it was made. */
+typedef struct {
+    int tokens, width;
+    float *context; /* [tokens][width] */
+    float *pooled;  /* [pooled_width]; NULL when the family has none */
+    int pooled_width;
+    gatomicrefcount count;
+} RvContext;
+
+RvContext *rv_context_ref(RvContext *context);
+void rv_context_unref(RvContext *context); /* accepts NULL */
+
+/* A whole prompt: parts joined by AND, each with contexts that change over the evaluations. */
+typedef struct {
+    float weight;
+    GArray *end_steps;   /* int: the context is used while step <= end */
+    GPtrArray *contexts; /* RvContext */
+} RvConditioningPart;
+
+typedef struct {
+    GPtrArray *parts; /* RvConditioningPart, at least one */
+} RvConditioning;
+
+void rv_conditioning_free(RvConditioning *conditioning); /* accepts NULL */
+G_DEFINE_AUTOPTR_CLEANUP_FUNC(RvConditioning, rv_conditioning_free)
+/* The context of a part for evaluation `step` (from 0). Borrowed. */
+RvContext *rv_conditioning_part_at(const RvConditioningPart *part, int step);
+
+typedef struct RvConditioner RvConditioner;
+
+/* Takes the encoders; `second` is SDXL's OpenCLIP bigG, or NULL. */
+RvConditioner *rv_conditioner_new(RvTextEncoder *first, RvTextEncoder *second);
+void rv_conditioner_free(RvConditioner *conditioner); /* accepts NULL */
+gsize rv_conditioner_bytes(const RvConditioner *conditioner);
+
+typedef struct {
+    RvPromptSyntax syntax;
+    int evaluations; /* of the denoiser in the whole run */
+    int clip_skip;   /* 0 and 1: none */
+    bool is_negative;
+} RvConditioningOptions;
+
+RvConditioning *rv_conditioner_encode(RvConditioner *conditioner, const char *prompt,
+                                      const RvConditioningOptions *options, GError **error);
