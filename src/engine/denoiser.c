@@ -1,0 +1,214 @@
+#include "engine/denoiser.h"
+
+#include <math.h>
+#include <string.h>
+
+#include "engine/layout.h"
+#include "engine/programs.h"
+#include "models/unet.h"
+
+#define PROGRAMS 4
+
+struct RvDenoiser {
+    RvEngine *engine;
+    RvUnetConfig config;
+    RvWeightSet *weights;
+    RvPrograms *programs;
+    double flops;
+};
+
+/* One evaluation of the UNet on all images under one context. */
+typedef struct {
+    RvContext *context;
+    double factor; /* of its output in the guided sum */
+} Term;
+
+RvDenoiser *
+rv_denoiser_new(RvEngine *engine, const RvUnetConfig *config, RvWeightSource source)
+{
+    RvDenoiser *d = g_new0(RvDenoiser, 1);
+    d->engine = engine;
+    d->config = *config;
+    d->weights = rv_weight_set_new(rv_engine_device(engine), source);
+    d->programs = rv_programs_new(PROGRAMS);
+    return d;
+}
+
+void
+rv_denoiser_free(RvDenoiser *d)
+{
+    if (d == NULL)
+        return;
+    rv_programs_free(d->programs);
+    rv_weight_set_free(d->weights);
+    g_free(d);
+}
+
+const RvUnetConfig *
+rv_denoiser_config(const RvDenoiser *d)
+{
+    return &d->config;
+}
+
+gsize
+rv_denoiser_bytes(const RvDenoiser *d)
+{
+    return rv_weight_set_bytes(d->weights);
+}
+
+double
+rv_denoiser_flops(const RvDenoiser *d)
+{
+    return d->flops;
+}
+
+static RvProgram *
+program_for(RvDenoiser *d, int n, int height, int width, int tokens, GError **error)
+{
+    const RvUnetConfig *c = &d->config;
+    g_autofree char *key = g_strdup_printf("%dx%dx%dx%d", n, height, width, tokens);
+    RvProgram *p = rv_programs_find(d->programs, key);
+    if (p != NULL)
+        return p;
+    p = rv_program_new(d->weights);
+    RvUnetInputs inputs = {
+        .sample = rv_input(p, "sample", RV_F32, (RvShape){ n, height, width, c->in_channels }),
+        .context = rv_input(p, "context", RV_F32, (RvShape){ n, 1, tokens, c->cross_attention_dim }),
+        .time.timestep = rv_input_exact(p, "timestep", RV_F32, (RvShape){ n, 1, 1, 1 }),
+    };
+    if (c->time_ids > 0)
+        inputs.time.time_ids = rv_input_exact(p, "time_ids", RV_F32, (RvShape){ n, 1, c->time_ids, 1 });
+    if (c->pooled_dim > 0)
+        inputs.time.pooled = rv_input(p, "pooled", RV_F32, (RvShape){ n, 1, 1, c->pooled_dim });
+    if (c->time_cond_proj_dim > 0) {
+        RvTensor scale = rv_input_exact(p, "guidance", RV_F32, (RvShape){ n, 1, 1, 1 });
+        inputs.time.guidance = rv_sinusoid(p, scale, (RvSinusoid){ .width = c->time_cond_proj_dim, .shift = 1.0f });
+    }
+    rv_output(p, "out", rv_unet_record(p, c, &inputs));
+    return rv_programs_add(d->programs, key, p, error);
+}
+
+/* The same row of `width` numbers `n` times. */
+static bool
+write_repeated(RvProgram *p, const char *input, const float *row, gsize width, int n, GError **error)
+{
+    g_autofree float *rows = g_new(float, width * (gsize)n);
+    for (int i = 0; i < n; i++)
+        memcpy(rows + (gsize)i * width, row, width * sizeof *rows);
+    return rv_program_write(p, input, rows, width * (gsize)n * sizeof *rows, error);
+}
+
+/* The terms' contexts, each repeated for every image. */
+static bool
+write_contexts(RvProgram *p, const Term *terms, int count, int images, int pooled_dim, GError **error)
+{
+    gsize size = (gsize)terms[0].context->tokens * (gsize)terms[0].context->width;
+    g_autofree float *context = g_new(float, size * (gsize)(count * images));
+    g_autofree float *pooled = g_new0(float, (gsize)pooled_dim * (gsize)(count * images) + 1);
+    for (int i = 0; i < count * images; i++) {
+        const RvContext *from = terms[i / images].context;
+        memcpy(context + (gsize)i * size, from->context, size * sizeof *context);
+        if (pooled_dim > 0)
+            memcpy(pooled + (gsize)i * (gsize)pooled_dim, from->pooled, (gsize)pooled_dim * sizeof *pooled);
+    }
+    return rv_program_write(p, "context", context, size * (gsize)(count * images) * sizeof *context, error) &&
+           (pooled_dim == 0 ||
+            rv_program_write(p, "pooled", pooled, (gsize)(pooled_dim * count * images) * sizeof *pooled, error));
+}
+
+static bool
+write_inputs(RvDenoiser *d, RvProgram *p, const RvGuidance *g, const Term *terms, int count, const float *pixels,
+             double timestep, GError **error)
+{
+    const RvUnetConfig *c = &d->config;
+    int n = count * g->images;
+    float t = (float)timestep, scale = (float)(g->cfg_scale - 1.0) * 1000.0f;
+    gsize all = (gsize)g->images * (gsize)g->width * (gsize)g->height * (gsize)c->in_channels;
+    return write_repeated(p, "sample", pixels, all, count, error) && write_repeated(p, "timestep", &t, 1, n, error) &&
+           write_contexts(p, terms, count, g->images, c->pooled_dim, error) &&
+           (c->time_ids == 0 || write_repeated(p, "time_ids", g->time_ids, (gsize)c->time_ids, n, error)) &&
+           (c->time_cond_proj_dim == 0 || write_repeated(p, "guidance", &scale, 1, n, error));
+}
+
+/* The sampler's planes and the extra ones as the model's pixels, [images, h, w, in_channels]. */
+static float *
+gather_pixels(const RvDenoiser *d, const RvGuidance *g, const float *sample)
+{
+    gsize pixels = (gsize)g->width * (gsize)g->height, in = (gsize)d->config.in_channels, own = (gsize)g->channels;
+    float *to = g_new(float, (gsize)g->images * pixels * in);
+    for (int i = 0; i < g->images; i++) {
+        float *image = to + (gsize)i * pixels * in;
+        rv_to_pixels(sample + (gsize)i * pixels * own, own, pixels, image, in);
+        if (in > own)
+            rv_to_pixels(g->extra + (gsize)i * pixels * (in - own), in - own, pixels, image + own, in);
+    }
+    return to;
+}
+
+/* Runs `count` terms of equal length and adds their outputs, times their factors, to `out`. */
+static bool
+run_terms(RvDenoiser *d, const RvGuidance *g, const Term *terms, int count, const float *pixels, double timestep, float *out,
+          GError **error)
+{
+    RvProgram *p = program_for(d, count * g->images, g->height, g->width, terms[0].context->tokens, error);
+    if (p == NULL || !write_inputs(d, p, g, terms, count, pixels, timestep, error) || !rv_program_run(p, error))
+        return false;
+    d->flops += rv_program_flops(p);
+    gsize image = (gsize)g->width * (gsize)g->height * (gsize)g->channels, rows = (gsize)(count * g->images);
+    g_autofree float *result = g_new(float, image * rows), *planes = g_new(float, image);
+    if (!rv_program_read(p, "out", result, image * rows * sizeof *result, error))
+        return false;
+    for (gsize row = 0; row < rows; row++) {
+        rv_to_planes(result + row * image, (gsize)g->channels, image / (gsize)g->channels, planes);
+        float factor = (float)terms[row / (gsize)g->images].factor;
+        float *to = out + row % (gsize)g->images * image;
+        for (gsize i = 0; i < image; i++)
+            to[i] += factor * planes[i];
+    }
+    return true;
+}
+
+/* The guided sum's terms: the unconditional one first, when there is guidance. */
+static GArray *
+terms_of(const RvGuidance *g, int evaluation)
+{
+    GArray *terms = g_array_new(FALSE, FALSE, sizeof(Term));
+    double scale = g->negative != NULL ? g->cfg_scale : 1.0, sum = 0.0;
+    if (g->negative != NULL) {
+        Term uncond = { rv_conditioning_part_at(g_ptr_array_index(g->negative->parts, 0), evaluation), 0.0 };
+        g_array_append_val(terms, uncond);
+    }
+    for (guint i = 0; i < g->positive->parts->len; i++) {
+        const RvConditioningPart *part = g_ptr_array_index(g->positive->parts, i);
+        Term term = { rv_conditioning_part_at(part, evaluation), part->weight * scale };
+        g_array_append_val(terms, term);
+        sum += term.factor;
+    }
+    if (g->negative != NULL)
+        g_array_index(terms, Term, 0).factor = 1.0 - sum;
+    return terms;
+}
+
+bool
+rv_denoiser_run(RvDenoiser *d, const RvGuidance *g, const float *sample, double timestep, int evaluation, float *out, GError **error)
+{
+    gsize count = (gsize)g->images * (gsize)g->channels * (gsize)g->width * (gsize)g->height;
+    g_autofree float *pixels = gather_pixels(d, g, sample);
+    g_autoptr(GArray) terms = terms_of(g, evaluation);
+    memset(out, 0, count * sizeof *out);
+    for (guint first = 0, next; first < terms->len; first = next) {
+        const Term *group = &g_array_index(terms, Term, first);
+        for (next = first + 1; next < terms->len; next++)
+            if (g_array_index(terms, Term, next).context->tokens != group->context->tokens)
+                break;
+        if (!run_terms(d, g, group, (int)(next - first), pixels, timestep, out, error))
+            return false;
+    }
+    for (gsize i = 0; i < count; i++)
+        if (!isfinite(out[i])) {
+            g_autofree char *where = g_strdup_printf("UNet, step %d", evaluation + 1);
+            return rv_error_set(error, RV_ERROR_FAILED, where, "verify the model's files (reverie models verify)",
+                                "the model gave numbers that are not finite");
+        }
+    return true;
+}

@@ -1,0 +1,32 @@
+/* denoiser.h - the UNet on a device, and classifier-free guidance over it.
+ *
+ * Guidance (Ho & Salimans 2022; several conditions as in "Compositional Visual Generation with Composable
+ * Diffusion Models", Liu et al. 2022): out = uncond + sum of weight_i * cfg * (cond_i - uncond). */
+#pragma once
+#include "engine/conditioning.h"
+
+typedef struct RvDenoiser RvDenoiser;
+
+/* The source must outlive the denoiser. */
+RvDenoiser *rv_denoiser_new(RvEngine *engine, const RvUnetConfig *config, RvWeightSource source);
+void rv_denoiser_free(RvDenoiser *denoiser); /* accepts NULL */
+
+const RvUnetConfig *rv_denoiser_config(const RvDenoiser *denoiser);
+gsize rv_denoiser_bytes(const RvDenoiser *denoiser);
+/* Since the denoiser was made. */
+double rv_denoiser_flops(const RvDenoiser *denoiser);
+
+/* What stays the same over a run. */
+typedef struct {
+    int images, width, height; /* of latents */
+    int channels;              /* of the sampler's latent; the model's further input channels come from `extra` */
+    const float *extra;        /* [images, in_channels - channels, height, width], or NULL */
+    float time_ids[6];         /* SDXL: height, width, crop top, crop left, target height, target width, in pixels */
+    const RvConditioning *positive, *negative; /* negative NULL: no guidance */
+    double cfg_scale;
+} RvGuidance;
+
+/* sample, out: [images, channels, height, width], the model's prediction at `timestep`; `evaluation`
+ * (from 0) picks the contexts of a prompt that changes. Fails when the result is not finite. */
+bool rv_denoiser_run(RvDenoiser *denoiser, const RvGuidance *guidance, const float *sample, double timestep, int evaluation,
+                     float *out, GError **error);
