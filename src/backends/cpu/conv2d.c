@@ -1,4 +1,11 @@
-#include "backends/cpu/gemm.h"
+#include "backends/cpu/winograd.h"
+
+/* The one of the two that `is_winograd` names is in use. */
+typedef struct {
+    bool is_winograd;
+    CpuProduct product;
+    CpuWinograd winograd;
+} Conv2d;
 
 static CpuPatches
 patches_of(const RvOp *op)
@@ -24,17 +31,26 @@ prepare(CpuDevice *device, RvOp *op, GError **error)
         return cpu_unsupported(op, rv_dtype_name(op->in[0].dtype), error);
     if (op->conv2d.kernel % 2 == 0 || op->conv2d.kernel > 15)
         return cpu_unsupported(op, "kernels that are even or larger than 15", error);
-    CpuProduct *product = g_new0(CpuProduct, 1);
-    op->state = product;
-    product->patches = patches_of(op);
-    product->act = op->conv2d.act;
-    return cpu_product_prepare(product, device, op, error);
+    Conv2d *conv = g_new0(Conv2d, 1);
+    op->state = conv;
+    CpuPatches patches = patches_of(op);
+    conv->is_winograd = cpu_winograd_pays(&patches, op->out.shape.c);
+    if (conv->is_winograd) {
+        conv->winograd = (CpuWinograd) { .patches = patches, .act = op->conv2d.act };
+        return cpu_winograd_prepare(&conv->winograd, device, op, error);
+    }
+    conv->product = (CpuProduct) { .patches = patches, .act = op->conv2d.act };
+    return cpu_product_prepare(&conv->product, device, op, error);
 }
 
 static bool
 run(CpuDevice *device, const RvOp *op, GError **error)
 {
-    cpu_product_run(op->state, device, op);
+    const Conv2d *conv = op->state;
+    if (conv->is_winograd)
+        cpu_winograd_run(&conv->winograd, device, op);
+    else
+        cpu_product_run(&conv->product, device, op);
     return true;
 }
 
