@@ -136,7 +136,7 @@ read_unet_path(RvReader *r, RvUnetConfig *c, bool up)
 static void
 check_unet(RvReader *r, const RvUnetConfig *c)
 {
-    for (int i = 0; i < c->levels; i++) {
+    for (int i = 0; i < c->levels && !r->error; i++) {
         if (c->channels[i] % c->norm_groups)
             rv_reader_fail(r, "norm_num_groups", "does not divide block_out_channels");
         if (c->channels[i] % c->heads[i])
