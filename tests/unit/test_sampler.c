@@ -1,0 +1,541 @@
+/* Samplers against diffusers' trajectories on a toy model, and against what must hold of any of them. */
+#include "base/error.h"
+#include "golden.h"
+#include "sampling/sampler.h"
+#include <math.h>
+#include <string.h>
+
+enum { COUNT = 4 * 4 * 6 };
+
+/* The reference's model: 0.3 x + 0.1 sin(3 x + t / 200) of the scaled input. */
+static void
+toy(const RvEvaluation *evaluation, float *out, gsize count)
+{
+    for (gsize i = 0; i < count; i++) {
+        float x = evaluation->input[i];
+        out[i] = 0.3f * x + 0.1f * sinf(x * 3.0f + (float)(evaluation->timestep / 200));
+    }
+}
+
+typedef struct {
+    const char *name; /* in numbers.safetensors */
+    RvSamplerKind sampler;
+    RvSpacing spacing;
+    int offset;
+    RvPrediction prediction;
+    RvScheduleKind schedule;
+    bool zero_snr;
+    double tolerance; /* of the largest value of a step */
+} Case;
+
+static const Case cases[] = {
+    { "euler_leading", RV_SAMPLER_EULER, RV_SPACING_LEADING, 1, .tolerance = 2e-6 },
+    { "euler_trailing", RV_SAMPLER_EULER, RV_SPACING_TRAILING, .tolerance = 2e-6 },
+    { "euler_linspace", RV_SAMPLER_EULER, RV_SPACING_LINSPACE, .tolerance = 2e-6 },
+    { "euler_karras", RV_SAMPLER_EULER, .schedule = RV_SCHEDULE_KARRAS, .tolerance = 2e-6 },
+    { "euler_exponential", RV_SAMPLER_EULER, .schedule = RV_SCHEDULE_EXPONENTIAL, .tolerance = 2e-6 },
+    { "euler_v", RV_SAMPLER_EULER, .prediction = RV_PREDICTION_V, .tolerance = 2e-6 },
+    { "euler_zsnr", RV_SAMPLER_EULER, RV_SPACING_TRAILING, .prediction = RV_PREDICTION_V, .zero_snr = true,
+      .tolerance = 1e-4 },
+    { "euler_a", RV_SAMPLER_EULER_A, RV_SPACING_LEADING, 1, .tolerance = 2e-6 },
+    { "euler_a_trailing", RV_SAMPLER_EULER_A, RV_SPACING_TRAILING, .tolerance = 2e-6 },
+    { "heun", RV_SAMPLER_HEUN, .tolerance = 2e-6 },
+    { "dpmpp_2m", RV_SAMPLER_DPMPP_2M, .tolerance = 2e-6 },
+    { "dpmpp_2m_karras", RV_SAMPLER_DPMPP_2M, .schedule = RV_SCHEDULE_KARRAS, .tolerance = 2e-6 },
+    { "dpmpp_2m_sde_karras", RV_SAMPLER_DPMPP_2M_SDE, .schedule = RV_SCHEDULE_KARRAS, .tolerance = 2e-6 },
+    { "dpmpp_2s", RV_SAMPLER_DPMPP_2S, .tolerance = 2e-6 },
+    { "ddim", RV_SAMPLER_DDIM, .offset = 1, .tolerance = 2e-6 },
+    { "ddim_trailing", RV_SAMPLER_DDIM, RV_SPACING_TRAILING, .tolerance = 2e-6 },
+    { "unipc", RV_SAMPLER_UNIPC, .tolerance = 4e-6 },
+    { "lcm", RV_SAMPLER_LCM, .tolerance = 2e-6 },
+};
+
+static void
+options_of(const Case *c, int steps, RvSamplerOptions *options)
+{
+    rv_sampler_options_init(options);
+    options->sampler = c->sampler;
+    options->schedule = c->schedule;
+    options->steps = steps;
+    options->config.timestep_spacing = c->spacing;
+    options->config.steps_offset = c->offset;
+    options->config.prediction_type = c->prediction;
+    options->config.rescale_betas_zero_snr = c->zero_snr;
+    if (c->offset != 0 && c->sampler == RV_SAMPLER_DDIM)
+        options->config.set_alpha_to_one = 0;
+}
+
+static RvSampler *
+sampler_of(const RvSamplerOptions *options, RvNoise **noises, int images, gsize count)
+{
+    g_autoptr(GError) error = NULL;
+    RvSampler *sampler = rv_sampler_new(options, noises, images, count, &error);
+    g_assert_no_error(error);
+    return sampler;
+}
+
+static void
+follow(Golden *golden, const Case *c, int steps)
+{
+    RvSamplerOptions options;
+    options_of(c, steps, &options);
+    RvNoise *start = rv_noise_new(RV_NOISE_CPU, 1070), *noise = rv_noise_new(RV_NOISE_CPU, 1071);
+    float first[COUNT], out[COUNT];
+    rv_noise_draw(start, first, COUNT);
+    RvSampler *sampler = sampler_of(&options, &noise, 1, COUNT);
+    rv_sampler_begin(sampler, NULL, first);
+    g_autofree char *name = g_strdup_printf("sched.%s.%d.traj", c->name, steps);
+    gint64 shape[RV_MAX_RANK];
+    const float *want = golden_get(golden, name, NULL, shape);
+    double worst = golden_relative_difference(rv_sampler_latent(sampler), want, COUNT);
+    int calls = 0;
+    for (RvEvaluation e; rv_sampler_next(sampler, &e); calls++) {
+        g_assert_cmpint(e.index, ==, calls);
+        g_assert_cmpint(e.total, ==, (int)shape[0] - 1);
+        toy(&e, out, COUNT);
+        rv_sampler_give(sampler, out);
+        double difference =
+            golden_relative_difference(rv_sampler_latent(sampler), want + (calls + 1) * COUNT, COUNT);
+        worst = fmax(worst, difference);
+    }
+    g_test_message("%-28s %g", name, worst);
+    g_assert_cmpint(calls, ==, (int)shape[0] - 1);
+    g_assert_cmpfloat(worst, <=, c->tolerance);
+    rv_sampler_free(sampler);
+    rv_noise_free(start);
+    rv_noise_free(noise);
+}
+
+static void
+test_diffusers_trajectories(void)
+{
+    g_autofree char *path = golden_path("reference/numbers.safetensors");
+    Golden *golden = golden_open(path);
+    for (gsize i = 0; i < G_N_ELEMENTS(cases); i++) {
+        follow(golden, &cases[i], 4);
+        follow(golden, &cases[i], 9);
+    }
+    golden_close(golden);
+}
+
+/* Runs a sampler on a model that knows the answer, and returns how far the result is from it. */
+static double
+run_perfect_model(const RvSamplerOptions *options, int images, bool from_x0, int *calls)
+{
+    enum { SMALL = 64 };
+    float x0[2 * SMALL], out[2 * SMALL];
+    RvNoise *noises[2];
+    for (int i = 0; i < images; i++)
+        noises[i] = rv_noise_new(RV_NOISE_NV, 100 + (guint64)i);
+    for (int i = 0; i < images * SMALL; i++)
+        x0[i] = sinf((float)i);
+    RvSampler *sampler = sampler_of(options, noises, images, SMALL);
+    rv_sampler_begin(sampler, from_x0 ? x0 : NULL, NULL);
+    const RvSchedule *schedule = rv_sampler_schedule(sampler);
+    *calls = 0;
+    for (RvEvaluation e; rv_sampler_next(sampler, &e); ++*calls) {
+        g_assert_cmpint(e.index, ==, *calls);
+        g_assert_cmpint(e.index, <, e.total);
+        double signal, noise;
+        rv_sampler_noise_level(sampler, &signal, &noise);
+        g_assert_cmpfloat(fabs(noise / signal - e.sigma), <=, 1e-9 * (1 + e.sigma));
+        double scale = schedule->variance_preserving ? 1 : hypot(signal, noise);
+        for (int i = 0; i < images * SMALL; i++) { /* the model sees x / scale */
+            double x = (double)e.input[i] * scale, n = (x - signal * (double)x0[i]) / noise;
+            double v = signal * n - noise * (double)x0[i];
+            out[i] = (float)(options->config.prediction_type == RV_PREDICTION_V        ? v / scale
+                             : options->config.prediction_type == RV_PREDICTION_SAMPLE ? (double)x0[i]
+                                                                                       : n);
+        }
+        rv_sampler_give(sampler, out);
+        g_assert_cmpfloat(golden_difference(rv_sampler_denoised(sampler), x0, (gsize)(images * SMALL)), <,
+                          1e-3);
+    }
+    double last_signal, last_noise;
+    rv_sampler_noise_level(sampler, &last_signal, &last_noise);
+    g_assert_cmpfloat(last_signal, ==, 1);
+    g_assert_cmpfloat(last_noise, ==, 0);
+    double difference = golden_difference(rv_sampler_latent(sampler), x0, (gsize)(images * SMALL));
+    rv_sampler_free(sampler);
+    for (int i = 0; i < images; i++)
+        rv_noise_free(noises[i]);
+    return difference;
+}
+
+/* A model that always knows x0 leads every sampler, in both dialects and for every prediction, to it (to
+ * what noise its schedule leaves at the end). */
+static void
+test_perfect_model_is_found(void)
+{
+    for (int kind = 0; kind < RV_SAMPLER_COUNT; kind++) {
+        for (int dialect = 0; dialect < 2; dialect++) {
+            for (int prediction = 0; prediction < 3; prediction++) {
+                RvSamplerOptions options;
+                rv_sampler_options_init(&options);
+                options.sampler = (RvSamplerKind)kind;
+                options.dialect = (RvDialect)dialect;
+                options.config.prediction_type = (RvPrediction)prediction;
+                options.steps = 10;
+                int calls;
+                double difference = run_perfect_model(&options, 2, false, &calls);
+                g_test_message("%s %d %d: %g after %d calls", rv_sampler_info(options.sampler)->name, dialect,
+                               prediction, difference, calls);
+                bool leaves_noise =
+                    kind == RV_SAMPLER_PNDM ||
+                    (dialect == RV_DIALECT_A1111 &&
+                     (kind == RV_SAMPLER_DDIM || kind == RV_SAMPLER_DDPM || kind == RV_SAMPLER_UNIPC));
+                g_assert_cmpfloat(difference, <, leaves_noise ? 0.2 : 1e-3);
+                options.first_step = rv_sampler_first_step(options.dialect, 10, 0.5);
+                g_assert_cmpfloat(run_perfect_model(&options, 1, true, &calls), <, leaves_noise ? 0.2 : 1e-3);
+            }
+        }
+    }
+}
+
+static void
+test_image_to_image_starts(void)
+{
+    g_assert_cmpint(rv_sampler_first_step(RV_DIALECT_DIFFUSERS, 2, 0.7), ==, 1);
+    g_assert_cmpint(rv_sampler_first_step(RV_DIALECT_DIFFUSERS, 1, 1.0), ==, 0);
+    g_assert_cmpint(rv_sampler_first_step(RV_DIALECT_DIFFUSERS, 4, 0.5), ==, 2);
+    g_assert_cmpint(rv_sampler_first_step(RV_DIALECT_DIFFUSERS, 3, 0.9), ==, 1);
+    g_assert_cmpint(rv_sampler_first_step(RV_DIALECT_DIFFUSERS, 8, 0.35), ==, 6);
+    g_assert_cmpint(rv_sampler_first_step(RV_DIALECT_DIFFUSERS, 8, 0), ==, 8);
+    g_assert_cmpint(rv_sampler_first_step(RV_DIALECT_A1111, 20, 0.75), ==, 4);
+    g_assert_cmpint(rv_sampler_first_step(RV_DIALECT_A1111, 20, 1.0), ==, 0);
+
+    RvSamplerOptions options;
+    rv_sampler_options_init(&options);
+    options.sampler = RV_SAMPLER_EULER_A;
+    options.config.timestep_spacing = RV_SPACING_TRAILING;
+    options.steps = 2;
+    options.first_step = 1;
+    RvNoise *noise = rv_noise_new(RV_NOISE_CPU, 0);
+    RvSampler *sampler = sampler_of(&options, &noise, 1, 16);
+    float x0[16] = { 1, 2, 3 };
+    rv_sampler_begin(sampler, x0, NULL);
+    RvEvaluation e;
+    g_assert_true(rv_sampler_next(sampler, &e));
+    g_assert_cmpfloat(e.timestep, ==, 499);
+    g_assert_cmpint(e.total, ==, 1);
+    g_assert_cmpint(e.step, ==, 1);
+    const float *n = rv_sampler_start_noise(sampler);
+    for (int i = 0; i < 16; i++)
+        g_assert_cmpfloat(fabsf(rv_sampler_latent(sampler)[i] - (x0[i] + 1.6128870248794556f * n[i])), <,
+                          1e-6f);
+    g_assert_null(rv_sampler_denoised(sampler));
+    rv_sampler_free(sampler);
+    rv_noise_free(noise);
+}
+
+/* The noise put back on the known part of an inpainted picture is that of the coming step. */
+static void
+test_inpainting_level(void)
+{
+    RvSamplerOptions options;
+    rv_sampler_options_init(&options);
+    options.sampler = RV_SAMPLER_DDIM;
+    options.config.set_alpha_to_one = 0;
+    options.config.steps_offset = 1;
+    options.steps = 2;
+    RvNoise *noise = rv_noise_new(RV_NOISE_CPU, 0);
+    RvSampler *sampler = sampler_of(&options, &noise, 1, 16);
+    rv_sampler_begin(sampler, NULL, NULL);
+    float x0[16] = { 1, -1 }, n[16] = { 0.5f, 2 }, out[16] = { 0 };
+    RvEvaluation e;
+    g_assert_true(rv_sampler_next(sampler, &e));
+    rv_sampler_give(sampler, out);
+    g_assert_true(rv_sampler_next(sampler, &e));
+    g_assert_cmpfloat(e.timestep, ==, 1);
+    double alpha = (double)rv_sampler_schedule(sampler)->train_alphas[1];
+    rv_sampler_add_noise(sampler, x0, n, out);
+    for (int i = 0; i < 2; i++)
+        g_assert_cmpfloat(fabs((double)out[i] - sqrt(alpha) * (double)x0[i] - sqrt(1 - alpha) * (double)n[i]),
+                          <, 1e-6);
+    rv_sampler_latent(sampler)[0] = 42; /* changes in place reach the model */
+    g_assert_true(rv_sampler_next(sampler, &e));
+    g_assert_cmpfloat(e.input[0], ==, 42);
+    rv_sampler_give(sampler, out);
+    g_assert_false(rv_sampler_next(sampler, &e));
+    rv_sampler_add_noise(sampler, x0, n, out);
+    g_assert_cmpmem(out, sizeof out, x0, sizeof x0);
+    rv_sampler_free(sampler);
+    rv_noise_free(noise);
+}
+
+/* A device that follows the coefficients gets what the host gets. */
+static void
+expect_linear(const RvSamplerOptions *options)
+{
+    enum { SMALL = 32 };
+    RvNoise *noise = rv_noise_new(RV_NOISE_NV, 3), *twin = rv_noise_new(RV_NOISE_NV, 3);
+    RvSampler *sampler = sampler_of(options, &noise, 1, SMALL);
+    float x0[SMALL] = { 1, 2, -3 }, draw[SMALL], x[SMALL], out[SMALL];
+    bool has_x0 = options->first_step > 0;
+    rv_sampler_begin(sampler, has_x0 ? x0 : NULL, NULL);
+    double signal, level;
+    rv_sampler_start_level(sampler, has_x0, &signal, &level);
+    rv_noise_draw(twin, draw, SMALL);
+    for (int i = 0; i < SMALL; i++)
+        x[i] = (float)(signal * (double)x0[i] + level * (double)draw[i]);
+    int step = rv_sampler_first_evaluated(sampler);
+    for (RvEvaluation e; rv_sampler_next(sampler, &e); step++) {
+        RvLinearStep linear;
+        g_assert_true(rv_sampler_linear_step(sampler, step, &linear));
+        g_assert_cmpfloat(linear.timestep, ==, e.timestep);
+        g_assert_cmpint(step, ==, e.step);
+        for (int i = 0; i < SMALL; i++)
+            g_assert_cmpfloat(fabsf(x[i] * (float)linear.input_scale - e.input[i]), <,
+                              2e-6f * (1 + fabsf(x[i])));
+        toy(&e, out, SMALL);
+        rv_sampler_give(sampler, out);
+        if (linear.noise != 0)
+            rv_noise_draw(twin, draw, SMALL);
+        for (int i = 0; i < SMALL; i++) {
+            double denoised = linear.denoised_latent * (double)x[i] + linear.denoised_output * (double)out[i];
+            g_assert_cmpfloat(fabs(denoised - (double)rv_sampler_denoised(sampler)[i]), <, 2e-4);
+            x[i] = (float)(linear.latent * (double)x[i] + linear.output * (double)out[i] +
+                           linear.noise * (double)draw[i]);
+        }
+    }
+    g_assert_cmpfloat(golden_relative_difference(x, rv_sampler_latent(sampler), SMALL), <, 5e-6);
+    rv_sampler_free(sampler);
+    rv_noise_free(noise);
+    rv_noise_free(twin);
+}
+
+static void
+test_linear_steps(void)
+{
+    static const RvSamplerKind kinds[] = { RV_SAMPLER_EULER, RV_SAMPLER_EULER_A, RV_SAMPLER_DDIM,
+                                           RV_SAMPLER_DDPM, RV_SAMPLER_LCM };
+    for (gsize k = 0; k < G_N_ELEMENTS(kinds); k++) {
+        for (int prediction = 0; prediction < 3; prediction++) {
+            for (int first = 0; first < 4; first += 2) {
+                RvSamplerOptions options;
+                rv_sampler_options_init(&options);
+                options.sampler = kinds[k];
+                options.steps = 5;
+                options.first_step = first;
+                options.config.prediction_type = (RvPrediction)prediction;
+                expect_linear(&options);
+                options.dialect = RV_DIALECT_A1111;
+                expect_linear(&options);
+            }
+        }
+    }
+}
+
+static void
+test_nonlinear_steps_say_so(void)
+{
+    RvSamplerOptions options;
+    rv_sampler_options_init(&options);
+    RvNoise *noise = rv_noise_new(RV_NOISE_NV, 3);
+    RvLinearStep linear;
+    options.sampler = RV_SAMPLER_DPMPP_2M;
+    RvSampler *sampler = sampler_of(&options, &noise, 1, 4);
+    g_assert_false(rv_sampler_linear_step(sampler, 0, &linear));
+    rv_sampler_free(sampler);
+    options.sampler = RV_SAMPLER_DDIM;
+    options.config.clip_sample = 1;
+    sampler = sampler_of(&options, &noise, 1, 4);
+    g_assert_false(rv_sampler_linear_step(sampler, 0, &linear));
+    rv_sampler_free(sampler);
+    options.sampler = RV_SAMPLER_EULER;
+    sampler = sampler_of(&options, &noise, 1, 4);
+    g_assert_true(rv_sampler_linear_step(sampler, 19, &linear));
+    g_assert_false(rv_sampler_linear_step(sampler, 20, &linear));
+    g_assert_false(rv_sampler_linear_step(sampler, -1, &linear));
+    rv_sampler_free(sampler);
+    rv_noise_free(noise);
+}
+
+/* A picture does not depend on the batch that it is drawn in. */
+static void
+test_batch_equals_singles(void)
+{
+    for (int kind = 0; kind < RV_SAMPLER_COUNT; kind++) {
+        float results[3][2 * COUNT], out[2 * COUNT];
+        for (int run = 0; run < 3; run++) { /* both, the first, the second */
+            RvSamplerOptions options;
+            rv_sampler_options_init(&options);
+            options.sampler = (RvSamplerKind)kind;
+            options.dialect = RV_DIALECT_A1111;
+            options.steps = 5;
+            RvNoise *noises[] = { rv_noise_new(RV_NOISE_NV, run == 2 ? 8 : 7), rv_noise_new(RV_NOISE_NV, 8) };
+            int images = run == 0 ? 2 : 1;
+            RvSampler *sampler = sampler_of(&options, noises, images, COUNT);
+            rv_sampler_begin(sampler, NULL, NULL);
+            for (RvEvaluation e; rv_sampler_next(sampler, &e);) {
+                toy(&e, out, (gsize)(images * COUNT));
+                rv_sampler_give(sampler, out);
+            }
+            memcpy(results[run], rv_sampler_latent(sampler), (gsize)(images * COUNT) * sizeof(float));
+            rv_sampler_free(sampler);
+            rv_noise_free(noises[0]);
+            rv_noise_free(noises[1]);
+        }
+        g_assert_cmpmem(results[0], COUNT * sizeof(float), results[1], COUNT * sizeof(float));
+        g_assert_cmpmem(results[0] + COUNT, COUNT * sizeof(float), results[2], COUNT * sizeof(float));
+    }
+}
+
+/* The toy's picture in `steps` steps from a fixed start. */
+static void
+draw_toy(RvSamplerKind kind, int steps, float result[COUNT])
+{
+    RvSamplerOptions options;
+    rv_sampler_options_init(&options);
+    options.sampler = kind;
+    options.dialect = RV_DIALECT_A1111;
+    options.schedule = RV_SCHEDULE_KARRAS;
+    options.steps = steps;
+    RvNoise *noise = rv_noise_new(RV_NOISE_NV, 1);
+    RvSampler *sampler = sampler_of(&options, &noise, 1, COUNT);
+    rv_sampler_begin(sampler, NULL, NULL);
+    float out[COUNT];
+    for (RvEvaluation e; rv_sampler_next(sampler, &e);) {
+        toy(&e, out, COUNT);
+        rv_sampler_give(sampler, out);
+    }
+    memcpy(result, rv_sampler_latent(sampler), sizeof out);
+    rv_sampler_free(sampler);
+    rv_noise_free(noise);
+}
+
+static double
+distance_to_fine(RvSamplerKind kind, int steps, const float *fine)
+{
+    float result[COUNT];
+    draw_toy(kind, steps, result);
+    return golden_difference(result, fine, COUNT);
+}
+
+/* More steps come closer to a fine solution, and methods of higher order come closer faster. */
+static void
+test_orders_of_convergence(void)
+{
+    float fine[COUNT];
+    draw_toy(RV_SAMPLER_HEUN, 400, fine);
+    static const RvSamplerKind second[] = { RV_SAMPLER_HEUN, RV_SAMPLER_DPMPP_2M, RV_SAMPLER_LMS,
+                                            RV_SAMPLER_DPMPP_2S };
+    double euler = distance_to_fine(RV_SAMPLER_EULER, 40, fine);
+    g_test_message("euler %g, with 20 steps %g", euler, distance_to_fine(RV_SAMPLER_EULER, 20, fine));
+    g_assert_cmpfloat(euler, <, 0.7 * distance_to_fine(RV_SAMPLER_EULER, 20, fine));
+    for (gsize i = 0; i < G_N_ELEMENTS(second); i++) {
+        double coarse = distance_to_fine(second[i], 20, fine), finer = distance_to_fine(second[i], 40, fine);
+        g_test_message("%s %g, with 20 steps %g", rv_sampler_info(second[i])->name, finer, coarse);
+        g_assert_cmpfloat(finer, <, 0.45 * coarse);
+        g_assert_cmpfloat(finer, <, 0.5 * euler);
+    }
+}
+
+/* The share of fresh noise can be turned off: then ancestral and SDE samplers are deterministic ones. */
+static void
+test_no_eta_no_noise(void)
+{
+    static const RvSamplerKind kinds[] = { RV_SAMPLER_EULER_A,      RV_SAMPLER_DPMPP_2M_SDE,
+                                           RV_SAMPLER_DPMPP_SDE,    RV_SAMPLER_DPMPP_2S_A,
+                                           RV_SAMPLER_DPMPP_3M_SDE, RV_SAMPLER_DPM2_A };
+    for (gsize k = 0; k < G_N_ELEMENTS(kinds); k++) {
+        float results[2][COUNT], out[COUNT];
+        for (int run = 0; run < 2; run++) {
+            RvSamplerOptions options;
+            rv_sampler_options_init(&options);
+            options.sampler = kinds[k];
+            options.dialect = RV_DIALECT_A1111;
+            options.eta = 0;
+            options.steps = 6;
+            RvNoise *noise = rv_noise_new(RV_NOISE_NV, (guint64)run);
+            RvSampler *sampler = sampler_of(&options, &noise, 1, COUNT);
+            float start[COUNT];
+            for (int i = 0; i < COUNT; i++)
+                start[i] = cosf((float)i);
+            rv_sampler_begin(sampler, NULL, start);
+            for (RvEvaluation e; rv_sampler_next(sampler, &e);) {
+                toy(&e, out, COUNT);
+                rv_sampler_give(sampler, out);
+            }
+            memcpy(results[run], rv_sampler_latent(sampler), sizeof out);
+            rv_sampler_free(sampler);
+            rv_noise_free(noise);
+        }
+        g_assert_cmpmem(results[0], sizeof results[0], results[1], sizeof results[1]);
+    }
+}
+
+static void
+test_refusals(void)
+{
+    RvSamplerOptions options;
+    RvNoise *noise = rv_noise_new(RV_NOISE_NV, 1);
+    for (int kind = 0; kind < RV_SAMPLER_COUNT; kind++) {
+        g_autoptr(GError) error = NULL;
+        rv_sampler_options_init(&options);
+        options.sampler = (RvSamplerKind)kind;
+        options.steps = 4;
+        options.first_step = 4;
+        g_assert_null(rv_sampler_new(&options, &noise, 1, 4, &error));
+        g_assert_error(error, RV_ERROR, RV_ERROR_USAGE);
+        g_clear_error(&error);
+        options.first_step = -1;
+        g_assert_null(rv_sampler_new(&options, &noise, 1, 4, &error));
+        g_assert_error(error, RV_ERROR, RV_ERROR_USAGE);
+        g_clear_error(&error);
+        options.first_step = 0;
+        options.steps = 100000;
+        g_assert_null(rv_sampler_new(&options, &noise, 1, 4, &error));
+        g_assert_error(error, RV_ERROR, RV_ERROR_USAGE);
+    }
+    rv_sampler_free(NULL);
+    rv_noise_free(noise);
+}
+
+/* One to three steps work everywhere, and give numbers. */
+static void
+test_few_steps(void)
+{
+    for (int kind = 0; kind < RV_SAMPLER_COUNT; kind++) {
+        for (int steps = 1; steps <= 3; steps++) {
+            for (int dialect = 0; dialect < 2; dialect++) {
+                RvSamplerOptions options;
+                rv_sampler_options_init(&options);
+                options.sampler = (RvSamplerKind)kind;
+                options.dialect = (RvDialect)dialect;
+                options.steps = steps;
+                options.s_churn = 10;
+                RvNoise *noise = rv_noise_new(RV_NOISE_CPU, 1);
+                RvSampler *sampler = sampler_of(&options, &noise, 1, COUNT);
+                rv_sampler_begin(sampler, NULL, NULL);
+                float out[COUNT];
+                for (RvEvaluation e; rv_sampler_next(sampler, &e);) {
+                    toy(&e, out, COUNT);
+                    rv_sampler_give(sampler, out);
+                }
+                for (int i = 0; i < COUNT; i++)
+                    g_assert_true(isfinite(rv_sampler_latent(sampler)[i]));
+                rv_sampler_free(sampler);
+                rv_noise_free(noise);
+            }
+        }
+    }
+}
+
+int
+main(int argc, char **argv)
+{
+    g_test_init(&argc, &argv, NULL);
+    g_test_add_func("/sampler/diffusers-trajectories", test_diffusers_trajectories);
+    g_test_add_func("/sampler/perfect-model", test_perfect_model_is_found);
+    g_test_add_func("/sampler/image-to-image", test_image_to_image_starts);
+    g_test_add_func("/sampler/inpainting-level", test_inpainting_level);
+    g_test_add_func("/sampler/linear-steps", test_linear_steps);
+    g_test_add_func("/sampler/nonlinear-steps", test_nonlinear_steps_say_so);
+    g_test_add_func("/sampler/batch-equals-singles", test_batch_equals_singles);
+    g_test_add_func("/sampler/orders", test_orders_of_convergence);
+    g_test_add_func("/sampler/no-eta", test_no_eta_no_noise);
+    g_test_add_func("/sampler/few-steps", test_few_steps);
+    g_test_add_func("/sampler/refusals", test_refusals);
+    return g_test_run();
+}
