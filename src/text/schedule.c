@@ -199,7 +199,7 @@ parse(Schedule *schedule)
 {
     push(schedule, 0, '\0');
     const char *text = schedule->text;
-    for (gsize i = 0; text[i] != '\0' && !schedule->is_literal; i++) {
+    for (gsize i = 0; !schedule->is_literal && text[i] != '\0'; i++) {
         switch (text[i]) {
         case '\\':
             i++;

@@ -239,7 +239,7 @@ test_embeddings(void)
     g_assert_cmpint(carried->ids[8 + 3], ==, DOG);
 
     options.truncate = true;
-    g_autoptr(RvChunks) kept = make("dog dog dog dog cat dog dog", RV_PROMPT_PLAIN, &options);
+    g_autoptr(RvChunks) kept = make("dog dog dog dog cat cat dog", RV_PROMPT_PLAIN, &options);
     g_assert_cmpuint(kept->count, ==, 1);
     g_assert_cmpuint(kept->embeddings->len, ==, 1);
     g_autoptr(RvChunks) dropped = make("dog dog dog dog dog cat dog", RV_PROMPT_PLAIN, &options);
