@@ -112,15 +112,29 @@ begin(RvSampler *s)
     ask(s, s->index);
 }
 
+/* Euler through the derivative, as diffusers and k-diffusion round it: with zero-terminal-SNR models, whose
+ * first sigma is 4096, those roundings are what one compares with. */
+static void
+euler_move(RvSampler *s, double distance)
+{
+    float sigma = (float)s->sigma, dt = (float)distance;
+    for (gsize i = 0; i < s->total; i++)
+        s->x[i] += (s->x[i] - s->denoised[i]) / sigma * dt;
+}
+
 static void
 give(RvSampler *s, const float *output)
 {
-    RvPredicted predicted = rv_predicted(s->options.config.prediction_type, s->signal, s->noise);
     Parts parts = parts_of(s, s->index, s->sigma);
-    RvTerm terms[] = { { parts.eps * predicted.eps[0] + parts.x, s->x },
-                       { parts.eps * predicted.eps[1], output },
-                       { parts.x0, s->denoised } };
-    rv_combine(s->x, s->total, terms, parts.x0 != 0 ? 3 : 2);
+    if (s->options.sampler == RV_SAMPLER_EULER || s->options.sampler == RV_SAMPLER_EULER_A) {
+        euler_move(s, parts.eps);
+    } else {
+        RvPredicted predicted = rv_predicted(s->options.config.prediction_type, s->signal, s->noise);
+        RvTerm terms[] = { { parts.x0, s->denoised },
+                           { parts.eps * predicted.eps[0] + parts.x, s->x },
+                           { parts.eps * predicted.eps[1], output } };
+        rv_combine(s->x, s->total, terms, 3);
+    }
     rv_sampler_add_draw(s, parts.noise, s->sigma, 0);
     ask(s, s->index + 1);
 }

@@ -76,7 +76,6 @@ lcm_list(RvSchedule *schedule, const RvSchedulerConfig *config, int steps)
     int known = MIN(config->original_inference_steps, schedule->train), stride = schedule->train / known;
     rv_schedule_reserve(schedule, steps, false);
     for (int i = 0; i < steps; i++) {
-        /* A1111 counts positions in training steps although the table has `known` entries: clamped. */
         double first = schedule->train - 1, last = stride - 1;
         double step = steps == 1 ? first : first + (last - first) * i / (steps - 1);
         double position = CLAMP((step - (stride - 1)) / stride, 0, known - 1);
