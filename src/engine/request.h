@@ -52,7 +52,7 @@ struct RvProgress {
     /* The picture that the sampler expects now, of the first image; NULL on failure or outside of sampling.
      * Costs little unless the autoencoder is a tiny one, which then draws it in full. */
     RvPicture *(*preview)(const RvProgress *progress);
-    void *pipeline;
+    const void *source; /* what preview draws from */
 };
 
 typedef struct {

@@ -1,0 +1,205 @@
+#include "cli/generate.h"
+
+#include <errno.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "base/error.h"
+#include "cli/console.h"
+
+RvGenerateOptions rv_generate_options;
+#define OPTION(field) &rv_generate_options.field
+
+const GOptionEntry rv_model_entries[] = {
+    { "model", 0, 0, G_OPTION_ARG_FILENAME, OPTION(model), "Model: diffusers folder, .safetensors file, or a name in --models (default: mini)", "M" },
+    { "models", 0, 0, G_OPTION_ARG_FILENAME, OPTION(models_dir), "Where names of models are looked up (also $REVERIE_MODELS)", "DIR" },
+    { "vae", 0, 0, G_OPTION_ARG_FILENAME, OPTION(vae), "Autoencoder: model, taesd, or a file or folder", "VAE" },
+    { "tokenizer", 0, 0, G_OPTION_ARG_FILENAME, OPTION(tokenizer), "vocab.json and merges.txt for a single file that needs others", "DIR" },
+    { "prediction", 0, 0, G_OPTION_ARG_STRING, OPTION(prediction), "What the UNet predicts: auto, epsilon, v_prediction", "P" },
+    { "device", 0, 0, G_OPTION_ARG_STRING, OPTION(device), "auto, cpu, cuda, cuda:0", "D" },
+    { "precision", 0, 0, G_OPTION_ARG_STRING, OPTION(precision), "auto, fp32, fp16, bf16, fp8", "P" },
+    { "threads", 0, 0, G_OPTION_ARG_INT, OPTION(threads), "CPU threads (default: one per core)", "N" },
+    { 0 },
+};
+
+const GOptionEntry rv_generate_entries[] = {
+    { "prompt", 'p', 0, G_OPTION_ARG_STRING, OPTION(prompt), "What to draw; (words:1.3) weigh more", "TEXT" },
+    { "negative", 'n', 0, G_OPTION_ARG_STRING, OPTION(negative), "What to avoid (used when --cfg is above 1)", "TEXT" },
+    { "prompt-syntax", 0, 0, G_OPTION_ARG_STRING, OPTION(syntax), "explicit (default), a1111 (all brackets mean something), plain", "S" },
+    { "output", 'o', 0, G_OPTION_ARG_FILENAME, OPTION(output), "Where to write; - is standard output", "OUT" },
+    { "seed", 0, 0, G_OPTION_ARG_STRING, OPTION(seed), "Seed of the first picture (default: random)", "N" },
+    { "steps", 0, 0, G_OPTION_ARG_INT, OPTION(steps), "Sampling steps (default: 20; turbo models 4)", "N" },
+    { "cfg", 0, 0, G_OPTION_ARG_DOUBLE, OPTION(cfg), "Guidance scale (default: 7; turbo models 1: none)", "X" },
+    { "width", 0, 0, G_OPTION_ARG_INT, OPTION(width), "Pixels, a multiple of 8 (default: the model's)", "N" },
+    { "height", 0, 0, G_OPTION_ARG_INT, OPTION(height), "Pixels, a multiple of 8 (default: the model's)", "N" },
+    { "count", 0, 0, G_OPTION_ARG_INT, OPTION(count), "How many pictures, with seeds N, N+1 ...", "N" },
+    { "batch", 0, 0, G_OPTION_ARG_INT, OPTION(batch), "How many at a time (default: 1)", "N" },
+    { "sampler", 0, 0, G_OPTION_ARG_STRING, OPTION(sampler), "euler, euler_a, heun, dpmpp_2m, dpmpp_sde, ddim, unipc, lcm ... or A1111's names", "S" },
+    { "schedule", 0, 0, G_OPTION_ARG_STRING, OPTION(schedule), "automatic, leading, trailing, linspace, karras, exponential, sgm_uniform ...", "S" },
+    { "noise", 0, 0, G_OPTION_ARG_STRING, OPTION(noise), "cpu (torch's CPU generator, default) or nv (as on an NVIDIA GPU)", "N" },
+    { "clip-skip", 0, 0, G_OPTION_ARG_INT, OPTION(clip_skip), "1: the text encoder's last layer; 2: the one before", "N" },
+    { "eta", 0, 0, G_OPTION_ARG_DOUBLE, OPTION(eta), "Noise of ancestral samplers and DDIM (default: the sampler's)", "X" },
+    { "json", 0, 0, G_OPTION_ARG_NONE, OPTION(json), "One JSON object per picture on standard output", NULL },
+    { "show", 0, 0, G_OPTION_ARG_NONE, OPTION(show), "Show the picture in the terminal", NULL },
+    { 0 },
+};
+
+void
+rv_generate_options_init(void)
+{
+    rv_generate_options = (RvGenerateOptions){
+        .steps = -1, .width = -1, .height = -1, .count = 1, .batch = 1, .clip_skip = 1, .cfg = -1.0, .strength = -1.0, .eta = -1.0,
+        .mask_blur = 4.0,
+    };
+}
+
+void
+rv_generate_options_clear(void)
+{
+    RvGenerateOptions *o = &rv_generate_options;
+    char **strings[] = { &o->model,  &o->models_dir, &o->device,  &o->precision, &o->vae,   &o->tokenizer,
+                         &o->prediction, &o->prompt, &o->negative, &o->syntax,   &o->seed,  &o->sampler,
+                         &o->schedule, &o->noise,    &o->input,   &o->output,    &o->mask };
+    for (gsize i = 0; i < G_N_ELEMENTS(strings); i++)
+        g_clear_pointer(strings[i], g_free);
+}
+
+/* Folder of the running binary; free with g_free. */
+static char *
+binary_folder(void)
+{
+    g_autofree char *path = g_file_read_link("/proc/self/exe", NULL);
+    return path != NULL ? g_path_get_dirname(path) : g_strdup(".");
+}
+
+char **
+rv_model_folders(const char *models_dir)
+{
+    g_autofree char *binary = binary_folder();
+    GStrvBuilder *folders = g_strv_builder_new();
+    const char *environment = g_getenv("REVERIE_MODELS");
+    if (models_dir != NULL)
+        g_strv_builder_add(folders, models_dir);
+    if (environment != NULL && *environment != '\0')
+        g_strv_builder_add(folders, environment);
+    g_strv_builder_add(folders, "models");
+    const char *const beside[] = { "models", "../models", "../share/reverie/models" };
+    for (gsize i = 0; i < G_N_ELEMENTS(beside); i++) {
+        g_autofree char *folder = g_build_filename(binary, beside[i], NULL);
+        g_strv_builder_add(folders, folder);
+    }
+    char **list = g_strv_builder_end(folders);
+    g_strv_builder_unref(folders);
+    return list;
+}
+
+char *
+rv_find_model(const char *name, const char *models_dir, GError **error)
+{
+    const char *wanted = name == NULL ? "mini" : name;
+    if (name != NULL && (strchr(name, '/') != NULL || g_file_test(name, G_FILE_TEST_EXISTS))) {
+        if (g_file_test(name, G_FILE_TEST_EXISTS))
+            return g_strdup(name);
+        rv_error_set(error, RV_ERROR_NOT_FOUND, name, "check the path", "there is no such model");
+        return NULL;
+    }
+    g_auto(GStrv) folders = rv_model_folders(models_dir);
+    for (char **folder = folders; *folder != NULL; folder++) {
+        g_autofree char *path = g_build_filename(*folder, wanted, NULL);
+        g_autofree char *file = g_strconcat(path, ".safetensors", NULL);
+        if (g_file_test(path, G_FILE_TEST_EXISTS))
+            return g_steal_pointer(&path);
+        if (g_file_test(file, G_FILE_TEST_EXISTS))
+            return g_steal_pointer(&file);
+    }
+    g_autofree char *all = g_strjoinv(", ", folders);
+    g_autofree char *todo = g_strdup_printf("give a path, or a name that lies in one of: %s", all);
+    rv_error_set(error, RV_ERROR_NOT_FOUND, wanted, todo, "there is no model of that name");
+    return NULL;
+}
+
+bool
+rv_generate_open(RvEngine **engine, RvPipeline **pipeline, GError **error)
+{
+    const RvGenerateOptions *o = &rv_generate_options;
+    if (o->threads < 0 || o->threads > 1024)
+        return rv_error_set(error, RV_ERROR_USAGE, "--threads", "give a number from 1 to 1024", "%d threads are out of range", o->threads);
+    g_autofree char *path = rv_find_model(o->model, o->models_dir, error);
+    if (path == NULL)
+        return false;
+    RvEngineOptions engine_options = { o->device, o->precision, o->threads, rv_console_cancel_flag() };
+    *engine = rv_engine_open(&engine_options, error);
+    if (*engine == NULL)
+        return false;
+    RvPipelineOptions options = { o->vae, o->tokenizer, o->prediction, o->models_dir };
+    *pipeline = rv_pipeline_open(*engine, path, &options, error);
+    return *pipeline != NULL;
+}
+
+static bool
+parse_seed(const char *text, guint64 *seed, GError **error)
+{
+    if (text == NULL || strcmp(text, "-1") == 0) {
+        *seed = g_random_int();
+        return true;
+    }
+    if (g_ascii_string_to_unsigned(text, 10, 0, G_MAXUINT64, seed, NULL))
+        return true;
+    return rv_error_set(error, RV_ERROR_USAGE, "--seed", "give a whole number from 0, or -1 for a random one", "\"%s\" is no seed", text);
+}
+
+static bool
+parse_syntax(const char *text, RvPromptSyntax *syntax, GError **error)
+{
+    static const char *const names[] = { "a1111", "explicit", "plain" };
+    static const RvPromptSyntax values[] = { RV_PROMPT_A1111, RV_PROMPT_EXPLICIT, RV_PROMPT_PLAIN };
+    *syntax = RV_PROMPT_EXPLICIT;
+    for (gsize i = 0; text != NULL && i < G_N_ELEMENTS(names); i++)
+        if (strcmp(text, names[i]) == 0) {
+            *syntax = values[i];
+            return true;
+        }
+    return text == NULL ||
+           rv_error_set(error, RV_ERROR_USAGE, "--prompt-syntax", "use explicit, a1111 or plain", "there is no syntax \"%s\"", text);
+}
+
+static bool
+check_range(const char *option, double value, double low, double high, GError **error)
+{
+    if (value >= low && value <= high)
+        return true;
+    g_autofree char *todo = g_strdup_printf("give a number from %g to %g", low, high);
+    return rv_error_set(error, RV_ERROR_USAGE, option, todo, "%g is out of range", value);
+}
+
+bool
+rv_generate_request(RvRequest *request, GError **error)
+{
+    RvGenerateOptions *o = &rv_generate_options;
+    *request = (RvRequest){
+        .prompt = o->prompt, .negative_prompt = o->negative, .steps = MAX(o->steps, 0), .cfg_scale = o->cfg,
+        .width = MAX(o->width, 0), .height = MAX(o->height, 0), .images = 1, .sampler = o->sampler,
+        .schedule = o->schedule, .clip_skip = o->clip_skip, .eta = o->eta, .strength = o->strength,
+        .mask_blur = o->mask_blur,
+    };
+    if (o->noise != NULL && !rv_noise_parse_kind(o->noise, &request->noise))
+        return rv_error_set(error, RV_ERROR_USAGE, "--noise", "use cpu or nv", "there is no noise \"%s\"", o->noise);
+    return parse_seed(o->seed, &request->seed, error) && parse_syntax(o->syntax, &request->syntax, error) &&
+           (o->steps == -1 || check_range("--steps", o->steps, 1, RV_MAX_STEPS, error)) &&
+           (o->width == -1 || check_range("--width", o->width, RV_MIN_SIZE, RV_MAX_SIZE, error)) &&
+           (o->height == -1 || check_range("--height", o->height, RV_MIN_SIZE, RV_MAX_SIZE, error)) &&
+           check_range("--count", o->count, 1, 100000, error) && check_range("--batch", o->batch, 1, RV_MAX_BATCH, error) &&
+           check_range("--clip-skip", o->clip_skip, 1, 64, error) &&
+           (o->cfg == -1.0 || check_range("--cfg", o->cfg, 0, 100, error)) &&
+           (o->strength == -1.0 || check_range("--strength", o->strength, 0, 1, error)) &&
+           check_range("--mask-blur", o->mask_blur, 0, 512, error);
+}
+
+char *
+rv_numbered_path(const char *path, int number)
+{
+    const char *dot = strrchr(path, '.'), *slash = strrchr(path, '/');
+    if (dot == NULL || (slash != NULL && dot < slash))
+        return g_strdup_printf("%s-%d", path, number);
+    return g_strdup_printf("%.*s-%d%s", (int)(dot - path), path, number, dot);
+}

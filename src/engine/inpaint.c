@@ -1,0 +1,131 @@
+#include "engine/inpaint.h"
+
+#include <string.h>
+
+struct RvInpaint {
+    RvMask *mask;         /* at the picture's size, blurred; NULL: all of it may change */
+    float *latent_mask;   /* [height, width] of latents: 1 may change, 0 is known */
+    float *extra;         /* NULL for ordinary models */
+    float *known;         /* scratch of rv_inpaint_restore, one batch */
+    int images, channels;
+    gsize pixels;         /* of a latent */
+};
+
+/* The mask at the picture's size, softened. */
+static RvMask *
+fit_mask(const RvRequest *r, GError **error)
+{
+    RvMask *mask = rv_mask_resize(r->mask, r->width, r->height, RV_FILTER_BILINEAR, error);
+    if (mask != NULL && !rv_mask_blur(mask, r->mask_blur, r->mask_blur, error))
+        g_clear_pointer(&mask, rv_mask_free);
+    return mask;
+}
+
+static bool
+make_latent_mask(RvInpaint *inpaint, int width, int height, GError **error)
+{
+    inpaint->latent_mask = g_new(float, inpaint->pixels);
+    g_autoptr(RvMask) small = NULL;
+    if (inpaint->mask != NULL) {
+        small = rv_mask_resize(inpaint->mask, width, height, RV_FILTER_BILINEAR, error);
+        if (small == NULL)
+            return false;
+    }
+    for (gsize i = 0; i < inpaint->pixels; i++)
+        inpaint->latent_mask[i] = small == NULL || small->values[i] >= 128 ? 1.0f : 0.0f;
+    return true;
+}
+
+/* Latents of the picture with everything that may change painted grey. */
+static bool
+encode_masked(RvInpaint *inpaint, RvAutoencoder *autoencoder, const RvRequest *r, const RvPicture *init, float *latent, GError **error)
+{
+    gsize count = (gsize)r->width * (gsize)r->height;
+    g_autofree guint8 *rgb = g_malloc(count * 3);
+    for (gsize i = 0; i < count; i++) {
+        bool known = init != NULL && inpaint->mask != NULL && inpaint->mask->values[i] < 128;
+        for (gsize c = 0; c < 3; c++)
+            rgb[3 * i + c] = known ? init->rgb[3 * i + c] : 128;
+    }
+    return rv_autoencoder_encode(autoencoder, rgb, r->width, r->height, latent, error);
+}
+
+static bool
+make_extra(RvInpaint *inpaint, RvAutoencoder *autoencoder, const RvRequest *r, const RvPicture *init, GError **error)
+{
+    gsize channels = (gsize)inpaint->channels, image = (1 + channels) * inpaint->pixels;
+    inpaint->extra = g_new(float, image * (gsize)inpaint->images);
+    memcpy(inpaint->extra, inpaint->latent_mask, inpaint->pixels * sizeof *inpaint->extra);
+    if (!encode_masked(inpaint, autoencoder, r, init, inpaint->extra + inpaint->pixels, error))
+        return false;
+    for (int i = 1; i < inpaint->images; i++)
+        memcpy(inpaint->extra + (gsize)i * image, inpaint->extra, image * sizeof *inpaint->extra);
+    return true;
+}
+
+RvInpaint *
+rv_inpaint_new(RvAutoencoder *autoencoder, const RvRequest *r, const RvPicture *init, bool model_takes_mask, GError **error)
+{
+    RvInpaint *inpaint = g_new0(RvInpaint, 1);
+    int width = r->width / rv_autoencoder_factor(autoencoder), height = r->height / rv_autoencoder_factor(autoencoder);
+    inpaint->images = r->images;
+    inpaint->channels = rv_autoencoder_channels(autoencoder);
+    inpaint->pixels = (gsize)width * (gsize)height;
+    bool ok = true;
+    if (r->mask != NULL) {
+        inpaint->mask = fit_mask(r, error);
+        ok = inpaint->mask != NULL;
+    }
+    ok = ok && make_latent_mask(inpaint, width, height, error);
+    if (model_takes_mask)
+        ok = ok && make_extra(inpaint, autoencoder, r, init, error);
+    else
+        inpaint->known = g_new(float, inpaint->pixels * (gsize)inpaint->channels * (gsize)inpaint->images);
+    if (!ok)
+        g_clear_pointer(&inpaint, rv_inpaint_free);
+    return inpaint;
+}
+
+void
+rv_inpaint_free(RvInpaint *inpaint)
+{
+    if (inpaint == NULL)
+        return;
+    rv_mask_free(inpaint->mask);
+    g_free(inpaint->latent_mask);
+    g_free(inpaint->extra);
+    g_free(inpaint->known);
+    g_free(inpaint);
+}
+
+const float *
+rv_inpaint_extra(const RvInpaint *inpaint)
+{
+    return inpaint->extra;
+}
+
+void
+rv_inpaint_restore(const RvInpaint *inpaint, RvSampler *sampler, const float *start)
+{
+    if (inpaint->extra != NULL || start == NULL)
+        return;
+    rv_sampler_add_noise(sampler, start, rv_sampler_start_noise(sampler), inpaint->known);
+    float *latent = rv_sampler_latent(sampler);
+    gsize count = inpaint->pixels * (gsize)inpaint->channels * (gsize)inpaint->images;
+    for (gsize i = 0; i < count; i++) {
+        float change = inpaint->latent_mask[i % inpaint->pixels];
+        latent[i] = change * latent[i] + (1.0f - change) * inpaint->known[i];
+    }
+}
+
+void
+rv_inpaint_composite(const RvInpaint *inpaint, const RvPicture *init, RvPicture *picture)
+{
+    if (inpaint->mask == NULL)
+        return;
+    for (gsize i = 0; i < (gsize)picture->width * (gsize)picture->height; i++) {
+        int change = MIN(2 * inpaint->mask->values[i], 255);
+        for (gsize c = 0; c < 3; c++)
+            picture->rgb[3 * i + c] = (guint8)((picture->rgb[3 * i + c] * change + init->rgb[3 * i + c] * (255 - change) + 127) / 255);
+    }
+}

@@ -1,0 +1,127 @@
+#include "engine/run_settings.h"
+
+#include <math.h>
+#include <string.h>
+
+#include "media/infotext.h"
+
+static RvSamplerKind
+usual_sampler(const RvPipeline *pipeline)
+{
+    if (pipeline->has_scheduler)
+        return pipeline->scheduler.sampler;
+    if (rv_pipeline_is_turbo(pipeline))
+        return RV_SAMPLER_EULER_A;
+    return pipeline->random != NULL ? RV_SAMPLER_EULER : RV_SAMPLER_DPMPP_2M;
+}
+
+/* A folder, and whoever names a schedule, gets diffusers' numbers; a single file A1111's. */
+static RvDialect
+dialect_of(const RvPipeline *pipeline, RvSamplerKind sampler, RvScheduleKind schedule)
+{
+    if (rv_sampler_info(sampler)->class_name == NULL)
+        return RV_DIALECT_A1111;
+    return pipeline->traits.is_folder || schedule != RV_SCHEDULE_AUTOMATIC ? RV_DIALECT_DIFFUSERS : RV_DIALECT_A1111;
+}
+
+static bool
+parse_names(const RvPipeline *pipeline, const RvRequest *request, RvSamplerOptions *options, GError **error)
+{
+    options->sampler = usual_sampler(pipeline);
+    if (request->sampler != NULL && !rv_sampler_parse_name(request->sampler, &options->sampler, &options->schedule))
+        return rv_error_set(error, RV_ERROR_USAGE, "--sampler", "use euler, euler_a, heun, dpmpp_2m, dpmpp_sde, ddim, unipc, lcm or another of A1111's",
+                            "there is no sampler \"%s\"", request->sampler);
+    if (request->schedule != NULL && !rv_schedule_parse_name(request->schedule, &options->schedule))
+        return rv_error_set(error, RV_ERROR_USAGE, "--schedule", "use automatic, leading, trailing, linspace, karras, exponential, sgm_uniform, simple or normal",
+                            "there is no schedule \"%s\"", request->schedule);
+    return true;
+}
+
+bool
+rv_run_settings_init(RvRunSettings *settings, const RvPipeline *pipeline, const RvRequest *request, GError **error)
+{
+    RvSamplerOptions *options = &settings->sampler;
+    rv_sampler_options_init(options);
+    if (!parse_names(pipeline, request, options, error))
+        return false;
+    options->dialect = dialect_of(pipeline, options->sampler, options->schedule);
+    options->config = pipeline->scheduler;
+    options->steps = request->steps;
+    options->eta = request->eta;
+    if (request->init != NULL) {
+        options->first_step = rv_sampler_first_step(options->dialect, request->steps, request->strength);
+        if (options->first_step >= request->steps)
+            return rv_error_set(error, RV_ERROR_USAGE, "--strength", "raise --strength or --steps",
+                                "a strength of %g leaves none of %d steps to run", request->strength, request->steps);
+    }
+    int per_step = rv_sampler_info(options->sampler)->second_order ? 2 : 1;
+    settings->evaluations = (options->steps - options->first_step) * per_step;
+    return true;
+}
+
+static int
+rounded_down(int size, int factor)
+{
+    return MAX(size / factor, 1) * factor;
+}
+
+static int
+usual_size(const RvPipeline *pipeline)
+{
+    if (strcmp(pipeline->traits.family_name, "mini") == 0)
+        return 256;
+    if (pipeline->traits.family == RV_FAMILY_SDXL)
+        return 1024;
+    return pipeline->traits.family == RV_FAMILY_SD21 && pipeline->scheduler.prediction_type == RV_PREDICTION_V ? 768 : 512;
+}
+
+bool
+rv_pipeline_complete(const RvPipeline *pipeline, RvRequest *request, char **note, GError **error)
+{
+    bool turbo = rv_pipeline_is_turbo(pipeline);
+    int factor = MAX(RV_SIZE_STEP, rv_autoencoder_factor(pipeline->autoencoder));
+    int width = request->width > 0 ? request->width : request->init != NULL ? request->init->width : usual_size(pipeline);
+    int height = request->height > 0 ? request->height : request->init != NULL ? request->init->height : usual_size(pipeline);
+    request->width = rounded_down(width, factor);
+    request->height = rounded_down(height, factor);
+    *note = NULL;
+    if (request->width != width || request->height != height)
+        *note = g_strdup_printf("sizes are multiples of %d: %dx%d became %dx%d", factor, width, height, request->width, request->height);
+    if (request->width > RV_MAX_SIZE || request->height > RV_MAX_SIZE)
+        return rv_error_set(error, RV_ERROR_USAGE, "size", "give a smaller --width and --height", "%dx%d pixels are too many, %d a side at the most",
+                            request->width, request->height, RV_MAX_SIZE);
+    if (request->steps == 0)
+        request->steps = turbo ? 4 : 20;
+    if (request->cfg_scale < 0.0)
+        request->cfg_scale = turbo ? 1.0 : 7.0;
+    if (request->strength < 0.0)
+        request->strength = turbo ? 0.5 : 0.75;
+    if (request->mask != NULL && request->init == NULL)
+        return rv_error_set(error, RV_ERROR_USAGE, "mask", "give the picture to redraw", "a mask needs a picture");
+    RvRunSettings settings;
+    return rv_run_settings_init(&settings, pipeline, request, error);
+}
+
+char *
+rv_run_infotext(const RvPipeline *pipeline, const RvRequest *r, const RvRunSettings *settings, guint64 seed)
+{
+    static const char *const noise_names[] = { [RV_NOISE_CPU] = "CPU", [RV_NOISE_NV] = "NV", [RV_NOISE_CUDA] = "GPU" };
+    g_autoptr(RvInfotext) info = rv_infotext_new(r->prompt, r->cfg_scale > 1.0 ? r->negative_prompt : NULL);
+    g_autofree char *seed_text = g_strdup_printf("%" G_GUINT64_FORMAT, seed);
+    rv_infotext_set_integer(info, "Steps", r->steps);
+    rv_infotext_set(info, "Sampler", rv_sampler_info(settings->sampler.sampler)->label);
+    rv_infotext_set(info, "Schedule type", rv_schedule_info(settings->sampler.schedule)->label);
+    rv_infotext_set_number(info, "CFG scale", r->cfg_scale);
+    rv_infotext_set(info, "Seed", seed_text);
+    rv_infotext_set_size(info, "Size", r->width, r->height);
+    rv_infotext_set(info, "Model", pipeline->name);
+    if (r->init != NULL)
+        rv_infotext_set_number(info, "Denoising strength", r->strength);
+    if (r->clip_skip > 1)
+        rv_infotext_set_integer(info, "Clip skip", r->clip_skip);
+    rv_infotext_set(info, "RNG", noise_names[r->noise]);
+    if (r->mask != NULL)
+        rv_infotext_set_number(info, "Mask blur", r->mask_blur);
+    rv_infotext_set(info, "Version", "reverie-" REVERIE_VERSION);
+    return rv_infotext_write(info);
+}

@@ -1,0 +1,14 @@
+/* run_settings.h - from a request's names and zeros to what the sampler takes, and back to text. */
+#pragma once
+#include "engine/pipeline_internal.h"
+#include "sampling/sampler.h"
+
+typedef struct {
+    RvSamplerOptions sampler;
+    int evaluations; /* of the UNet */
+} RvRunSettings;
+
+/* RV_ERROR_USAGE for unknown names, or a strength that leaves no step to run. */
+bool rv_run_settings_init(RvRunSettings *settings, const RvPipeline *pipeline, const RvRequest *request, GError **error);
+/* A1111's `parameters` of one image; free with g_free. */
+char *rv_run_infotext(const RvPipeline *pipeline, const RvRequest *request, const RvRunSettings *settings, guint64 seed);
