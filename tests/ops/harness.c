@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "backends/cpu/cpu.h"
+#include "backends/cpu/isa.h"
 #include "guard.h"
 
 typedef struct {
@@ -58,6 +59,17 @@ choose_device(const char *name)
     g_error("no device %s", name);
 }
 
+static void
+limit_isa(const char *name)
+{
+    for (CpuIsa isa = CPU_ISA_BASE; isa <= CPU_ISA_AVX512; isa++)
+        if (strcmp(cpu_isa_name(isa), name) == 0) {
+            cpu_isa_limit(isa);
+            return;
+        }
+    g_error("no instruction set %s", name);
+}
+
 static bool
 take_argument(const char *argument)
 {
@@ -66,6 +78,8 @@ take_argument(const char *argument)
         is_bench = true;
     else if (g_str_has_prefix(argument, "--device="))
         choose_device(value + 1);
+    else if (g_str_has_prefix(argument, "--isa="))
+        limit_isa(value + 1);
     else if (g_str_has_prefix(argument, "--threads="))
         threads = atoi(value + 1);
     else if (g_str_has_prefix(argument, "--data-seed="))
@@ -143,8 +157,8 @@ ops_main(void)
     RvDeviceInfo info;
     rv_device_describe(opened, &info);
     rv_device_close(opened);
-    g_print("%s, %d threads; the host copies %.1f GB/s (read + written)\n", info.name, info.threads,
-            host_copy_rate(MAX(1, info.threads)) * 1e-9);
+    g_print("%s, %s, %d threads; the host copies %.1f GB/s (read + written)\n", info.name,
+            cpu_isa_name(cpu_isa()), info.threads, host_copy_rate(MAX(1, info.threads)) * 1e-9);
     for (gsize i = 0; i < bench_count; i++)
         benches[i]();
     return 0;

@@ -19,6 +19,7 @@
  * once more, and must give the same bits. Command line: GTest's, and
  *     --device=NAME   the back end to test ("cpu")
  *     --threads=N     of the CPU
+ *     --isa=NAME      use no more than this instruction set of the CPU: base, avx2, avx512
  *     --data-seed=N   of shapes and data; always the same without it
  *     --bench         run the benchmarks instead of the tests */
 #pragma once

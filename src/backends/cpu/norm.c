@@ -130,7 +130,8 @@ image_affine(const RvOp *op, const GroupSpace *space, int n)
         for (int c = group * width; c < (group + 1) * width; c++) {
             means[c] = (float)mean;
             scales[c] = (float)(scale * (double)state->weight[c]);
-            shifts[c] = state->bias[c];
+            /* what rounding kept out of the mean is in the shift */
+            shifts[c] = (float)((double)state->bias[c] - (mean - (double)means[c]) * (double)scales[c]);
         }
     }
 }

@@ -28,7 +28,7 @@ cpu_exp(float x)
     memcpy(&bits, &shifted, sizeof bits);
     int32_t whole = bits - 0x4b400000;
     int32_t half = whole >> 1;
-    int32_t first_bits = (half + 127) << 23, second_bits = (whole - half + 127) << 23;
+    uint32_t first_bits = (uint32_t)(half + 127) << 23, second_bits = (uint32_t)(whole - half + 127) << 23;
     float first, second;
     memcpy(&first, &first_bits, sizeof first);
     memcpy(&second, &second_bits, sizeof second);

@@ -1,7 +1,7 @@
 #include "backends/cpu/kernels/norm.h"
 #include "backends/cpu/kernels/activate.h"
 
-/* Rows that are read twice while they lie in the inner caches. */
+/* Rows are read twice while they lie in the inner caches. */
 #define BLOCK_BYTES 32768
 
 static void
@@ -34,7 +34,7 @@ moments_kernel(const float *x, gint64 pixels, int channels, int stride, double c
                double *squares, float *scratch)
 {
     gint64 block = BLOCK_BYTES / (gint64)sizeof(float) / channels;
-    block = block < 4 ? 4 : block;
+    block = block < 16 ? 16 : block;
     float *block_mean = scratch, *block_squares = scratch + channels;
     for (gint64 done = 0; done < pixels; done += block) {
         gint64 part = pixels - done < block ? pixels - done : block;
@@ -69,30 +69,35 @@ normalize_kernel(RvAct act, const float *x, const float *mean, const float *scal
 }
 
 static inline __attribute__((always_inline)) void
-layer_norm_loop(RvAct act, const float *x, float mean, float scale, const float *weight, const float *bias,
-                float *out, int channels)
+layer_norm_loop(RvAct act, const float *x, float mean, float rest, float scale, const float *weight,
+                const float *bias, float *out, int channels)
 {
 #pragma omp simd
     for (int c = 0; c < channels; c++)
-        out[c] = activate(act, (x[c] - mean) * scale * weight[c] + bias[c]);
+        out[c] = activate(act, ((x[c] - mean) - rest) * scale * weight[c] + bias[c]);
 }
 
+/* `rest` is what rounding kept out of `mean`: it counts when the mean is large beside the deviations. */
 static void
 layer_norm_kernel(RvAct act, const float *x, const float *weight, const float *bias, float eps, float *out,
                   int channels)
 {
-    float sum = 0.0f, squares = 0.0f;
+    float sum = 0.0f, rest = 0.0f, squares = 0.0f;
 #pragma omp simd reduction(+ : sum)
     for (int c = 0; c < channels; c++)
         sum += x[c];
     float mean = sum / (float)channels;
-#pragma omp simd reduction(+ : squares)
+#pragma omp simd reduction(+ : rest, squares)
     for (int c = 0; c < channels; c++) {
         float d = x[c] - mean;
+        rest += d;
         squares += d * d;
     }
-    float scale = 1.0f / sqrtf(squares / (float)channels + eps);
-#define CALL(constant) layer_norm_loop(constant, x, mean, scale, weight, bias, out, channels)
+    rest /= (float)channels;
+    float variance = squares / (float)channels - rest * rest;
+    variance = variance < 0.0f ? 0.0f : variance;
+    float scale = 1.0f / sqrtf(variance + eps);
+#define CALL(constant) layer_norm_loop(constant, x, mean, rest, scale, weight, bias, out, channels)
     SWITCH_ACT(act, CALL)
 #undef CALL
 }
