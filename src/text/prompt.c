@@ -7,6 +7,8 @@
 #include "text/clean.h"
 #include "text/prompt_internal.h"
 
+#define ENTRIES_MAX_BYTES (8u << 20) /* of the texts of all entries of a prompt together */
+
 RvPromptEntry *
 rv_prompt_entry_new(int end_step, char *text)
 {
@@ -157,14 +159,15 @@ take_part_weight(char *text)
 }
 
 static bool
-add_part(RvPrompt *prompt, const char *text, double weight, const RvPromptOptions *options, GError **error)
+add_part(RvPrompt *prompt, const char *text, double weight, const RvPromptOptions *options, gsize *budget,
+         GError **error)
 {
     GPtrArray *entries;
     if (!isfinite((float)weight))
         return rv_error_set(error, RV_ERROR_USAGE, "prompt", "use weights near 1",
                             "the weight of a part is too large");
     if (options->syntax == RV_PROMPT_A1111) {
-        entries = rv_prompt_parse_schedule(text, options, error);
+        entries = rv_prompt_parse_schedule(text, options, budget, error);
         if (entries == NULL)
             return false;
     } else {
@@ -188,12 +191,14 @@ static bool
 add_parts(RvPrompt *prompt, const char *text, const RvPromptOptions *options, GError **error)
 {
     const char *start = text, *end = text + strlen(text), *found;
+    bool is_split = options->syntax == RV_PROMPT_A1111 && !options->is_negative;
+    gsize budget = ENTRIES_MAX_BYTES;
     do {
-        found = rv_prompt_find_word(text, start, end, "AND");
+        found = is_split ? rv_prompt_find_word(text, start, end, "AND") : NULL;
         g_autofree char *part = g_strndup(start, (gsize)((found != NULL ? found : end) - start));
         bool is_only = found == NULL && start == text;
         double weight = is_only ? 1 : take_part_weight(part);
-        if (!add_part(prompt, part, weight, options, error))
+        if (!add_part(prompt, part, weight, options, &budget, error))
             return false;
         start = found != NULL ? found + strlen("AND") : end;
     } while (found != NULL);
@@ -228,8 +233,7 @@ rv_prompt_parse(const char *text, const RvPromptOptions *options, GError **error
         is_full && options->strip_comments ? strip_comments(valid) : g_strdup(valid);
     g_autofree char *plain =
         is_full ? rv_prompt_extract_networks(uncommented, prompt->networks) : g_strdup(uncommented);
-    bool ok = is_full && !options->is_negative ? add_parts(prompt, plain, options, error)
-                                               : add_part(prompt, plain, 1, options, error);
+    bool ok = add_parts(prompt, plain, options, error);
     if (!ok)
         g_clear_pointer(&prompt, rv_prompt_free);
     return prompt;

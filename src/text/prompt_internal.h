@@ -11,8 +11,10 @@ GArray *rv_prompt_runs_new(void);
 void rv_prompt_runs_take(GArray *runs, char *text, double weight, bool is_break);
 GPtrArray *rv_prompt_parse_members(const char *text, RvPromptSyntax syntax, GError **error);
 
-/* schedule.c: entries with `end_step` and `text` set, `members` NULL. */
-GPtrArray *rv_prompt_parse_schedule(const char *text, const RvPromptOptions *options, GError **error);
+/* schedule.c: entries with `end_step` and `text` set, `members` NULL. *budget is what all entries of the
+ * prompt may still take, in bytes of text; it is reduced. */
+GPtrArray *rv_prompt_parse_schedule(const char *text, const RvPromptOptions *options, gsize *budget,
+                                    GError **error);
 RvPromptEntry *rv_prompt_entry_new(int end_step, char *text); /* takes `text` */
 GPtrArray *rv_prompt_entries_new(void);
 

@@ -10,8 +10,7 @@
 #include "text/clean.h"
 #include "text/prompt_internal.h"
 
-#define MAX_DEPTH 256           /* of nested constructs; a deeper one is text */
-#define MAX_WORK (256ull << 20) /* bytes of prompt times entries */
+#define MAX_DEPTH 256 /* of nested constructs; a deeper one is text */
 
 typedef struct {
     bool is_alternate;
@@ -253,18 +252,19 @@ render(const Schedule *schedule, gsize start, gsize end, guint child, int step, 
 }
 
 static GPtrArray *
-render_entries(const Schedule *schedule, GError **error)
+render_entries(const Schedule *schedule, gsize *budget, GError **error)
 {
     gsize length = strlen(schedule->text);
-    guint64 count = 0;
+    gsize count = 0;
     for (int step = 1; step <= schedule->steps; step++)
         count += schedule->is_entry[step];
-    if (count * length > MAX_WORK) {
+    if (count * length > *budget) {
         rv_error_set(error, RV_ERROR_USAGE, "prompt", "shorten the prompt or use fewer steps",
-                     "a prompt of %" G_GSIZE_FORMAT " bytes that changes %" G_GUINT64_FORMAT " times", length,
+                     "a prompt of %" G_GSIZE_FORMAT " bytes that changes %" G_GSIZE_FORMAT " times", length,
                      count);
         return NULL;
     }
+    *budget -= count * length;
     GPtrArray *entries = rv_prompt_entries_new();
     for (int step = 1; step <= schedule->steps; step++) {
         if (!schedule->is_entry[step])
@@ -277,7 +277,7 @@ render_entries(const Schedule *schedule, GError **error)
 }
 
 GPtrArray *
-rv_prompt_parse_schedule(const char *text, const RvPromptOptions *options, GError **error)
+rv_prompt_parse_schedule(const char *text, const RvPromptOptions *options, gsize *budget, GError **error)
 {
     bool is_second = options->hires_steps > 0;
     Schedule schedule = {
@@ -299,7 +299,7 @@ rv_prompt_parse_schedule(const char *text, const RvPromptOptions *options, GErro
         g_ptr_array_add(entries, rv_prompt_entry_new(schedule.steps, g_strdup(text)));
     } else {
         schedule.is_entry[schedule.steps] = 1;
-        entries = render_entries(&schedule, error);
+        entries = render_entries(&schedule, budget, error);
     }
     g_array_unref(schedule.nodes);
     g_array_unref(schedule.frames);

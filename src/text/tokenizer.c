@@ -135,6 +135,22 @@ rv_tokenizer_pad(const RvTokenizer *tokenizer)
     return tokenizer->pad;
 }
 
+bool
+rv_tokenizer_set_pad(RvTokenizer *tokenizer, const char *token)
+{
+    gsize length = strlen(token);
+    for (guint id = 0; id < tokenizer->tokens->len && length > 0; id++) {
+        const RvTokenText *text = &g_array_index(tokenizer->tokens, RvTokenText, id);
+        if (text->ends_word || text->length != length ||
+            memcmp(tokenizer->texts->data + text->offset, token, length) != 0)
+            continue;
+        tokenizer->pad = (gint32)id;
+        rv_tokenizer_add_special(tokenizer, token, (gint32)id);
+        return true;
+    }
+    return false;
+}
+
 gint32
 rv_tokenizer_size(const RvTokenizer *tokenizer)
 {

@@ -6,7 +6,7 @@
  * (Sennrich et al., "Neural Machine Translation of Rare Words with Subword Units"; Radford et al., CLIP).
  * The names of special tokens ("<|endoftext|>") are recognised in the text as written.
  *
- * A tokenizer never changes after it was made: any number of threads may use one. */
+ * A tokenizer that is no longer being set up never changes: any number of threads may use one. */
 #pragma once
 #include <glib.h>
 #include <stdbool.h>
@@ -28,6 +28,10 @@ G_DEFINE_AUTOPTR_CLEANUP_FUNC(RvTokenizer, rv_tokenizer_free)
 gint32 rv_tokenizer_bos(const RvTokenizer *tokenizer); /* start of text */
 gint32 rv_tokenizer_eos(const RvTokenizer *tokenizer); /* end of text */
 gint32 rv_tokenizer_pad(const RvTokenizer *tokenizer); /* -1 when not stated */
+/* Makes `token` ("!": what OpenCLIP's encoders have) the pad token. Like every special token it is then
+ * recognised inside text, as transformers does. False, and no change, when the vocabulary lacks it. For use
+ * before other threads see the tokenizer. */
+bool rv_tokenizer_set_pad(RvTokenizer *tokenizer, const char *token);
 /* The id of the one-token word `word` (",": CLIP's comma), -1 when there is none. */
 gint32 rv_tokenizer_word(const RvTokenizer *tokenizer, const char *word);
 /* One more than the largest id: what the rows of a token embedding must reach. */

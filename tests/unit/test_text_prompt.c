@@ -333,6 +333,9 @@ test_errors(void)
     g_autofree char *huge_part = g_strdup_printf("a AND b:1%0300d", 0);
     g_autofree char *half = g_strnfill(RV_PROMPT_MAX_BYTES / 2, 'x');
     g_autofree char *changing = g_strdup_printf("%s[a|b]", half);
+    g_autofree char *quarter = g_strnfill(RV_PROMPT_MAX_BYTES / 5, 'x');
+    g_autofree char *parts = g_strdup_printf("%s[a|b] AND %s[a|b] AND %s[a|b]", quarter, quarter, quarter);
+    const RvPromptOptions some = { .syntax = RV_PROMPT_A1111, .steps = 70 };
     const RvPromptOptions none = { .syntax = RV_PROMPT_A1111, .steps = 0 };
     const RvPromptOptions many = { .syntax = RV_PROMPT_A1111, .steps = RV_PROMPT_MAX_STEPS };
     const RvPromptOptions minus = { .syntax = RV_PROMPT_A1111, .steps = 1, .hires_steps = -1 };
@@ -345,6 +348,7 @@ test_errors(void)
         { huge, &explicit_only },
         { huge_part, &a1111 },
         { changing, &many },
+        { parts, &some }, /* each part alone would pass */
         { "a", &none },
         { "a", &minus },
         { "(\"a\", \"b\").blend(1)", &a1111 },

@@ -73,6 +73,19 @@ test_builtin_constants(void)
 }
 
 static void
+test_set_pad(void)
+{
+    g_autoptr(RvTokenizer) tokenizer = rv_tokenizer_new_builtin(NULL);
+    ASSERT_IDS(tokenizer, ", !", 267, 256);
+    g_assert_false(rv_tokenizer_set_pad(tokenizer, "no such token"));
+    g_assert_false(rv_tokenizer_set_pad(tokenizer, ""));
+    g_assert_cmpint(rv_tokenizer_pad(tokenizer), ==, -1);
+    g_assert_true(rv_tokenizer_set_pad(tokenizer, "!"));
+    g_assert_cmpint(rv_tokenizer_pad(tokenizer), ==, 0);
+    ASSERT_IDS(tokenizer, ",!", 267, 0);
+}
+
+static void
 test_word_pattern(void)
 {
     ASSERT_IDS(builtin, "''s", 8445, 338); /* the run of quotes wins over the contraction inside it */
@@ -394,6 +407,7 @@ main(int argc, char **argv)
     g_assert_no_error(error);
     g_test_add_func("/text/tokenizer/equals-transformers", test_equals_transformers);
     g_test_add_func("/text/tokenizer/builtin-constants", test_builtin_constants);
+    g_test_add_func("/text/tokenizer/set-pad", test_set_pad);
     g_test_add_func("/text/tokenizer/word-pattern", test_word_pattern);
     g_test_add_func("/text/tokenizer/special-tokens-are-literal", test_special_tokens_are_literal);
     g_test_add_func("/text/tokenizer/invalid-utf8-is-replaced", test_invalid_utf8_is_replaced);
