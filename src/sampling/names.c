@@ -118,6 +118,14 @@ static const RvSamplerInfo samplers[] = {
       .uses_ensd = true,
       .listed = true },
     { RV_SAMPLER_PNDM, "pndm", "PLMS", { "plms" }, "PNDMScheduler", RV_SCHEDULE_AUTOMATIC, .listed = true },
+    { RV_SAMPLER_RESTART,
+      "restart",
+      "Restart",
+      { NULL },
+      NULL,
+      RV_SCHEDULE_KARRAS,
+      .second_order = true,
+      .listed = true },
 };
 G_STATIC_ASSERT(G_N_ELEMENTS(samplers) == RV_SAMPLER_COUNT);
 

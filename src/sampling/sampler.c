@@ -1,6 +1,7 @@
 #include "sampling/sampler.h"
 #include "base/error.h"
 #include "sampling/sampler_internal.h"
+#include "sampling/schedule_internal.h"
 #include <math.h>
 #include <string.h>
 
@@ -23,6 +24,7 @@ static const RvStepper *const steppers[] = {
     [RV_SAMPLER_DPM2] = &rv_stepper_dpm2,
     [RV_SAMPLER_DPM2_A] = &rv_stepper_dpm2,
     [RV_SAMPLER_PNDM] = &rv_stepper_pndm,
+    [RV_SAMPLER_RESTART] = &rv_stepper_heun,
 };
 G_STATIC_ASSERT(G_N_ELEMENTS(steppers) == RV_SAMPLER_COUNT);
 
@@ -74,6 +76,8 @@ rv_sampler_new(const RvSamplerOptions *options, RvNoise **noises, int images, gs
         rv_schedule_free(schedule);
         return NULL;
     }
+    if (options->sampler == RV_SAMPLER_RESTART)
+        rv_schedule_restart(schedule, options->first_step);
     RvSampler *sampler = g_new0(RvSampler, 1);
     sampler->options = *options;
     sampler->schedule = schedule;

@@ -1,4 +1,5 @@
-/* Samplers with two evaluations a step, on latents x0 + sigma * n: Heun (Karras et al. 2022, algorithm 2),
+/* Samplers with two evaluations a step, on latents x0 + sigma * n: Heun (Karras et al. 2022, algorithm 2) and
+ * Restart, which is Heun along a list that goes back up,
  * DPM-Solver-2 and its ancestral form (k-diffusion's), DPM-Solver++ 2S ancestral and SDE (Lu et al. 2022, in
  * k-diffusion's form). */
 #include "sampling/sampler_internal.h"
@@ -41,6 +42,12 @@ move(RvSampler *s, const float *from, double distance, const float *slope)
 static void
 ask(RvSampler *s, int index)
 {
+    const float *sigmas = s->schedule->sigmas;
+    if (index < s->schedule->count && sigmas[index + 1] > sigmas[index]) { /* Restart goes back up */
+        double here = (double)sigmas[index], high = (double)sigmas[index + 1];
+        rv_sampler_add_draw(s, s->options.s_noise * sqrt(high * high - here * here), high, here);
+        index++;
+    }
     rv_sampler_ask_step(s, index);
     if (!s->done && (s->options.sampler == RV_SAMPLER_HEUN || s->options.sampler == RV_SAMPLER_DPM2))
         rv_sampler_churn(s, s->sigma);
@@ -63,7 +70,10 @@ second(RvSampler *s, double sigma, double timestep)
 static int
 calls(const RvSampler *s, int steps)
 {
-    return 2 * steps - (s->schedule->sigmas[s->schedule->count] <= 0);
+    int rises = 0;
+    for (int i = s->schedule->count - steps; i < s->schedule->count; i++)
+        rises += s->schedule->sigmas[i + 1] > s->schedule->sigmas[i];
+    return 2 * (steps - rises) - (s->schedule->sigmas[s->schedule->count] <= 0);
 }
 
 static void

@@ -16,5 +16,9 @@ bool rv_schedule_a1111(RvSchedule *schedule, const RvSchedulerConfig *config, Rv
 int rv_schedule_formula(const RvSchedule *schedule, const RvSchedulerConfig *config, RvScheduleKind kind,
                         int steps, double sigma_min, double sigma_max, double *sigmas);
 
+/* The Restart sampler's list: from `first` on, goes back up to a high noise level once or twice on the way
+ * down. The list then rises there, and `count` changes. */
+void rv_schedule_restart(RvSchedule *schedule, int first);
+
 bool rv_sampler_is_alpha(RvSamplerKind sampler); /* DDIM, DDPM, LCM, PNDM */
 void rv_schedule_reserve(RvSchedule *schedule, int count, bool alphas);

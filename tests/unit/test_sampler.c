@@ -478,6 +478,40 @@ test_orders_of_convergence(void)
     }
 }
 
+/* Restart goes back up once from 20 steps on, twice from 36, and spends as many steps as asked. */
+static void
+test_restart_goes_back(void)
+{
+    static const struct {
+        int steps, rises;
+    } expected[] = { { 19, 0 }, { 20, 1 }, { 35, 1 }, { 36, 2 }, { 50, 2 } };
+    for (gsize i = 0; i < G_N_ELEMENTS(expected); i++) {
+        RvSamplerOptions options;
+        rv_sampler_options_init(&options);
+        options.sampler = RV_SAMPLER_RESTART;
+        options.dialect = RV_DIALECT_A1111;
+        options.steps = expected[i].steps;
+        RvNoise *noise = rv_noise_new(RV_NOISE_NV, 1);
+        RvSampler *sampler = sampler_of(&options, &noise, 1, 4);
+        const RvSchedule *schedule = rv_sampler_schedule(sampler);
+        int rises = 0;
+        for (int k = 0; k < schedule->count; k++) {
+            if (schedule->sigmas[k + 1] <= schedule->sigmas[k])
+                continue;
+            rises++;
+            g_assert_cmpfloat(schedule->sigmas[k], <, 0.2);
+            g_assert_cmpfloat(schedule->sigmas[k + 1], >, 1.2);
+        }
+        g_assert_cmpint(rises, ==, expected[i].rises);
+        int calls;
+        g_assert_cmpfloat(run_perfect_model(&options, 1, false, &calls), <, 1e-3);
+        g_assert_cmpint(calls, ==, 2 * (schedule->count - rises) - 1);
+        g_assert_cmpint(schedule->count - rises, ==, expected[i].steps);
+        rv_sampler_free(sampler);
+        rv_noise_free(noise);
+    }
+}
+
 /* The share of fresh noise can be turned off: then ancestral and SDE samplers are deterministic ones. */
 static void
 test_no_eta_no_noise(void)
@@ -582,6 +616,7 @@ main(int argc, char **argv)
     g_test_add_func("/sampler/nonlinear-steps", test_nonlinear_steps_say_so);
     g_test_add_func("/sampler/batch-equals-singles", test_batch_equals_singles);
     g_test_add_func("/sampler/orders", test_orders_of_convergence);
+    g_test_add_func("/sampler/restart", test_restart_goes_back);
     g_test_add_func("/sampler/no-eta", test_no_eta_no_noise);
     g_test_add_func("/sampler/few-steps", test_few_steps);
     g_test_add_func("/sampler/refusals", test_refusals);
