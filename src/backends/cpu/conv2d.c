@@ -29,8 +29,8 @@ prepare(CpuDevice *device, RvOp *op, GError **error)
 {
     if (op->in[0].dtype != RV_F32)
         return cpu_unsupported(op, rv_dtype_name(op->in[0].dtype), error);
-    if (op->conv2d.kernel % 2 == 0 || op->conv2d.kernel > 15)
-        return cpu_unsupported(op, "kernels that are even or larger than 15", error);
+    if (op->conv2d.kernel % 2 == 0 || op->conv2d.kernel * op->conv2d.kernel > CPU_MAX_TAPS)
+        return cpu_unsupported(op, "kernels that are even or larger than 7", error);
     Conv2d *conv = g_new0(Conv2d, 1);
     op->state = conv;
     CpuPatches patches = patches_of(op);

@@ -75,18 +75,21 @@ cpu_patches_pixel(const CpuPatches *s, const RvOperand *x, int image, int row, i
     return (const float *)x->data + pixel * x->pixel_stride;
 }
 
-/* Values [from, from + count) of what output pixel `row` sees, ordered [tap][channel]. */
+/* Values [from, from + count) of what output pixel `row` sees, in the weights' order (weights.h). */
 static void
 gather_row(const CpuPatches *s, const RvOperand *x, gint64 row, int from, int count, float *to)
 {
     int column = (int)(row % s->out_w), line = (int)(row / s->out_w % s->out_h);
-    int image = (int)(row / s->out_w / s->out_h), c = s->in.c;
+    int image = (int)(row / s->out_w / s->out_h), c = s->in.c, taps = s->kernel * s->kernel;
+    int block_width = taps == 1 ? c : CPU_CHANNEL_BLOCK;
     while (count > 0) {
-        int tap = from / c, channel = from % c, length = MIN(c - channel, count);
+        int block = from / (block_width * taps) * block_width, width = MIN(block_width, c - block);
+        int tap = (from - block * taps) / width, channel = (from - block * taps) % width;
+        int length = MIN(width - channel, count);
         const float *pixel = cpu_patches_pixel(s, x, image, line * s->stride + tap / s->kernel - s->pad,
                                                column * s->stride + tap % s->kernel - s->pad);
         if (pixel != NULL)
-            memcpy(to, pixel + channel, sizeof *to * (gsize)length);
+            memcpy(to, pixel + block + channel, sizeof *to * (gsize)length);
         else
             memset(to, 0, sizeof *to * (gsize)length);
         to += length;

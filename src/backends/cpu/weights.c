@@ -4,8 +4,8 @@
 
 #include "backends/cpu/kernels/gemm.h"
 
-/* Values of each output that are converted at a time. */
-#define CHUNK 576
+/* Channels that are converted at a time: a divisor of the block. */
+#define CHUNK 8
 
 typedef struct {
     int out, in, taps, columns, panel_count;
@@ -51,18 +51,18 @@ read_row(const RvOp *op, const Layout *l, int row, gsize from, gsize count, floa
 static void
 pack_panel(const RvOp *op, const Layout *l, int panel, float *to)
 {
-    float rows[CPU_MAX_COLUMNS][CHUNK] = { 0 };
-    int channels_each = MAX(1, CHUNK / l->taps), columns = l->columns;
-    for (int from = 0; from < l->in; from += channels_each) {
-        int channels = MIN(channels_each, l->in - from);
+    float rows[CPU_MAX_COLUMNS][CHUNK * CPU_MAX_TAPS] = { 0 };
+    int columns = l->columns, taps = l->taps;
+    for (int from = 0; from < l->in; from += CHUNK) {
+        int channels = MIN(CHUNK, l->in - from);
+        int block = from / CPU_CHANNEL_BLOCK * CPU_CHANNEL_BLOCK, width = MIN(CPU_CHANNEL_BLOCK, l->in - block);
         for (int j = 0; j < columns && panel * columns + j < l->out; j++)
-            read_row(op, l, panel * columns + j, (gsize)from * (gsize)l->taps,
-                     (gsize)channels * (gsize)l->taps, rows[j]);
-        for (int tap = 0; tap < l->taps; tap++)
+            read_row(op, l, panel * columns + j, (gsize)from * (gsize)taps, (gsize)channels * (gsize)taps, rows[j]);
+        for (int tap = 0; tap < taps; tap++)
             for (int i = 0; i < channels; i++) {
-                float *at = to + ((gsize)tap * (gsize)l->in + (gsize)(from + i)) * (gsize)columns;
+                float *at = to + (gsize)(block * taps + tap * width + from - block + i) * (gsize)columns;
                 for (int j = 0; j < columns; j++)
-                    at[j] = rows[j][i * l->taps + tap];
+                    at[j] = rows[j][i * taps + tap];
             }
     }
 }

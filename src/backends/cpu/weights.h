@@ -1,11 +1,16 @@
 /* weights.h - weights of linear layers and convolutions in the one layout that all of their kernels
- * read: panels of `columns` outputs (kernels/gemm.h), each [tap][in][columns], outputs past the last
- * one zero. Float32, four bytes a parameter; made once for each weight set. */
+ * read: panels of `columns` outputs (kernels/gemm.h), outputs past the last one zero, each [block of
+ * input channels][tap][channel of the block][columns]. Blocks keep the nine taps that Winograd's
+ * transform reads together near each other; the last block may be narrower. Float32, four bytes a
+ * parameter; made once for each weight set. */
 #pragma once
 #include "backends/cpu/internal.h"
 
+#define CPU_CHANNEL_BLOCK 40
+#define CPU_MAX_TAPS 49 /* kernels up to 7x7 */
+
 typedef struct {
-    const float *panels; /* [panels][taps * in][columns] */
+    const float *panels;
     const float *bias;   /* [panels * columns], or NULL */
     int out, in, taps;
     int columns, panel_count;

@@ -8,7 +8,7 @@
 #define CHANNELS_PER_PASS 320
 #define TILES_PER_BLOCK 96
 #define COLUMNS_PER_TASK 32
-#define ROUND_BYTES ((gsize)24 << 20)
+#define ROUND_BYTES ((gsize)8 << 20)
 #define TASKS_PER_THREAD 3
 
 /* What padding pixels are read from. */
@@ -57,7 +57,7 @@ choose_blocks(CpuWinograd *g, int threads)
     g->tiles_wide = (int)ceil_div(g->patches.out_w, WINOGRAD_OUT);
     g->tiles = count_tiles(&g->patches);
     g->passes = (int)ceil_div(in, CHANNELS_PER_PASS);
-    g->channels_per_pass = (int)ceil_div(in, g->passes);
+    g->channels_per_pass = (int)round_up(ceil_div(in, g->passes), CPU_CHANNEL_BLOCK);
     g->row_stride = (int)round_up(g->channels_per_pass, 32) + 16;
     gint64 blocks = ceil_div(g->tiles, TILES_PER_BLOCK);
     g->tiles_per_block = (int)round_up(ceil_div(g->tiles, blocks), kernels->rows);
@@ -150,6 +150,18 @@ typedef struct {
     float *products; /* [part][tile][panels * columns] */
 } Task;
 
+/* One row of parts of `channels` weights of a panel: to[6 parts][channels][columns]. */
+static void
+transform_weights(const CpuWeights *w, int panel, int row, int from, int channels, float *to)
+{
+    gint64 each = (gint64)channels * w->columns;
+    for (int i = 0; i < channels; i += CPU_CHANNEL_BLOCK) {
+        int count = MIN(CPU_CHANNEL_BLOCK, channels - i) * w->columns;
+        const float *taps = cpu_weights_panel(w, panel) + (gsize)(from + i) * (gsize)(w->taps * w->columns);
+        winograd_kernels()->weights(taps, count, row, count, to + (gsize)i * (gsize)w->columns, each);
+    }
+}
+
 /* Parts [row * 6, row * 6 + 6) of the task's products, summed over one pass's channels. */
 static void
 multiply_row(const CpuWinograd *g, const Task *t, int row, int pass)
@@ -159,9 +171,7 @@ multiply_row(const CpuWinograd *g, const Task *t, int row, int pass)
     int from = pass * g->channels_per_pass, channels = MIN(g->channels_per_pass, w->in - from);
     gsize each = (gsize)channels * (gsize)columns;
     for (int j = 0; j < t->panels; j++)
-        winograd_kernels()->weights(cpu_weights_panel(w, t->panel + j) + (gsize)from * (gsize)columns,
-                                    (gint64)w->in * columns, row, channels * columns,
-                                    t->weights + (gsize)j * WINOGRAD_SIDE * each, (gint64)each);
+        transform_weights(w, t->panel + j, row, from, channels, t->weights + (gsize)j * WINOGRAD_SIDE * each);
     for (int x = 0; x < WINOGRAD_SIDE; x++) {
         int part = row * WINOGRAD_SIDE + x;
         float *products = t->products + (gsize)part * (gsize)t->tiles * (gsize)width;
@@ -198,8 +208,8 @@ write_tile(const CpuWinograd *g, const RvOp *op, const Task *t, int tile)
 static void
 run_task(const CpuWinograd *g, const RvOp *op, const Task *t)
 {
-    for (int row = 0; row < WINOGRAD_SIDE; row++)
-        for (int pass = 0; pass < g->passes; pass++)
+    for (int pass = 0; pass < g->passes; pass++)
+        for (int row = 0; row < WINOGRAD_SIDE; row++)
             multiply_row(g, t, row, pass);
     for (int tile = 0; tile < t->tiles; tile++)
         write_tile(g, op, t, tile);
