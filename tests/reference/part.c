@@ -1,0 +1,171 @@
+#include "part.h"
+#include "backends/cpu/cpu.h"
+#include <math.h>
+#include <string.h>
+
+static bool
+find(void *self, const char *name, int rank, const gint64 *shape, RvArray *out, GError **error)
+{
+    const Part *part = self;
+    return rv_model_get(part->model, part->which, name, rank, shape, out, error);
+}
+
+Part *
+part_open(const char *path, RvPart which)
+{
+    GError *error = NULL;
+    g_autofree char *relative = g_build_filename("reference", path, NULL);
+    g_autofree char *full = golden_path(relative);
+    Part *part = g_new0(Part, 1);
+    part->which = which;
+    g_autofree char *index = g_build_filename(full, "model_index.json", NULL);
+    if (g_str_has_suffix(path, ".safetensors") || g_file_test(index, G_FILE_TEST_EXISTS))
+        part->model = rv_model_open(full, NULL, &error);
+    else
+        part->model = rv_model_open_part(full, which, &error);
+    g_assert_no_error(error);
+    part->device = rv_device_open(&rv_cpu_backend, &(RvDeviceOptions) { .threads = 2 }, &error);
+    g_assert_no_error(error);
+    part->weights = rv_weight_set_new(part->device, (RvWeightSource) { .find = find, .self = part });
+    return part;
+}
+
+bool
+part_exists(const char *path)
+{
+    g_autofree char *relative = g_build_filename("reference", path, NULL);
+    g_autofree char *full = golden_path(relative);
+    return g_file_test(full, G_FILE_TEST_EXISTS);
+}
+
+void
+part_close(Part *part)
+{
+    rv_weight_set_free(part->weights);
+    rv_device_close(part->device);
+    rv_model_close(part->model);
+    g_free(part);
+}
+
+Golden *
+part_golden(const char *model)
+{
+    g_autofree char *relative = g_build_filename("reference", model, "golden.safetensors", NULL);
+    g_autofree char *path = golden_path(relative);
+    return golden_open(path);
+}
+
+static RvShape
+shape_of(Golden *golden, const char *name)
+{
+    RvArray a = golden_array(golden, name);
+    const gint64 *s = a.shape;
+    switch (a.rank) {
+    case 1:
+        return (RvShape) { (int)s[0], 1, 1, 1 };
+    case 2:
+        return (RvShape) { (int)s[0], 1, 1, (int)s[1] };
+    case 3:
+        return (RvShape) { (int)s[0], 1, (int)s[1], (int)s[2] };
+    case 4:
+        return (RvShape) { (int)s[0], (int)s[2], (int)s[3], (int)s[1] };
+    default:
+        g_error("%s has rank %d", name, a.rank);
+    }
+}
+
+/* NCHW to NHWC; everything but pictures is the same in both. */
+static float *
+to_nhwc(Golden *golden, const char *name, float scale)
+{
+    const RvShape s = shape_of(golden, name);
+    const float *from = golden_get(golden, name, NULL, NULL);
+    const bool is_picture = golden_array(golden, name).rank == 4;
+    const gsize pixels = (gsize)s.h * (gsize)s.w, channels = (gsize)s.c;
+    float *to = g_new(float, (gsize)rv_shape_count(s));
+    for (gsize n = 0; n < (gsize)s.n; n++)
+        for (gsize i = 0; i < pixels; i++)
+            for (gsize c = 0; c < channels; c++) {
+                gsize source = is_picture ? c * pixels + i : i * channels + c;
+                to[n * pixels * channels + i * channels + c] = scale * from[n * pixels * channels + source];
+            }
+    return to;
+}
+
+RvTensor
+part_input(RvProgram *p, Golden *golden, const char *name)
+{
+    return rv_input(p, name, RV_F32, shape_of(golden, name));
+}
+
+RvTensor
+part_input_tokens(RvProgram *p, Golden *golden, const char *name)
+{
+    RvShape s = shape_of(golden, name);
+    s.w = s.c, s.c = 1;
+    RvDType dtype = golden_array(golden, name).dtype == RV_I32 ? RV_I32 : RV_F32;
+    return rv_input_exact(p, name, dtype, s);
+}
+
+void
+part_compile(RvProgram *p)
+{
+    GError *error = NULL;
+    rv_program_compile(p, &error);
+    g_assert_no_error(error);
+}
+
+void
+part_run(RvProgram *p)
+{
+    GError *error = NULL;
+    rv_program_run(p, &error);
+    g_assert_no_error(error);
+}
+
+static void
+write_bytes(RvProgram *p, const char *slot, const void *data, gsize bytes)
+{
+    GError *error = NULL;
+    rv_program_write(p, slot, data, bytes, &error);
+    g_assert_no_error(error);
+}
+
+void
+part_write(RvProgram *p, Golden *golden, const char *name)
+{
+    RvArray a = golden_array(golden, name);
+    gsize count = (gsize)rv_array_count(&a);
+    if (a.dtype == RV_I32) {
+        write_bytes(p, name, a.data, count * sizeof(gint32));
+        return;
+    }
+    g_autofree float *values = to_nhwc(golden, name, 1.0f);
+    write_bytes(p, name, values, count * sizeof(float));
+}
+
+void
+part_write_floats(RvProgram *p, const char *slot, const float *values, gsize count)
+{
+    write_bytes(p, slot, values, count * sizeof(float));
+}
+
+void
+part_compare(RvProgram *p, Golden *golden, const char *name, float scale)
+{
+    GError *error = NULL;
+    gsize count = (gsize)rv_shape_count(shape_of(golden, name));
+    g_autofree float *want = to_nhwc(golden, name, scale);
+    g_autofree float *got = g_new0(float, count);
+    rv_program_read(p, name, got, count * sizeof(float), &error);
+    g_assert_no_error(error);
+    double square = 0.0, reference = 0.0;
+    for (gsize i = 0; i < count; i++) {
+        square += pow((double)got[i] - (double)want[i], 2.0);
+        reference += pow((double)want[i], 2.0);
+    }
+    double norm = sqrt(square / reference), largest = golden_relative_difference(got, want, count);
+    g_test_message("%s: relative difference %.2g (norm), %.2g (largest)", name, norm, largest);
+    g_assert_cmpfloat(norm, <=, PART_TOLERANCE); /* a NaN fails */
+    g_assert_cmpfloat(largest, <=, PART_TOLERANCE);
+}
