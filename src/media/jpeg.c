@@ -20,6 +20,7 @@ typedef struct {
     const RvPictureSource *source;
     RvPicture *picture;
     guint8 *row; /* one CMYK row */
+    int orientation;
     unsigned char *written;
     unsigned long written_size;
     jmp_buf jump;
@@ -98,6 +99,16 @@ read_rows(Jpeg *state)
     return true;
 }
 
+static int
+read_exif(const Jpeg *state)
+{
+    for (jpeg_saved_marker_ptr marker = state->decoder.marker_list; marker != NULL; marker = marker->next)
+        if (marker->data_length >= 6 && memcmp(marker->data, "Exif\0\0", 6) == 0)
+            return rv_exif_read(marker->data, marker->data_length, state->picture,
+                                state->source->limits.text_bytes);
+    return 1;
+}
+
 static bool
 decode_guarded(Jpeg *state)
 {
@@ -118,21 +129,9 @@ decode_guarded(Jpeg *state)
     jpeg_start_decompress(decoder);
     if (!read_rows(state))
         return false;
+    state->orientation = read_exif(state); /* finishing drops the markers */
     jpeg_finish_decompress(decoder);
     return true;
-}
-
-static bool
-apply_exif(Jpeg *state)
-{
-    int orientation = 1;
-    for (jpeg_saved_marker_ptr marker = state->decoder.marker_list; marker != NULL; marker = marker->next)
-        if (marker->data_length >= 6 && memcmp(marker->data, "Exif\0\0", 6) == 0) {
-            orientation = rv_exif_read(marker->data, marker->data_length, state->picture,
-                                       state->source->limits.text_bytes);
-            break;
-        }
-    return rv_picture_orient(state->picture, orientation, &state->error);
 }
 
 RvPicture *
@@ -142,7 +141,7 @@ rv_jpeg_decode(const RvPictureSource *source, GError **error)
     state->source = source;
     prepare(state);
     state->decoder.err = &state->manager;
-    bool done = decode_guarded(state) && apply_exif(state);
+    bool done = decode_guarded(state) && rv_picture_orient(state->picture, state->orientation, &state->error);
     jpeg_destroy_decompress(&state->decoder);
     g_free(state->row);
     RvPicture *picture = state->picture;

@@ -94,9 +94,6 @@ decode_guarded(Png *state)
     png_set_keep_unknown_chunks(state->png, PNG_HANDLE_CHUNK_NEVER, NULL, -1);
     png_set_user_limits(state->png, PNG_UINT_31_MAX, PNG_UINT_31_MAX);
     png_read_info(state->png, state->info);
-    if (!rv_picture_check_size(state->source, png_get_image_width(state->png, state->info),
-                               png_get_image_height(state->png, state->info), &state->error))
-        return false;
     ask_for_rgb(state);
     if (!allocate_rows(state, (int)png_get_image_width(state->png, state->info),
                        (int)png_get_image_height(state->png, state->info)))
@@ -106,9 +103,23 @@ decode_guarded(Png *state)
     return true;
 }
 
+/* The size stands right behind the signature; libpng has no clear words for absurd ones. */
+static bool
+check_header(const RvPictureSource *source, GError **error)
+{
+    guint32 size[2];
+    if (source->size < 24 || memcmp(source->data + 12, "IHDR", 4) != 0)
+        return rv_error_set(error, RV_ERROR_INVALID, source->name, "give another file",
+                            "broken PNG: no header");
+    memcpy(size, source->data + 16, sizeof size);
+    return rv_picture_check_size(source, GUINT32_FROM_BE(size[0]), GUINT32_FROM_BE(size[1]), error);
+}
+
 RvPicture *
 rv_png_decode(const RvPictureSource *source, GError **error)
 {
+    if (!check_header(source, error))
+        return NULL;
     Png state = { .source = source };
     state.png = png_create_read_struct(PNG_LIBPNG_VER_STRING, &state, on_error, on_warning);
     state.info = png_create_info_struct(state.png);

@@ -11,6 +11,9 @@
 
 /* A film that gives no frame for this long is taken for broken rather than waited for. */
 #define PATIENCE_US (60 * G_USEC_PER_SEC)
+/* The same until a picture track shows up. Short, because decodebin (1.22) loses the error of a demuxer that
+ * fails while it is being started, and nothing but time tells. */
+#define TRACK_PATIENCE_US (10 * G_USEC_PER_SEC)
 #define QUEUED_FRAMES 4
 
 struct RvFilmReader {
@@ -126,8 +129,9 @@ reader_is_well(RvFilmReader *reader, GError **error)
 static bool
 pull(RvFilmReader *reader, GstSample **sample, GError **error)
 {
-    gint64 deadline = g_get_monotonic_time() + PATIENCE_US;
-    while (g_get_monotonic_time() < deadline) {
+    gint64 start = g_get_monotonic_time(), waited = 0;
+    bool has_track = false;
+    while (waited < (has_track ? PATIENCE_US : TRACK_PATIENCE_US)) {
         *sample = gst_app_sink_try_pull_sample(GST_APP_SINK(reader->sink), 50 * GST_MSECOND);
         if (*sample != NULL)
             return true;
@@ -135,9 +139,13 @@ pull(RvFilmReader *reader, GstSample **sample, GError **error)
             return false;
         if (gst_app_sink_is_eos(GST_APP_SINK(reader->sink)))
             return true;
+        has_track = gst_pad_is_linked(reader->video);
+        waited = g_get_monotonic_time() - start;
     }
     return rv_error_set(error, RV_ERROR_INVALID, reader->path, "give another film",
-                        "the film gave no frame for %d seconds", (int)(PATIENCE_US / G_USEC_PER_SEC));
+                        has_track ? "the film gave no frame for %d seconds"
+                                  : "no picture track was found in this file within %d seconds",
+                        (int)(waited / G_USEC_PER_SEC));
 }
 
 static void
