@@ -24,6 +24,7 @@ static const Family families[] = {
     { "text_encoder_2.", RV_PART_TEXT2, rv_canon_clip },
     { "unet.", RV_PART_UNET, rv_canon_unet },
     { "vae.", RV_PART_VAE, rv_canon_vae },
+    { "taesd.", RV_PART_TAESD, rv_canon_taesd }, /* our own single files with a tiny autoencoder */
 };
 
 static const Family whole_file[RV_PARTS] = {

@@ -458,7 +458,7 @@ test_missing_and_wrong_tensors(void)
     g_clear_error(&error);
 
     g_auto(RvModelCheck) check = { 0 };
-    const char *name = first[0].name;
+    const char *bias = first[1].name;
     first[0].shape[1] = 9;
     first[1].name = "conv_in.strange";
     write_specs(first, specs->len, file);
@@ -471,8 +471,7 @@ test_missing_and_wrong_tensors(void)
     g_assert_cmpuint(check.missing->len, ==, 1);
     g_assert_cmpuint(check.unused->len, ==, 1);
     g_assert_cmpstr(g_ptr_array_index(check.unused, 0), ==, "conv_in.strange");
-    g_assert_cmpstr(name, ==, "conv_in.weight");
-    first[1].name = g_strdup("conv_in.bias");
+    first[1].name = bias;
 }
 
 static void
