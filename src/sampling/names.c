@@ -126,6 +126,14 @@ static const RvSamplerInfo samplers[] = {
       RV_SCHEDULE_KARRAS,
       .second_order = true,
       .listed = true },
+    { RV_SAMPLER_DPM_FAST,
+      "dpm_fast",
+      "DPM fast",
+      { "k_dpm_fast" },
+      NULL,
+      RV_SCHEDULE_AUTOMATIC,
+      .uses_ensd = true,
+      .listed = true },
 };
 G_STATIC_ASSERT(G_N_ELEMENTS(samplers) == RV_SAMPLER_COUNT);
 

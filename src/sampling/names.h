@@ -25,6 +25,7 @@ typedef enum {
     RV_SAMPLER_DPM2_A,
     RV_SAMPLER_PNDM, /* "PLMS" */
     RV_SAMPLER_RESTART,
+    RV_SAMPLER_DPM_FAST,
     RV_SAMPLER_COUNT,
 } RvSamplerKind;
 

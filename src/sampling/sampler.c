@@ -25,6 +25,7 @@ static const RvStepper *const steppers[] = {
     [RV_SAMPLER_DPM2_A] = &rv_stepper_dpm2,
     [RV_SAMPLER_PNDM] = &rv_stepper_pndm,
     [RV_SAMPLER_RESTART] = &rv_stepper_heun,
+    [RV_SAMPLER_DPM_FAST] = &rv_stepper_fast,
 };
 G_STATIC_ASSERT(G_N_ELEMENTS(steppers) == RV_SAMPLER_COUNT);
 

@@ -14,7 +14,7 @@ typedef struct {
 
 extern const RvStepper rv_stepper_linear, rv_stepper_multistep, rv_stepper_singlestep, rv_stepper_unipc,
     rv_stepper_heun, rv_stepper_dpm2, rv_stepper_dpmpp_2s_a, rv_stepper_dpmpp_sde, rv_stepper_lms,
-    rv_stepper_pndm;
+    rv_stepper_pndm, rv_stepper_fast;
 
 struct RvSampler {
     RvSamplerOptions options;

@@ -23,6 +23,19 @@ rv_schedule_reserve(RvSchedule *schedule, int count, bool alphas)
     }
 }
 
+/* Noise must grow with every training step; only zero-terminal-SNR tables may end in no signal at all. */
+static bool
+is_usable(const RvSchedule *schedule)
+{
+    const float *alphas = schedule->train_alphas;
+    for (int i = 0; i < schedule->train; i++) {
+        bool last = i == schedule->train - 1;
+        if (!(alphas[i] < (i == 0 ? 1.0f : alphas[i - 1])) || alphas[i] < 0 || (alphas[i] == 0 && !last))
+            return false;
+    }
+    return true;
+}
+
 RvSchedule *
 rv_schedule_new(const RvSchedulerConfig *config, RvSamplerKind sampler, RvScheduleKind kind,
                 RvDialect dialect, int steps, GError **error)
@@ -36,6 +49,12 @@ rv_schedule_new(const RvSchedulerConfig *config, RvSamplerKind sampler, RvSchedu
     schedule->init_noise_sigma = 1;
     schedule->stride = config->num_train_timesteps / steps;
     rv_schedule_train(schedule, config, sampler, dialect);
+    if (!is_usable(schedule)) {
+        rv_error_set(error, RV_ERROR_INVALID, "scheduler_config.json", "repair beta_start and beta_end",
+                     "the betas from %g to %g make no noise schedule", config->beta_start, config->beta_end);
+        rv_schedule_free(schedule);
+        return NULL;
+    }
     bool ok = dialect == RV_DIALECT_A1111
                   ? rv_schedule_a1111(schedule, config, sampler, kind, steps, error)
                   : rv_schedule_diffusers(schedule, config, sampler, kind, steps, error);

@@ -76,7 +76,7 @@ typedef struct {
 } RvSchedule;
 
 /* `steps` from 1 to num_train_timesteps. USAGE: wrong number of steps, or a sampler that cannot follow
- * this schedule. */
+ * this schedule. INVALID: betas that make no noise schedule. */
 RvSchedule *rv_schedule_new(const RvSchedulerConfig *config, RvSamplerKind sampler, RvScheduleKind kind,
                             RvDialect dialect, int steps, GError **error);
 void rv_schedule_free(RvSchedule *schedule); /* accepts NULL */

@@ -32,7 +32,7 @@ spaced(RvSpacing spacing, int train, int steps, int points, int offset, int i)
 {
     switch (spacing) {
     case RV_SPACING_LEADING:
-        return (double)((points - 1 - i) * (train / points) + offset);
+        return (double)MIN((points - 1 - i) * (train / points) + offset, train - 1);
     case RV_SPACING_TRAILING:
         return nearbyint(train - i * ((double)train / steps)) - 1;
     default:

@@ -228,7 +228,7 @@ test_perfect_model_is_found(void)
                 g_test_message("%s %d %d: %g after %d calls", rv_sampler_info(options.sampler)->name, dialect,
                                prediction, difference, calls);
                 bool leaves_noise =
-                    kind == RV_SAMPLER_PNDM ||
+                    kind == RV_SAMPLER_PNDM || kind == RV_SAMPLER_DPM_FAST ||
                     (dialect == RV_DIALECT_A1111 &&
                      (kind == RV_SAMPLER_DDIM || kind == RV_SAMPLER_DDPM || kind == RV_SAMPLER_UNIPC));
                 g_assert_cmpfloat(difference, <, leaves_noise ? 0.2 : 1e-3);
@@ -438,6 +438,7 @@ draw_toy(RvSamplerKind kind, int steps, float result[COUNT])
     options.dialect = RV_DIALECT_A1111;
     options.schedule = RV_SCHEDULE_KARRAS;
     options.steps = steps;
+    options.eta = 0;
     RvNoise *noise = rv_noise_new(RV_NOISE_NV, 1);
     RvSampler *sampler = sampler_of(&options, &noise, 1, COUNT);
     rv_sampler_begin(sampler, NULL, NULL);
@@ -475,6 +476,21 @@ test_orders_of_convergence(void)
         g_test_message("%s %g, with 20 steps %g", rv_sampler_info(second[i])->name, finer, coarse);
         g_assert_cmpfloat(finer, <, 0.45 * coarse);
         g_assert_cmpfloat(finer, <, 0.5 * euler);
+    }
+}
+
+/* DPM-Solver fast stops above zero, so it is held against itself. */
+static void
+test_fast_converges(void)
+{
+    float fine[COUNT];
+    draw_toy(RV_SAMPLER_DPM_FAST, 599, fine);
+    for (int rest = 0; rest < 3; rest++) {
+        double coarse = distance_to_fine(RV_SAMPLER_DPM_FAST, 30 + rest, fine);
+        double finer = distance_to_fine(RV_SAMPLER_DPM_FAST, 60 + rest, fine);
+        g_test_message("dpm_fast %g, with half the steps %g", finer, coarse);
+        g_assert_cmpfloat(finer, <, 0.3 * coarse);
+        g_assert_cmpfloat(finer, <, 0.1);
     }
 }
 
@@ -616,6 +632,7 @@ main(int argc, char **argv)
     g_test_add_func("/sampler/nonlinear-steps", test_nonlinear_steps_say_so);
     g_test_add_func("/sampler/batch-equals-singles", test_batch_equals_singles);
     g_test_add_func("/sampler/orders", test_orders_of_convergence);
+    g_test_add_func("/sampler/fast-converges", test_fast_converges);
     g_test_add_func("/sampler/restart", test_restart_goes_back);
     g_test_add_func("/sampler/no-eta", test_no_eta_no_noise);
     g_test_add_func("/sampler/few-steps", test_few_steps);

@@ -229,6 +229,14 @@ test_refusals(void)
     expect_error(&config, RV_SAMPLER_LCM, RV_SCHEDULE_AUTOMATIC, RV_DIALECT_DIFFUSERS, 51);
     expect_error(&config, RV_SAMPLER_EULER, RV_SCHEDULE_TRAILING, RV_DIALECT_A1111, 5);
     rv_schedule_free(NULL);
+    static const double betas[][2] = { { 0, 0 }, { 0, 0.1 }, { 0.5, 1 }, { 1, 1 }, { 0.9, 0.9 } };
+    for (gsize i = 0; i < G_N_ELEMENTS(betas); i++) {
+        g_autoptr(GError) error = NULL;
+        config.beta_start = betas[i][0], config.beta_end = betas[i][1];
+        g_assert_null(rv_schedule_new(&config, RV_SAMPLER_EULER, RV_SCHEDULE_AUTOMATIC, RV_DIALECT_DIFFUSERS,
+                                      5, &error));
+        g_assert_error(error, RV_ERROR, RV_ERROR_INVALID);
+    }
 }
 
 static void
