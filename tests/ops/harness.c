@@ -42,7 +42,7 @@ static const Device devices[] = { { "cpu", &rv_cpu_backend, RV_F32 } };
 
 static const Device *device = &devices[0];
 static const RvBackend *tested;
-static int threads;
+static int threads, case_threads;
 static guint64 random_state = 1;
 static bool is_bench;
 static void (*benches[8])(void);
@@ -186,6 +186,12 @@ ops_random(float low, float high)
     return low + (high - low) * (float)(random_bits() >> 8) * 0x1p-24f;
 }
 
+void
+ops_set_threads(int count)
+{
+    case_threads = count;
+}
+
 static bool
 find_weight(void *self, const char *name, int rank, const gint64 *shape, RvArray *out, GError **error)
 {
@@ -235,8 +241,10 @@ ops_case_new(const char *name_format, ...)
     c->weights = g_ptr_array_new_with_free_func(weight_free);
     c->inputs = g_ptr_array_new_with_free_func(input_free);
     GError *error = NULL;
-    c->device =
-        rv_device_open(tested, &(RvDeviceOptions) { .compute = c->compute, .threads = threads }, &error);
+    c->device = rv_device_open(
+        tested,
+        &(RvDeviceOptions) { .compute = c->compute, .threads = case_threads > 0 ? case_threads : threads },
+        &error);
     g_assert_no_error(error);
     c->set = rv_weight_set_new(c->device, (RvWeightSource) { .find = find_weight, .self = c });
     c->program = rv_program_new(c->set);

@@ -36,6 +36,9 @@ int ops_main(void); /* runs what was added; the program's exit status */
 int ops_random_int(int low, int high);
 float ops_random(float low, float high);
 
+/* Of the devices of cases made from now on; 0 is the command line's choice. */
+void ops_set_threads(int count);
+
 /* The name and what follows is printed when the case fails. */
 OpsCase *ops_case_new(const char *name_format, ...) G_GNUC_PRINTF(1, 2);
 void ops_case_free(OpsCase *c);

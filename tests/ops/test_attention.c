@@ -157,6 +157,31 @@ test_nan_stays_in_its_row(void)
     ops_case_free(c);
 }
 
+/* Queries are independent: how they are shared among threads changes no bit. */
+static void
+test_threads_change_nothing(void)
+{
+    const RvShape shape = { 1, 500, 1, 16 };
+    gsize count = (gsize)rv_shape_count(shape);
+    g_autofree float *x = g_new(float, count);
+    g_autofree float *first = NULL;
+    for (gsize i = 0; i < count; i++)
+        x[i] = ops_random(-1.0f, 1.0f);
+    for (int threads = 1; threads <= 5; threads += 2) {
+        ops_set_threads(threads);
+        OpsCase *c = ops_case_new("attention by %d threads", threads);
+        RvTensor input = ops_input_values(c, RV_F32, shape, x);
+        g_autofree float *got =
+            ops_result(c, rv_attention(ops_program(c), input, input, input, (RvAttention) { .heads = 2 }));
+        ops_case_free(c);
+        if (first == NULL)
+            first = g_steal_pointer(&got);
+        else
+            g_assert_cmpmem(got, count * sizeof(float), first, count * sizeof(float));
+    }
+    ops_set_threads(0);
+}
+
 static void
 test_bad_heads(void)
 {
@@ -204,6 +229,7 @@ main(int argc, char **argv)
     ops_add_test("/attention/large-scores", test_large_scores);
     ops_add_test("/attention/uniform", test_uniform);
     ops_add_test("/attention/nan", test_nan_stays_in_its_row);
+    ops_add_test("/attention/threads", test_threads_change_nothing);
     ops_add_test("/attention/bad-heads", test_bad_heads);
     ops_add_bench(bench);
     return ops_main();

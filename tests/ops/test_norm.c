@@ -161,6 +161,35 @@ test_nan_stays_in_its_group(void)
     ops_case_free(c);
 }
 
+/* Sums are cut by the image's size alone: the number of threads changes no bit. */
+static void
+test_threads_change_nothing(void)
+{
+    const RvShape shape = { 1, 70, 70, 40 };
+    gsize count = (gsize)rv_shape_count(shape);
+    const gint64 width = shape.c;
+    g_autofree float *x = g_new(float, count);
+    g_autofree float *first = NULL;
+    for (gsize i = 0; i < count; i++)
+        x[i] = ops_random(-1.0f, 3.0f);
+    for (int threads = 1; threads <= 5; threads += 2) {
+        ops_set_threads(threads);
+        OpsCase *c = ops_case_new("group norm by %d threads", threads);
+        ops_weight(c, "norm.weight", RV_F32, 1.0f, 1.0f, 1, &width);
+        ops_weight(c, "norm.bias", RV_F32, 0.0f, 0.0f, 1, &width);
+        RvTensor input = ops_input_values(c, RV_F32, shape, x);
+        RvTensor out =
+            rv_group_norm(ops_program(c), input, "norm", (RvNorm) { .groups = 8, .act = RV_ACT_SILU });
+        g_autofree float *got = ops_result(c, out);
+        ops_case_free(c);
+        if (first == NULL)
+            first = g_steal_pointer(&got);
+        else
+            g_assert_cmpmem(got, count * sizeof(float), first, count * sizeof(float));
+    }
+    ops_set_threads(0);
+}
+
 static void
 test_bad_groups(void)
 {
@@ -210,6 +239,7 @@ main(int argc, char **argv)
     ops_add_test("/norm/large-mean", test_large_mean);
     ops_add_test("/norm/constant", test_constant_input);
     ops_add_test("/norm/nan", test_nan_stays_in_its_group);
+    ops_add_test("/norm/threads", test_threads_change_nothing);
     ops_add_test("/norm/bad-groups", test_bad_groups);
     ops_add_bench(bench);
     return ops_main();

@@ -8,7 +8,7 @@
  * keys; fewer keep a thread's space small and give every thread something to do. */
 #define MAX_ROWS 1032
 #define MIN_ROWS 96
-#define MAX_SPACE ((gsize)2 << 20)
+#define MAX_SPACE ((gsize)4 << 20)
 #define PIECES_PER_THREAD 4
 #define SERIAL_FLOPS 1e6
 
