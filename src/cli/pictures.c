@@ -126,8 +126,8 @@ deliver(Job *job, const RvResult *result, GError **error)
         } else if (!rv_picture_save(image->picture, path, &(RvPictureSaveOptions){ .infotext = image->infotext }, error)) {
             return false;
         }
-        if (o->show)
-            rv_terminal_show(image->picture, stderr);
+        if (o->show && !rv_terminal_show(stderr, image->picture, rv_terminal_detect(STDERR_FILENO), error))
+            return false;
         if (o->json && !print_result(result, image, path, error))
             return false;
     }

@@ -209,6 +209,15 @@ is_tiled(const RvAutoencoder *a, int width, int height)
     return (gint64)width * height > (a->is_tiny ? TINY_PIXELS : KL_PIXELS);
 }
 
+bool
+rv_autoencoder_prepare(RvAutoencoder *a, int width, int height, bool encode, GError **error)
+{
+    bool tiled = is_tiled(a, width, height);
+    Tiling tx = tiling_of(width / a->factor, tiled), ty = tiling_of(height / a->factor, tiled);
+    int w = tx.tile * a->factor, h = ty.tile * a->factor;
+    return (!encode || encoder_for(a, w, h, error) != NULL) && decoder_for(a, w, h, error) != NULL;
+}
+
 static bool
 encode_tile(RvAutoencoder *a, const guint8 *rgb, int stride, int x, int y, int width, int height, float *latent, GError **error)
 {

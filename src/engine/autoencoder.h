@@ -16,6 +16,9 @@ int rv_autoencoder_channels(const RvAutoencoder *autoencoder); /* of a latent */
 int rv_autoencoder_factor(const RvAutoencoder *autoencoder);   /* pixels per latent, along one side: 8 */
 gsize rv_autoencoder_bytes(const RvAutoencoder *autoencoder);
 
+/* Records the programs of a size ahead of the first use. */
+bool rv_autoencoder_prepare(RvAutoencoder *autoencoder, int width, int height, bool encode, GError **error);
+
 /* What the last encode and decode took, for benchmarks. */
 typedef struct {
     double encode, decode; /* seconds */

@@ -88,6 +88,12 @@ program_for(RvDenoiser *d, int n, int height, int width, int tokens, GError **er
     return rv_programs_add(d->programs, key, p, error);
 }
 
+bool
+rv_denoiser_prepare(RvDenoiser *d, int rows, int width, int height, int tokens, GError **error)
+{
+    return program_for(d, rows, height, width, tokens, error) != NULL;
+}
+
 /* The same row of `width` numbers `n` times. */
 static bool
 write_repeated(RvProgram *p, const char *input, const float *row, gsize width, int n, GError **error)

@@ -16,6 +16,9 @@ gsize rv_denoiser_bytes(const RvDenoiser *denoiser);
 /* Since the denoiser was made. */
 double rv_denoiser_flops(const RvDenoiser *denoiser);
 
+/* Records the program of a size ahead of the first use: `rows` images (twice as many with guidance), latent size. */
+bool rv_denoiser_prepare(RvDenoiser *denoiser, int rows, int width, int height, int tokens, GError **error);
+
 /* What stays the same over a run. */
 typedef struct {
     int images, width, height; /* of latents */

@@ -215,6 +215,22 @@ rv_result_free(RvResult *result)
     g_free(result);
 }
 
+bool
+rv_pipeline_prepare(RvPipeline *pipeline, const RvRequest *request, GError **error)
+{
+    int factor = rv_autoencoder_factor(pipeline->autoencoder), width = request->width, height = request->height;
+    Run run = { .pipeline = pipeline, .request = request };
+    bool ok = rv_run_settings_init(&run.settings, pipeline, request, error) && encode_text(&run, error);
+    if (ok) {
+        const RvConditioningPart *part = g_ptr_array_index(run.positive->parts, 0);
+        int rows = request->images * (run.negative != NULL ? 2 : 1);
+        ok = rv_denoiser_prepare(pipeline->denoiser, rows, width / factor, height / factor, rv_conditioning_part_at(part, 0)->tokens, error) &&
+             rv_autoencoder_prepare(pipeline->autoencoder, width, height, request->init != NULL, error);
+    }
+    run_clear(&run);
+    return ok;
+}
+
 RvResult *
 rv_pipeline_generate(RvPipeline *pipeline, const RvRequest *request, GError **error)
 {

@@ -28,6 +28,9 @@ bool rv_pipeline_is_turbo(const RvPipeline *pipeline);    /* made for 1 to 4 ste
 /* Fills what a request leaves to the model (size, steps, cfg scale, strength) and checks the rest;
  * RV_ERROR_USAGE otherwise. `note` (free with g_free) says what was rounded, or stays NULL. */
 bool rv_pipeline_complete(const RvPipeline *pipeline, RvRequest *request, char **note, GError **error);
+/* Encodes the prompts and records every program that the (completed) request will run, so that the first
+ * picture takes no longer than the next. */
+bool rv_pipeline_prepare(RvPipeline *pipeline, const RvRequest *request, GError **error);
 RvResult *rv_pipeline_generate(RvPipeline *pipeline, const RvRequest *request, GError **error);
 
 /* Seconds and operations that the last generate spent, for benchmarks. */
@@ -36,5 +39,5 @@ typedef struct {
     double encode_flops, unet_flops, decode_flops;
 } RvStageCosts;
 RvStageCosts rv_pipeline_costs(const RvPipeline *pipeline);
-/* Bytes of packed weights and of scratch memory on the device. */
+/* Bytes of packed weights and of scratch memory on the device, so far. */
 gsize rv_pipeline_device_bytes(const RvPipeline *pipeline);

@@ -193,7 +193,8 @@ open_model(RvPipeline *pipeline, const char *path, const RvPipelineOptions *opti
         .text2 = rv_model_clip_config(model, RV_PART_TEXT2),
         .unet = rv_model_unet_config(model),
         .vae = rv_model_vae_config(model),
-        .taesd = rv_model_taesd_config(model),
+        /* A TAESD that lies beside the model's own VAE is for --vae taesd, which takes the VAE's place. */
+        .taesd = rv_model_has(model, RV_PART_VAE) ? NULL : rv_model_taesd_config(model),
     };
     for (int i = 0; i < RV_PARTS; i++) {
         pipeline->parts[i] = (RvPartSource){ pipeline->model, (RvPart)i };
@@ -285,5 +286,5 @@ gsize
 rv_pipeline_device_bytes(const RvPipeline *pipeline)
 {
     return rv_conditioner_bytes(pipeline->conditioner) + rv_denoiser_bytes(pipeline->denoiser) +
-           rv_autoencoder_bytes(pipeline->autoencoder);
+           rv_autoencoder_bytes(pipeline->autoencoder) + rv_device_scratch(rv_engine_device(pipeline->engine));
 }

@@ -14,6 +14,8 @@ def arguments_of(model, run, out):
     arguments = [run["task"], "-p", run["prompt"], "-o", out, "--steps", run["steps"], "--cfg", run["cfg_scale"],
                  "--seed", run["seed"], "--sampler", sampler, "--schedule", schedule, "--noise", "cpu",
                  "--device", "cpu", "--precision", "fp32"]
+    if "prediction_type" in config:
+        arguments += ["--prediction", config["prediction_type"]]
     if "negative_prompt" in run:
         arguments += ["-n", run["negative_prompt"]]
     if run["task"] == "img2img":
@@ -40,12 +42,12 @@ def check_runs(model, folder, extra):
     assert not worst, "; ".join(worst)
 
 
-def check_both_layouts(name, folder, single_file_extra=()):
+def check_both_layouts(name, folder):
     model = REFERENCE / name
     check_runs(model, folder, ["--model", model])
     single = folder / (name + ".safetensors")
     reverie("models", "convert", model, "-o", single, "--precision", "fp16")
-    check_runs(model, folder, ["--model", single, "--tokenizer", model / "tokenizer", *single_file_extra])
+    check_runs(model, folder, ["--model", single, "--tokenizer", model / "tokenizer"])
 
 
 def test_sd15(folder):
@@ -53,7 +55,7 @@ def test_sd15(folder):
 
 
 def test_sd21(folder):
-    check_both_layouts("tiny-sd21", folder, ["--prediction", "v_prediction"])
+    check_both_layouts("tiny-sd21", folder)
 
 
 def test_sdxl(folder):
