@@ -5,12 +5,20 @@
 
 enum { POOL = 24, DEEPEST = 64 };
 
+/* The children of one node. Neighbouring steps share a border, so the way down to it is found again: each
+ * depth keeps the last two splits. */
+typedef struct {
+    float *increments; /* of the left child, then of the right one */
+    guint32 place;
+    bool filled;
+} Split;
+
 struct RvBrownian {
     RvNoise *prototype;
     gsize count;
     double start, end;
-    float *whole;          /* the increment over [start, end] */
-    float *parts[DEEPEST]; /* per depth: increments of the two children; allocated on first use */
+    float *whole;             /* the increment over [start, end] */
+    Split splits[DEEPEST][2]; /* latest first */
     float *draw;
 };
 
@@ -102,7 +110,8 @@ rv_brownian_free(RvBrownian *brownian)
     if (brownian == NULL)
         return;
     for (int i = 0; i < DEEPEST; i++)
-        g_free(brownian->parts[i]);
+        for (int k = 0; k < 2; k++)
+            g_free(brownian->splits[i][k].increments);
     g_free(brownian->whole);
     g_free(brownian->draw);
     rv_noise_free(brownian->prototype);
@@ -116,12 +125,21 @@ split(RvBrownian *brownian, const Node *node, Node *left, Node *right)
     gsize count = brownian->count;
     double middle = round6((node->start + node->end) / 2);
     double before = middle - node->start, after = node->end - middle, length = node->end - node->start;
-    if (brownian->parts[node->depth] == NULL)
-        brownian->parts[node->depth] = g_new(float, 2 * count);
-    float *first = brownian->parts[node->depth], *second = first + count;
-    draw_seeded(brownian, (guint32[2]) { node->place, (guint32)node->depth }, 2, brownian->draw);
+    Split *kept = brownian->splits[node->depth];
+    if (!kept[0].filled || kept[0].place != node->place) {
+        Split older = kept[1];
+        kept[1] = kept[0], kept[0] = older;
+    }
+    if (kept->increments == NULL)
+        kept->increments = g_new(float, 2 * count);
+    float *first = kept->increments, *second = first + count;
+    bool known = kept->filled && kept->place == node->place;
+    kept->place = node->place;
+    kept->filled = true;
+    if (!known)
+        draw_seeded(brownian, (guint32[2]) { node->place, (guint32)node->depth }, 2, brownian->draw);
     float share = (float)(before / length), deviation = (float)sqrt(before * after / length);
-    for (gsize i = 0; i < count; i++) {
+    for (gsize i = 0; !known && i < count; i++) {
         first[i] = share * node->increment[i] + deviation * brownian->draw[i];
         second[i] = node->increment[i] - first[i];
     }

@@ -4,7 +4,8 @@
  * Reproduces torchsde's BrownianTree (Li et al., "Scalable gradients for stochastic differential
  * equations", 2020) as k-diffusion and the A1111 web UI use it: a binary tree over [sigma_min, sigma_max];
  * a node's bridge noise is the first draw of a generator seeded by numpy's SeedSequence from the image's
- * seed and the node's place. Not thread-safe. */
+ * seed and the node's place. Not thread-safe. Holds some 25 copies of
+ * a latent's pairs once used. */
 #pragma once
 #include "sampling/noise.h"
 

@@ -67,6 +67,28 @@ test_increments_add_up(void)
     rv_noise_free(noise);
 }
 
+/* What was asked before changes nothing, to the bit. */
+static void
+test_order_of_questions(void)
+{
+    enum { COUNT = 32 };
+    RvNoise *noise = rv_noise_new(RV_NOISE_NV, 77);
+    RvBrownian *used = rv_brownian_new(noise, 0.03, 14.6, COUNT);
+    static const double steps[][2] = { { 14.6, 9.1 }, { 9.1, 5.4 },   { 5.4, 3.3 },
+                                       { 9.1, 5.4 },  { 0.2, 0.03 },  { 5.4, 2.0 },
+                                       { 2.0, 0.2 },  { 14.6, 0.03 }, { 3.3, 2.0 } };
+    for (gsize i = 0; i < G_N_ELEMENTS(steps); i++) {
+        RvBrownian *fresh = rv_brownian_new(noise, 0.03, 14.6, COUNT);
+        float a[COUNT], b[COUNT];
+        rv_brownian_draw(used, steps[i][0], steps[i][1], a);
+        rv_brownian_draw(fresh, steps[i][0], steps[i][1], b);
+        g_assert_cmpmem(a, sizeof a, b, sizeof b);
+        rv_brownian_free(fresh);
+    }
+    rv_brownian_free(used);
+    rv_noise_free(noise);
+}
+
 static void
 test_unit_variance(void)
 {
@@ -96,6 +118,7 @@ main(int argc, char **argv)
     g_test_add_func("/brownian/seed-sequence", test_seed_sequence);
     g_test_add_func("/brownian/karras-steps", test_karras_steps);
     g_test_add_func("/brownian/increments-add-up", test_increments_add_up);
+    g_test_add_func("/brownian/order-of-questions", test_order_of_questions);
     g_test_add_func("/brownian/unit-variance", test_unit_variance);
     return g_test_run();
 }
