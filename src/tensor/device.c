@@ -40,6 +40,12 @@ rv_device_describe(RvDevice *device, RvDeviceInfo *info)
     device->backend->describe(device->state, info);
 }
 
+gsize
+rv_device_scratch(const RvDevice *device)
+{
+    return device->scratch;
+}
+
 void
 rv_device_set_cancel(RvDevice *device, const int *cancel)
 {

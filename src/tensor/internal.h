@@ -6,6 +6,7 @@ struct RvDevice {
     const RvBackend *backend;
     void *state;
     RvDType compute;
+    gsize scratch;
     const int *cancel;
     RvObserver observer;
     void *observer_user;

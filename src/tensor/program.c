@@ -241,6 +241,7 @@ place_memory(RvProgram *p, GError **error)
     guint8 *scratch = backend->scratch(p->device->state, p->scratch, error);
     if (scratch == NULL)
         return false;
+    p->device->scratch = MAX(p->device->scratch, p->scratch);
     for (guint i = 0; i < storages; i++) {
         RvStorage *storage = &g_array_index(p->storages, RvStorage, i);
         if (!storage->is_slot)
