@@ -145,9 +145,10 @@ expect_unet_down(const Sink *s, const RvUnetConfig *c)
     }
     if (c->mid_depth >= 0) {
         expect_resnet(s, "mid_block.resnets.0.", last, last, time);
-        if (c->mid_depth > 0)
+        if (c->mid_depth > 0) { /* without attention diffusers' mid block is a single ResNet */
             expect_transformer(s, "mid_block.attentions.0.", c, last, c->mid_depth);
-        expect_resnet(s, "mid_block.resnets.1.", last, last, time);
+            expect_resnet(s, "mid_block.resnets.1.", last, last, time);
+        }
     }
 }
 

@@ -306,6 +306,8 @@ scan_metadata(Scanner *s, RvHeader *header)
         char *value = g_string_chunk_insert(header->strings, s->scratch->str);
         if (!g_hash_table_insert(header->metadata, key, value))
             return fail(s, "a metadata key given twice");
+        if (g_hash_table_size(header->metadata) > RV_HEADER_MAX_ENTRIES)
+            return fail(s, "too much metadata");
     } while (take(s, ','));
     return expect(s, '}');
 }
@@ -321,6 +323,8 @@ scan_member(Scanner *s, RvHeader *header, bool *has_metadata, guint64 data_bytes
         *has_metadata = true;
         return expect(s, ':') && scan_metadata(s, header);
     }
+    if (header->tensors->len >= RV_HEADER_MAX_ENTRIES)
+        return fail(s, "too many tensors");
     char *name = g_string_chunk_insert(header->strings, s->scratch->str);
     if (!g_hash_table_insert(header->by_name, name, GSIZE_TO_POINTER(header->tensors->len + 1)))
         return fail(s, "a tensor name given twice");

@@ -3,6 +3,9 @@
 #include "weights/safetensors.h"
 
 #define RV_HEADER_MAX_BYTES 100000000
+/* Ten times what the largest models have; bounds the time that names chosen to collide in a hash table can
+ * cost. */
+#define RV_HEADER_MAX_ENTRIES 32768
 
 typedef struct {
     GArray *tensors;      /* of RvFileTensor; `array.data` holds NULL, see `begins` */

@@ -8,7 +8,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-#define MAX_BYTES (16 << 20)
+#define MAX_BYTES (1 << 20) /* five times the largest shard index known */
 #define MAX_DEPTH 32
 
 static bool

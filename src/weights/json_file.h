@@ -7,7 +7,7 @@
 /* The whole of a regular file of at most `max_bytes`, with a NUL behind it. */
 char *rv_file_read(const char *path, gsize max_bytes, gsize *length, GError **error);
 
-/* The object in a JSON file (at most 16 MB, 32 levels deep); owned by the caller. */
+/* The object in a JSON file (at most 1 MB, 32 levels deep); owned by the caller. */
 JsonObject *rv_json_read(const char *path, GError **error);
 
 /* Reads members with ranges. The first mistake sticks in `error`; later reads return their fallback. A member

@@ -116,23 +116,28 @@ rv_model_open(const char *path, const RvModelOptions *options, GError **error)
     return g_steal_pointer(&model);
 }
 
+/* `part` may be RV_PART_NONE: then config.json says what the folder holds. */
+static bool
+open_part_folder(RvModel *model, RvPart part, GError **error)
+{
+    if (part == RV_PART_NONE)
+        part = rv_part_of_folder(model->path);
+    if (part == RV_PART_NONE)
+        return rv_error_set(error, RV_ERROR_NOT_FOUND, model->path,
+                            "give the folder of a VAE, UNet or ControlNet",
+                            "no config.json here that says what this is");
+    return rv_model_add_part_folder(model, model->path, part, NULL, error);
+}
+
 RvModel *
 rv_model_open_part(const char *path, RvPart part, GError **error)
 {
     const RvModelOptions none = { 0 };
     g_autoptr(RvModel) model = rv_model_new(path);
     model->traits.is_folder = g_file_test(path, G_FILE_TEST_IS_DIR);
-    if (model->traits.is_folder) {
-        RvPart found = rv_part_of_folder(path);
-        if (!rv_model_add_part_folder(model, path,
-                                      part == RV_PART_NONE && found != RV_PART_NONE ? found
-                                      : part == RV_PART_NONE                        ? RV_PART_VAE
-                                                                                    : part,
-                                      NULL, error))
-            return NULL;
-    } else if (!rv_model_open_file(model, &none, error)) {
+    if (!(model->traits.is_folder ? open_part_folder(model, part, error)
+                                  : rv_model_open_file(model, &none, error)))
         return NULL;
-    }
     if (part != RV_PART_NONE && !rv_model_require(model, part, error))
         return NULL;
     if (!rv_model_deduce(model, path, error))
