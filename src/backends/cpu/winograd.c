@@ -5,11 +5,15 @@
 #include "backends/cpu/kernels/gemm.h"
 #include "backends/cpu/kernels/winograd.h"
 
-#define CHANNELS_PER_PASS 320
+#define CHANNELS_PER_PASS 80
 #define TILES_PER_BLOCK 96
+#define FEW_TILES 24
 #define COLUMNS_PER_TASK 32
 #define ROUND_BYTES ((gsize)8 << 20)
 #define TASKS_PER_THREAD 3
+
+/* Parts of the largest group of rows. */
+#define GROUP_PARTS 12
 
 /* What padding pixels are read from. */
 static const float zeros[CHANNELS_PER_PASS];
@@ -56,25 +60,28 @@ choose_blocks(CpuWinograd *g, int threads)
     g->tiles_high = (int)ceil_div(g->patches.out_h, WINOGRAD_OUT);
     g->tiles_wide = (int)ceil_div(g->patches.out_w, WINOGRAD_OUT);
     g->tiles = count_tiles(&g->patches);
-    g->passes = (int)ceil_div(in, CHANNELS_PER_PASS);
+    int most_channels = g->tiles <= FEW_TILES ? CPU_CHANNEL_BLOCK : CHANNELS_PER_PASS;
+    g->passes = (int)ceil_div(in, most_channels);
     g->channels_per_pass = (int)round_up(ceil_div(in, g->passes), CPU_CHANNEL_BLOCK);
-    g->row_stride = (int)round_up(g->channels_per_pass, 32) + 16;
+    g->row_stride = (int)round_up(g->channels_per_pass, 16);
+    if (g->row_stride % 32 == 0)
+        g->row_stride += 16;
     gint64 blocks = ceil_div(g->tiles, TILES_PER_BLOCK);
     g->tiles_per_block = (int)round_up(ceil_div(g->tiles, blocks), kernels->rows);
     gsize tile_bytes = sizeof(float) * WINOGRAD_PARTS * (gsize)g->row_stride * (gsize)g->passes;
     gint64 blocks_per_round = (gint64)(ROUND_BYTES / tile_bytes) / g->tiles_per_block;
     g->tiles_per_round =
         (int)MIN(round_up(g->tiles, g->tiles_per_block), MAX(1, blocks_per_round) * g->tiles_per_block);
-    int panels = g->weights.panel_count, most = MAX(1, COLUMNS_PER_TASK / kernels->columns);
+    int panels = g->weights.panel_count, most_panels = MAX(1, COLUMNS_PER_TASK / kernels->columns);
     gint64 tasks = (gint64)g->tiles_per_round / g->tiles_per_block * panels;
-    g->panels_per_task = (int)CLAMP(tasks / (TASKS_PER_THREAD * threads), 1, most);
+    g->panels_per_task = (int)CLAMP(tasks / (TASKS_PER_THREAD * threads), 1, most_panels);
 }
 
-/* Floats of one thread's weights (one row of parts) and products (all parts). */
+/* Floats of one thread's weights (one group of parts) and products (all parts). */
 static gsize
 weight_floats(const CpuWinograd *g)
 {
-    return (gsize)WINOGRAD_SIDE * (gsize)g->channels_per_pass *
+    return (gsize)GROUP_PARTS * (gsize)g->channels_per_pass *
            (gsize)(g->panels_per_task * g->weights.columns);
 }
 
@@ -146,39 +153,39 @@ typedef struct {
     int tile, tiles; /* within the round */
     int panel, panels;
     const float *inputs;
-    float *weights;  /* [panel][6 parts][channels][columns] */
+    float *weights;  /* [panel][part of the group][channels][columns] */
     float *products; /* [part][tile][panels * columns] */
 } Task;
 
-/* One row of parts of `channels` weights of a panel: to[6 parts][channels][columns]. */
+/* One group of parts of `channels` weights of a panel: to[part][channels][columns]. */
 static void
-transform_weights(const CpuWeights *w, int panel, int row, int from, int channels, float *to)
+transform_weights(const CpuWeights *w, int panel, int group, int from, int channels, float *to)
 {
     gint64 each = (gint64)channels * w->columns;
     for (int i = 0; i < channels; i += CPU_CHANNEL_BLOCK) {
         int count = MIN(CPU_CHANNEL_BLOCK, channels - i) * w->columns;
         const float *taps = cpu_weights_panel(w, panel) + (gsize)(from + i) * (gsize)(w->taps * w->columns);
-        winograd_kernels()->weights(taps, count, row, count, to + (gsize)i * (gsize)w->columns, each);
+        winograd_kernels()->weights(taps, count, group, count, to + (gsize)i * (gsize)w->columns, each);
     }
 }
 
-/* Parts [row * 6, row * 6 + 6) of the task's products, summed over one pass's channels. */
+/* One group of parts of the task's products, summed over one pass's channels. */
 static void
-multiply_row(const CpuWinograd *g, const Task *t, int row, int pass)
+multiply_group(const CpuWinograd *g, const Task *t, int group, int pass)
 {
     const CpuWeights *w = &g->weights;
     int columns = w->columns, width = t->panels * columns;
     int from = pass * g->channels_per_pass, channels = MIN(g->channels_per_pass, w->in - from);
+    int first = winograd_rows[group] * WINOGRAD_SIDE, end = winograd_rows[group + 1] * WINOGRAD_SIDE;
     gsize each = (gsize)channels * (gsize)columns;
     for (int j = 0; j < t->panels; j++)
-        transform_weights(w, t->panel + j, row, from, channels, t->weights + (gsize)j * WINOGRAD_SIDE * each);
-    for (int x = 0; x < WINOGRAD_SIDE; x++) {
-        int part = row * WINOGRAD_SIDE + x;
+        transform_weights(w, t->panel + j, group, from, channels, t->weights + (gsize)j * GROUP_PARTS * each);
+    for (int part = first; part < end; part++) {
         float *products = t->products + (gsize)part * (gsize)t->tiles * (gsize)width;
         for (int j = 0; j < t->panels; j++)
             cpu_gemm_kernels()->panel(t->tiles, columns, channels,
                                       t->inputs + input_at(g, pass, part, t->tile), g->row_stride,
-                                      t->weights + ((gsize)j * WINOGRAD_SIDE + (gsize)x) * each,
+                                      t->weights + (gsize)(j * GROUP_PARTS + part - first) * each,
                                       products + j * columns, width, pass > 0);
     }
 }
@@ -209,8 +216,8 @@ static void
 run_task(const CpuWinograd *g, const RvOp *op, const Task *t)
 {
     for (int pass = 0; pass < g->passes; pass++)
-        for (int row = 0; row < WINOGRAD_SIDE; row++)
-            multiply_row(g, t, row, pass);
+        for (int group = 0; group < WINOGRAD_GROUPS; group++)
+            multiply_group(g, t, group, pass);
     for (int tile = 0; tile < t->tiles; tile++)
         write_tile(g, op, t, tile);
 }

@@ -8,6 +8,10 @@
 #define B 1.5f
 #define AA (A * A)
 #define BB (B * B)
+/* One over the product of a point's differences from the other points. */
+#define SCALE_0 (1.0f / (AA * BB))
+#define SCALE_A (1.0f / (2.0f * AA * (AA - BB)))
+#define SCALE_B (1.0f / (2.0f * BB * (BB - AA)))
 
 #define INLINE static inline __attribute__((always_inline))
 
@@ -42,15 +46,14 @@ output_line(const Vec m[6], Vec to[4])
 INLINE void
 weight_line(Vec g0, Vec g1, Vec g2, Vec to[6])
 {
-    const float scale_a = 1.0f / (2.0f * AA * (AA - BB)), scale_b = 1.0f / (2.0f * BB * (BB - AA));
-    Vec even = scale_a * g0 + (scale_a * AA) * g2, odd = (scale_a * A) * g1;
+    Vec even = SCALE_A * g0 + (SCALE_A * AA) * g2, odd = (SCALE_A * A) * g1;
     to[1] = even + odd;
     to[2] = even - odd;
-    even = scale_b * g0 + (scale_b * BB) * g2;
-    odd = (scale_b * B) * g1;
+    even = SCALE_B * g0 + (SCALE_B * BB) * g2;
+    odd = (SCALE_B * B) * g1;
     to[3] = even + odd;
     to[4] = even - odd;
-    to[0] = (1.0f / (AA * BB)) * g0;
+    to[0] = SCALE_0 * g0;
     to[5] = g2;
 }
 
@@ -104,32 +107,58 @@ input(const float *const *pixels, int channels, float *to, gint64 part_stride)
         input_vector(pixels, i, channels - i, to, part_stride);
 }
 
-static void
-weights(const float *from, gint64 tap_stride, int row, int count, float *to, gint64 part_stride)
+/* Rows of points +-point: scale * (g0 + point^2 g2 +- point * g1), each then transformed along x. */
+INLINE void
+weights_pair(const float *from, gint64 tap_stride, const float scale, const float point, int count, float *to,
+             gint64 part_stride)
 {
-    const float scale_a = 1.0f / (2.0f * AA * (AA - BB)), scale_b = 1.0f / (2.0f * BB * (BB - AA));
-    const float factors[6][3] = {
-        { 1.0f / (AA * BB), 0, 0 },
-        { scale_a, scale_a * A, scale_a * AA },
-        { scale_a, -scale_a * A, scale_a * AA },
-        { scale_b, scale_b * B, scale_b * BB },
-        { scale_b, -scale_b * B, scale_b * BB },
-        { 0, 0, 1 },
-    };
-    Vec f0 = vec_all(factors[row][0]), f1 = vec_all(factors[row][1]), f2 = vec_all(factors[row][2]);
     for (int i = 0; i < count; i += CPU_LANES) {
-        Vec g[3], line[6];
+        Vec sum[3], difference[3], line[6];
 #pragma GCC unroll 3
         for (int x = 0; x < 3; x++) {
             const float *at = from + x * tap_stride + i;
-            g[x] =
-                f0 * vec_load(at) + (f1 * vec_load(at + 3 * tap_stride) + f2 * vec_load(at + 6 * tap_stride));
+            Vec even = scale * vec_load(at) + (scale * point * point) * vec_load(at + 6 * tap_stride);
+            Vec odd = (scale * point) * vec_load(at + 3 * tap_stride);
+            sum[x] = even + odd;
+            difference[x] = even - odd;
         }
-        weight_line(g[0], g[1], g[2], line);
+        weight_line(sum[0], sum[1], sum[2], line);
+#pragma GCC unroll 6
+        for (int x = 0; x < 6; x++)
+            vec_store(to + x * part_stride + i, line[x]);
+        weight_line(difference[0], difference[1], difference[2], line);
+#pragma GCC unroll 6
+        for (int x = 0; x < 6; x++)
+            vec_store(to + (6 + x) * part_stride + i, line[x]);
+    }
+}
+
+/* A row that is one row of taps times `scale`. */
+INLINE void
+weights_single(const float *from, gint64 tap_stride, const float scale, int count, float *to,
+               gint64 part_stride)
+{
+    for (int i = 0; i < count; i += CPU_LANES) {
+        Vec line[6];
+        weight_line(scale * vec_load(from + i), scale * vec_load(from + tap_stride + i),
+                    scale * vec_load(from + 2 * tap_stride + i), line);
 #pragma GCC unroll 6
         for (int x = 0; x < 6; x++)
             vec_store(to + x * part_stride + i, line[x]);
     }
+}
+
+static void
+weights(const float *from, gint64 tap_stride, int group, int count, float *to, gint64 part_stride)
+{
+    if (group == 0)
+        weights_single(from, tap_stride, SCALE_0, count, to, part_stride);
+    else if (group == 1)
+        weights_pair(from, tap_stride, SCALE_A, A, count, to, part_stride);
+    else if (group == 2)
+        weights_pair(from, tap_stride, SCALE_B, B, count, to, part_stride);
+    else
+        weights_single(from + 6 * tap_stride, tap_stride, 1.0f, count, to, part_stride);
 }
 
 INLINE void
