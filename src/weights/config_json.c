@@ -282,14 +282,20 @@ rv_config_read(const char *path, RvPart part, RvConfig *out, GError **error)
 void
 rv_config_settle_pooled(RvUnetConfig *unet, int projection, bool refiner)
 {
-    int width = unet->pooled_dim, each = unet->addition_time_embed_dim, ids = refiner ? 5 : 6;
+    const int width = unet->pooled_dim, rest = projection > 0 ? width - projection : 0;
+    int each = unet->addition_time_embed_dim, ids = refiner ? 5 : 6;
     if (width == 0 || unet->time_ids > 0)
         return;
+    if (each == 0 && rest > 0) {
+        if (rest % ids)
+            ids = 11 - ids; /* the other of the two */
+        each = rest / ids;
+    }
     if (each == 0)
-        each = projection > 0 && width > projection ? (width - projection) / ids : 256;
-    if (projection > 0 && projection < width && (width - projection) % each == 0)
-        ids = (width - projection) / each;
-    else if (width == 5 * 256 + 1280)
+        each = 256;
+    if (rest > 0 && rest % each == 0)
+        ids = rest / each;
+    else if (width == 1280 + 5 * 256)
         ids = 5;
     if (ids > 64 || (gint64)ids * each >= width || each < 1)
         return;

@@ -1,4 +1,5 @@
 #include "base/error.h"
+#include "tiny_model.h"
 #include "weights/convert.h"
 #include "weights/safetensors.h"
 #include <glib/gstdio.h>
@@ -6,30 +7,16 @@
 #include <math.h>
 #include <string.h>
 
-static char *folder;
-
 static char *
 reference(const char *name)
 {
     return g_test_build_filename(G_TEST_DIST, "data", "reference", name, NULL);
 }
 
-static void
-remove_tree(const char *path)
-{
-    g_autoptr(GDir) dir = g_file_test(path, G_FILE_TEST_IS_SYMLINK) ? NULL : g_dir_open(path, 0, NULL);
-    const char *name;
-    while (dir && (name = g_dir_read_name(dir)) != NULL) {
-        g_autofree char *inner = g_build_filename(path, name, NULL);
-        remove_tree(inner);
-    }
-    g_remove(path);
-}
-
 static guint
 count_files(void)
 {
-    g_autoptr(GDir) dir = g_dir_open(folder, 0, NULL);
+    g_autoptr(GDir) dir = g_dir_open(tiny_folder, 0, NULL);
     guint n = 0;
     while (g_dir_read_name(dir))
         n++;
@@ -52,9 +39,9 @@ static RvModel *
 converted(const RvModel *model, const char *name, RvDType dtype)
 {
     g_autoptr(GError) error = NULL;
-    g_autofree char *out = g_build_filename(folder, name, NULL);
+    g_autofree char *out = g_build_filename(tiny_folder, name, NULL);
     const RvConvertOptions options = { .dtype = dtype };
-    remove_tree(out);
+    tiny_remove(out);
     rv_model_convert(model, out, &options, &error);
     g_assert_no_error(error);
     return open_model(out);
@@ -123,8 +110,8 @@ test_round_trip(gconstpointer data)
     g_assert_cmpint(rv_model_traits(copied)->prediction, ==, rv_model_traits(model)->prediction);
     g_assert_nonnull(rv_model_tokenizer(copied, RV_PART_TEXT));
     g_assert_nonnull(rv_model_scheduler(copied));
-    remove_tree(rv_model_path(unpacked));
-    remove_tree(rv_model_path(copied));
+    tiny_remove(rv_model_path(unpacked));
+    tiny_remove(rv_model_path(copied));
 }
 
 /* The names and shapes that we write are those that the public conversion script writes. */
@@ -134,7 +121,7 @@ test_same_names_as_others(gconstpointer data)
     g_autoptr(GError) error = NULL;
     g_autofree char *path = reference(data), *name = g_strconcat(data, ".safetensors", NULL),
                     *theirs = reference(name);
-    g_autofree char *ours = g_build_filename(folder, "ours.safetensors", NULL);
+    g_autofree char *ours = g_build_filename(tiny_folder, "ours.safetensors", NULL);
     const RvConvertOptions options = { .dtype = RV_F16 };
     g_autoptr(RvModel) model = open_model(path);
     rv_model_convert(model, ours, &options, &error);
@@ -153,6 +140,27 @@ test_same_names_as_others(gconstpointer data)
     }
 }
 
+/* A model whose VAE is a tiny one, with a family name of its own, goes to one file and back. */
+static void
+test_tiny_vae(void)
+{
+    g_autofree char *path = tiny_make("tiny"), *vae = g_build_filename(path, "vae", NULL);
+    tiny_remove(vae);
+    tiny_make_part("tiny", RV_PART_TAESD, "vae", tiny_config(RV_PART_TAESD),
+                   "diffusion_pytorch_model.safetensors");
+    g_autoptr(RvModel) model = open_model(path);
+    g_autoptr(RvModel) file = converted(model, "tiny.safetensors", RV_F16);
+    g_autoptr(RvModel) back = converted(file, "tiny-back", RV_F32);
+    for (int part = 0; part < RV_PARTS; part++) {
+        Same same = { back, (RvPart)part, 0, 0 };
+        rv_model_each(model, (RvPart)part, assert_same, &same);
+        g_assert_cmpint(rv_model_has(back, (RvPart)part), ==, rv_model_has(model, (RvPart)part));
+    }
+    g_assert_false(rv_model_has(file, RV_PART_VAE));
+    g_assert_cmpmem(rv_model_taesd_config(back), sizeof(RvTaesdConfig), rv_model_taesd_config(model),
+                    sizeof(RvTaesdConfig));
+}
+
 static bool
 cancel_half(void *user, double done)
 {
@@ -166,8 +174,8 @@ cancel_half(void *user, double done)
 static void
 test_failures_leave_nothing(void)
 {
-    g_autofree char *path = reference("tiny-sd15"), *out = g_build_filename(folder, "x", NULL);
-    g_autofree char *file = g_build_filename(folder, "x.safetensors", NULL);
+    g_autofree char *path = reference("tiny-sd15"), *out = g_build_filename(tiny_folder, "x", NULL);
+    g_autofree char *file = g_build_filename(tiny_folder, "x.safetensors", NULL);
     g_autoptr(GError) error = NULL;
     g_autoptr(RvModel) model = open_model(path);
     double done = 0;
@@ -204,8 +212,8 @@ static void
 test_overflow(void)
 {
     static const int blocks[] = { 1, 3, 3, 3 };
-    g_autofree char *path = g_build_filename(folder, "large.safetensors", NULL);
-    g_autofree char *out = g_build_filename(folder, "small.safetensors", NULL);
+    g_autofree char *path = g_build_filename(tiny_folder, "large.safetensors", NULL);
+    g_autofree char *out = g_build_filename(tiny_folder, "small.safetensors", NULL);
     g_autofree char *taesd = reference("tiny-sdxl/taesd/diffusion_pytorch_model.safetensors");
     g_autoptr(GError) error = NULL;
     g_autoptr(RvSafetensors) source = rv_safetensors_open(taesd, &error);
@@ -256,16 +264,17 @@ int
 main(int argc, char **argv)
 {
     g_test_init(&argc, &argv, NULL);
-    folder = g_dir_make_tmp("reverie-XXXXXX", NULL);
+    tiny_begin();
     g_test_add_data_func("/weights/convert/round-trip/sd15", "tiny-sd15", test_round_trip);
     g_test_add_data_func("/weights/convert/round-trip/sd21", "tiny-sd21", test_round_trip);
     g_test_add_data_func("/weights/convert/round-trip/sdxl", "tiny-sdxl", test_round_trip);
     g_test_add_data_func("/weights/convert/names/sd15", "tiny-sd15", test_same_names_as_others);
     g_test_add_data_func("/weights/convert/names/sdxl", "tiny-sdxl", test_same_names_as_others);
+    g_test_add_func("/weights/convert/tiny-vae", test_tiny_vae);
     g_test_add_func("/weights/convert/failures", test_failures_leave_nothing);
     g_test_add_func("/weights/convert/overflow", test_overflow);
     g_test_add_func("/weights/convert/info", test_info);
     int failed = g_test_run();
-    remove_tree(folder);
+    tiny_end();
     return failed;
 }

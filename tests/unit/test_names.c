@@ -356,6 +356,41 @@ test_older_names(void)
     assert_nothing_left(names);
 }
 
+/* The SDXL refiner has one encoder (bigG), five time ids and 384 channels: seen in names and one width. */
+static char *
+refiner_names(const char *name)
+{
+    static const char second[] = "conditioner.embedders.1.model.";
+    if (g_str_has_prefix(name, "conditioner.embedders.0."))
+        return NULL;
+    return g_str_has_prefix(name, second)
+               ? g_strconcat("conditioner.embedders.0.model.", name + strlen(second), NULL)
+               : g_strdup(name);
+}
+
+static void
+test_refiner(void)
+{
+    g_autoptr(GPtrArray) strings = g_ptr_array_new_with_free_func(g_free);
+    g_autoptr(GArray) xl = tensors_of(list_of("sdxl", "single_file"), "");
+    g_autoptr(GArray) tensors = renamed(xl, strings, refiner_names);
+    for (guint i = 0; i < tensors->len; i++) {
+        RvFileTensor *tensor = &g_array_index(tensors, RvFileTensor, i);
+        if (!strcmp(tensor->name, "model.diffusion_model.label_emb.0.0.weight"))
+            tensor->array.shape[1] = 2560;
+    }
+    g_autoptr(RvNames) names = rv_names_new();
+    add(names, tensors, RV_PART_NONE);
+    g_assert_false(rv_names_has_part(names, RV_PART_TEXT));
+    RvClipConfig text = settle(names, RV_PART_TEXT2, false, false, 0, 0).clip;
+    RvUnetConfig unet = settle(names, RV_PART_UNET, false, false, 0, text.projection_dim).unet;
+    settle(names, RV_PART_VAE, false, false, 0.13025f, 0);
+    g_assert_cmpint(unet.time_ids, ==, 5);
+    g_assert_cmpint(unet.addition_time_embed_dim, ==, 256);
+    g_assert_cmpint(unet.pooled_dim, ==, 1280);
+    assert_nothing_left(names);
+}
+
 /* Two tensors for one weight are refused; one that nobody knows is left over. */
 static void
 test_conflicts(void)
@@ -412,6 +447,7 @@ main(int argc, char **argv)
     g_test_add_data_func("/weights/names/sdxl/controlnet", "sdxl", test_controlnet);
     g_test_add_func("/weights/names/taesd", test_taesd);
     g_test_add_func("/weights/names/sd21/real-names", test_sd21_real_names);
+    g_test_add_func("/weights/names/refiner", test_refiner);
     g_test_add_func("/weights/names/older-names", test_older_names);
     g_test_add_func("/weights/names/conflicts", test_conflicts);
     int failed = g_test_run();
