@@ -7,8 +7,8 @@
 static const RvCommand commands[] = {
     { "txt2img", "draw pictures from text", rv_command_txt2img },
     { "img2img", "redraw a picture (with --mask: only a part of it)", rv_command_img2img },
-//V    { "video", "redraw every frame of a film or of a folder of pictures", rv_command_video },
-//M    { "models", "list, inspect, verify and convert models", rv_command_models },
+   { "video", "redraw every frame of a film or of a folder of pictures", rv_command_video },
+   { "models", "list, inspect, verify and convert models", rv_command_models },
     { "tokenize", "show the tokens that a prompt becomes", rv_command_tokenize },
     { "bench", "measure frames, steps and loading on this machine", rv_command_bench },
 };

@@ -43,6 +43,15 @@ read_object(RvSchedulerConfig *config, JsonObject *object, GError **error)
     return true;
 }
 
+/* Python writes infinities (lambda_min_clipped) that JSON does not know; none of them is a setting of ours. */
+static char *
+without_infinities(const char *text, gsize size)
+{
+    g_autoptr(GRegex) regex = g_regex_new(":\\s*-?(Infinity|NaN)", G_REGEX_OPTIMIZE, 0, NULL);
+    char *clean = g_regex_replace_literal(regex, text, (gssize)size, 0, ": null", 0, NULL);
+    return clean != NULL ? clean : g_strndup(text, size); /* not UTF-8: the parser will say so */
+}
+
 bool
 rv_scheduler_config_read(RvSchedulerConfig *config, const char *path, GError **error)
 {
@@ -54,7 +63,8 @@ rv_scheduler_config_read(RvSchedulerConfig *config, const char *path, GError **e
     if (size > MAX_FILE_BYTES)
         return rv_error_set(error, RV_ERROR_INVALID, path, "check the model folder", "%zu bytes are too many for a configuration", size);
     g_autoptr(JsonParser) parser = json_parser_new();
-    if (!json_parser_load_from_data(parser, text, (gssize)size, &wrong))
+    g_autofree char *clean = without_infinities(text, size);
+    if (!json_parser_load_from_data(parser, clean, -1, &wrong))
         return rv_error_set(error, RV_ERROR_INVALID, path, "check the model folder", "not valid JSON: %s", wrong->message);
     JsonNode *root = json_parser_get_root(parser);
     if (root == NULL || !JSON_NODE_HOLDS_OBJECT(root))

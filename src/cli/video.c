@@ -1,0 +1,200 @@
+/* video.c - `reverie video`: every frame of a film or folder, offline, picking up where a run was cut off.
+ *
+ * Finished frames go into a folder of numbered pictures: the output itself, or, for a film, OUT.parts beside it
+ * until the film is whole. A file there says with which settings they were drawn; other settings are refused. */
+#include <errno.h>
+#include <stdio.h>
+#include <string.h>
+#include <unistd.h>
+
+#include <glib/gstdio.h>
+
+#include "base/error.h"
+#include "cli/console.h"
+#include "cli/generate.h"
+#include "media/output.h"
+#include "media/video.h"
+
+#define SETTINGS_FILE "reverie-video.txt"
+
+static const GOptionEntry video_entries[] = {
+    { "input", 'i', 0, G_OPTION_ARG_FILENAME, &rv_generate_options.input, "Film, or folder of pictures", "IN" },
+    { "strength", 0, 0, G_OPTION_ARG_DOUBLE, &rv_generate_options.strength, "How much may change: 0 nothing, 1 all", "X" },
+    { 0 },
+};
+
+typedef struct {
+    RvVideoReader *reader;
+    char *folder; /* of finished frames */
+    gint64 done;
+    bool is_film;
+    RvEngine *engine;
+    RvPipeline *pipeline;
+    RvRequest request;
+} Video;
+
+static char *
+settings_text(const Video *v)
+{
+    const RvGenerateOptions *o = &rv_generate_options;
+    const RvRequest *r = &v->request;
+    g_autofree char *input = g_canonicalize_filename(o->input, NULL);
+    return g_strdup_printf("input %s\nmodel %s\nprompt %s\nnegative %s\nsyntax %d\nsize %dx%d\nsteps %d\ncfg %g\nstrength %g\nseed %s\n"
+                           "sampler %s\nschedule %s\nnoise %d\nclip skip %d\nvae %s\n",
+                           input, rv_pipeline_name(v->pipeline), o->prompt != NULL ? o->prompt : "", o->negative != NULL ? o->negative : "",
+                           r->syntax, r->width, r->height, r->steps, r->cfg_scale, r->strength, o->seed != NULL ? o->seed : "0",
+                           o->sampler != NULL ? o->sampler : "", o->schedule != NULL ? o->schedule : "", r->noise, r->clip_skip,
+                           o->vae != NULL ? o->vae : "");
+}
+
+/* Makes the folder or recognises it as ours, with the same settings, and counts its frames. */
+static bool
+enter_folder(Video *v, GError **error)
+{
+    g_autofree char *path = g_build_filename(v->folder, SETTINGS_FILE, NULL), *now = settings_text(v), *before = NULL;
+    if (g_file_get_contents(path, &before, NULL, NULL)) {
+        if (strcmp(before, now) != 0)
+            return rv_error_set(error, RV_ERROR_USAGE, v->folder, "remove the folder to start over, or give the same options",
+                                "it holds frames that were drawn with other settings");
+        for (;; v->done++) {
+            g_autofree char *frame = rv_video_frame_path(v->folder, v->done);
+            if (!g_file_test(frame, G_FILE_TEST_EXISTS))
+                return true;
+        }
+    }
+    g_autoptr(GDir) dir = g_dir_open(v->folder, 0, NULL);
+    if (dir != NULL && g_dir_read_name(dir) != NULL)
+        return rv_error_set(error, RV_ERROR_USAGE, v->folder, "give an empty or a new folder", "the folder holds other files");
+    if (g_mkdir_with_parents(v->folder, 0777) != 0)
+        return rv_error_set(error, RV_ERROR_IO, v->folder, "choose another place", "cannot make the folder: %s", g_strerror(errno));
+    g_autoptr(RvOutput) settings = rv_output_open(path, error);
+    return settings != NULL && rv_output_write(settings, now, strlen(now), error) && rv_output_commit(settings, error);
+}
+
+static bool
+draw_frame(Video *v, const RvPicture *frame, GError **error)
+{
+    v->request.init = frame;
+    g_autoptr(RvResult) result = rv_pipeline_generate(v->pipeline, &v->request, error);
+    v->request.init = NULL;
+    if (result == NULL)
+        return false;
+    g_autofree char *path = rv_video_frame_path(v->folder, v->done);
+    return rv_picture_save(result->images[0].picture, path, &(RvPictureSaveOptions){ .infotext = result->images[0].infotext, .png_level = 1 }, error);
+}
+
+static bool
+draw_frames(Video *v, GError **error)
+{
+    const RvVideoInfo *info = rv_video_reader_get_info(v->reader);
+    if (v->done > 0)
+        rv_console_note("%" G_GINT64_FORMAT " frames are there already, going on", v->done);
+    if (!rv_video_reader_skip(v->reader, v->done, error))
+        return false;
+    RvProgressBar bar;
+    rv_progress_bar_begin(&bar, "redrawing");
+    gint64 first = v->done;
+    bool ok = true;
+    while (ok) {
+        g_autoptr(RvPicture) frame = NULL;
+        ok = rv_video_reader_next(v->reader, &frame, error);
+        if (!ok || frame == NULL)
+            break;
+        ok = draw_frame(v, frame, error);
+        v->done += ok ? 1 : 0;
+        rv_progress_bar_update(&bar, v->done - first, info->frames > 0 ? MAX(info->frames, v->done) - first : 0, "frame");
+    }
+    rv_progress_bar_end(&bar);
+    return ok;
+}
+
+/* The frames as a film; then the folder has done its work. */
+static bool
+write_film(Video *v, GError **error)
+{
+    const RvVideoInfo *info = rv_video_reader_get_info(v->reader);
+    RvVideoWriterOptions options = {
+        .width = v->request.width, .height = v->request.height,
+        .rate_numerator = info->rate_numerator > 0 ? info->rate_numerator : 25,
+        .rate_denominator = info->rate_numerator > 0 ? info->rate_denominator : 1,
+    };
+    g_autoptr(RvVideoWriter) writer = rv_video_writer_open(rv_generate_options.output, &options, error);
+    if (writer == NULL)
+        return false;
+    for (gint64 i = 0; i < v->done; i++) {
+        g_autofree char *path = rv_video_frame_path(v->folder, i);
+        g_autoptr(RvPicture) frame = rv_picture_load(path, NULL, error);
+        if (frame == NULL || !rv_video_writer_add(writer, frame, error))
+            return false;
+    }
+    if (!rv_video_writer_finish(writer, error))
+        return false;
+    for (gint64 i = 0; i < v->done; i++) {
+        g_autofree char *path = rv_video_frame_path(v->folder, i);
+        g_unlink(path);
+    }
+    g_autofree char *settings = g_build_filename(v->folder, SETTINGS_FILE, NULL);
+    g_unlink(settings);
+    g_rmdir(v->folder);
+    return true;
+}
+
+static bool
+check_arguments(Video *v, GError **error)
+{
+    RvGenerateOptions *o = &rv_generate_options;
+    if (o->input == NULL)
+        return rv_error_set(error, RV_ERROR_USAGE, "--input", "add -i FILM or -i FOLDER", "there is nothing to redraw");
+    if (o->output == NULL || strcmp(o->output, "-") == 0)
+        return rv_error_set(error, RV_ERROR_USAGE, "--output", "add -o FILM.mp4 or -o FOLDER", "it is not said where to write");
+    if (o->seed == NULL)
+        o->seed = g_strdup("0"); /* the same noise in every frame, and in every run that goes on */
+    v->is_film = rv_video_path_is_film(o->output);
+    v->folder = v->is_film ? g_strconcat(o->output, ".parts", NULL) : g_strdup(o->output);
+    return rv_generate_request(&v->request, error);
+}
+
+static bool
+redraw(Video *v, GError **error)
+{
+    if (!check_arguments(v, error))
+        return false;
+    v->reader = rv_video_reader_open(rv_generate_options.input, NULL, error);
+    if (v->reader == NULL || !rv_generate_open(&v->engine, &v->pipeline, error))
+        return false;
+    const RvVideoInfo *info = rv_video_reader_get_info(v->reader);
+    if (v->request.width == 0 && v->request.height == 0) {
+        v->request.width = info->width;
+        v->request.height = info->height;
+    }
+    g_autofree char *note = NULL;
+    if (!rv_pipeline_complete(v->pipeline, &v->request, &note, error))
+        return false;
+    if (note != NULL)
+        rv_console_note("%s", note);
+    return enter_folder(v, error) && draw_frames(v, error) && (!v->is_film || write_film(v, error));
+}
+
+int
+rv_command_video(int argc, char **argv)
+{
+    const RvOptionGroup groups[] = { { NULL, rv_generate_entries }, { "Film", video_entries }, { "Model", rv_model_entries }, { NULL, NULL } };
+    g_autoptr(GError) error = NULL;
+    g_auto(GStrv) arguments = NULL;
+    Video v = { 0 };
+    rv_generate_options_init();
+    bool ok = rv_parse_options(&argc, &argv, "-i IN -p TEXT -o OUT", "Redraws every frame of a film or of a folder of pictures. A run that was cut off goes on\n"
+                               "where it was when the same command is given again.",
+                               "Examples:\n  reverie video -i dance.mp4 -p \"a marble statue\" --strength 0.5 -o statue.mp4\n"
+                               "  reverie video -i frames/ -p \"watercolour\" -o painted/\n",
+                               groups, &arguments, &error);
+    if (ok && arguments[0] != NULL)
+        ok = rv_error_set(&error, RV_ERROR_USAGE, arguments[0], "put quotes around a prompt and -p before it", "an argument too many");
+    ok = ok && redraw(&v, &error);
+    rv_pipeline_free(v.pipeline);
+    rv_engine_close(v.engine);
+    rv_video_reader_close(v.reader);
+    g_free(v.folder);
+    rv_generate_options_clear();
+    return ok ? 0 : rv_console_fail(error);
+}
