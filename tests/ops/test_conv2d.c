@@ -2,6 +2,8 @@
 #include <omp.h>
 #include <string.h>
 
+#include "backends/cpu/cpu.h"
+#include "backends/cpu/isa.h"
 #include "harness.h"
 
 typedef struct {
@@ -166,12 +168,134 @@ test_refused(void)
     ops_case_free(c);
 }
 
+/* The kernels of the lowest level, which the processor would not choose. */
+static void
+test_base(void)
+{
+    CpuIsa best = cpu_isa();
+    cpu_isa_limit(CPU_ISA_BASE);
+    test_listed();
+    cpu_isa_limit(best);
+}
+
+/* Winograd's rounding over many channels: RMS below 2e-6 of the output's, largest 2e-5 of the largest. */
+static void
+test_winograd_error(void)
+{
+    Case t = { .in = { 1, 32, 32, 320 },
+               .options = { .out = 32, .kernel = 3, .stride = 1, .no_bias = true } };
+    RvShape out = { 1, 32, 32, 32 };
+    const gint64 shape[] = { 32, 320, 3, 3 };
+    OpsCase *c = ops_case_new("winograd's error");
+    const float *x;
+    RvTensor in = ops_input(c, t.in, -1, 1, &x);
+    const float *weight = ops_weight(c, "layer.weight", RV_F32, -0.04f, 0.04f, 4, shape);
+    g_autofree double *want = expect(&t, out, x, weight, NULL, NULL);
+    g_autofree float *got = ops_result(c, rv_conv2d(ops_program(c), in, "layer", t.options));
+    double squares = 0, errors = 0, largest = 0, worst = 0;
+    for (gint64 i = 0; i < rv_shape_count(out); i++) {
+        double error = got[i] - want[i];
+        squares += want[i] * want[i];
+        errors += error * error;
+        largest = MAX(largest, fabs(want[i]));
+        worst = MAX(worst, fabs(error));
+    }
+    g_test_message("rms %.2g, largest %.2g", sqrt(errors / squares), worst / largest);
+    g_assert_cmpfloat(sqrt(errors / squares), <, 2e-6);
+    g_assert_cmpfloat(worst / largest, <, 2e-5);
+    ops_case_free(c);
+}
+
+/* A NaN reaches every output whose window holds it, and none further away than its tiles. */
+static void
+test_nan(void)
+{
+    OpsCase *c = ops_case_new("conv2d of a NaN");
+    RvShape shape = { 1, 24, 24, 32 };
+    g_autofree float *x = g_new0(float, 24 * 24 * 32);
+    x[(12 * 24 + 13) * 32 + 7] = NAN;
+    const gint64 weight_shape[] = { 16, 32, 3, 3 };
+    ops_weight(c, "layer.weight", RV_F32, 0.1f, 1, 4, weight_shape);
+    RvTensor in = ops_input_values(c, RV_F32, shape, x);
+    RvConv2d options = { .out = 16, .no_bias = true, .act = RV_ACT_SILU };
+    g_autofree float *got = ops_result(c, rv_conv2d(ops_program(c), in, "layer", options));
+    for (int row = 0; row < 24; row++)
+        for (int column = 0; column < 24; column++)
+            for (int o = 0; o < 16; o++) {
+                int distance = MAX(abs(row - 12), abs(column - 13));
+                bool is_nan = isnan(got[(row * 24 + column) * 16 + o]);
+                g_assert_true(distance <= 1 ? is_nan : distance <= 4 || !is_nan);
+            }
+    ops_case_free(c);
+}
+
+static bool
+find_weight(void *self, const char *name, int rank, const gint64 *shape, RvArray *out, GError **error)
+{
+    *out = (RvArray) { .rank = rank, .data = self };
+    memcpy(out->shape, shape, sizeof *shape * (gsize)rank);
+    return true;
+}
+
+static float *
+run_with_threads(int threads, const Case *t, const float *x, float *weights)
+{
+    GError *error = NULL;
+    RvDevice *device = rv_device_open(&rv_cpu_backend, &(RvDeviceOptions) { .threads = threads }, &error);
+    g_assert_no_error(error);
+    RvWeightSet *set = rv_weight_set_new(device, (RvWeightSource) { .find = find_weight, .self = weights });
+    RvProgram *p = rv_program_new(set);
+    RvTensor y = rv_conv2d(p, rv_input(p, "x", RV_F32, t->in), "layer", t->options);
+    gsize bytes = sizeof(float) * (gsize)rv_shape_count(rv_shape(p, y));
+    float *out = g_malloc(bytes);
+    rv_output(p, "y", y);
+    g_assert_true(rv_program_compile(p, &error));
+    g_assert_true(rv_program_write(p, "x", x, sizeof *x * (gsize)rv_shape_count(t->in), &error));
+    g_assert_true(rv_program_run(p, &error) && rv_program_read(p, "y", out, bytes, &error));
+    rv_program_free(p);
+    rv_weight_set_free(set);
+    rv_device_close(device);
+    return out;
+}
+
+/* The same bits with any number of threads. */
+static void
+test_threads(void)
+{
+    static const Case cases[] = {
+        { .in = { 2, 30, 26, 96 }, .options = { .out = 100 } },
+        { .in = { 2, 8, 8, 200 }, .options = { .out = 72 } },
+        { .in = { 1, 30, 26, 96 }, .options = { .out = 100, .stride = 2 } },
+        { .in = { 1, 30, 26, 4 }, .options = { .out = 40, .kernel = 1 } },
+    };
+    g_autofree float *weights = g_new(float, 100 * 200 * 9), *x = g_new(float, 2 * 30 * 26 * 200);
+    for (int i = 0; i < 100 * 200 * 9; i++)
+        weights[i] = ops_random(-1, 1);
+    for (int i = 0; i < 2 * 30 * 26 * 200; i++)
+        x[i] = ops_random(-1, 1);
+    for (gsize i = 0; i < G_N_ELEMENTS(cases); i++) {
+        const Case *t = &cases[i];
+        g_autofree float *one = run_with_threads(1, t, x, weights);
+        int stride = MAX(1, t->options.stride);
+        gsize bytes =
+            sizeof(float) * (gsize)(t->in.n * (t->in.h / stride) * (t->in.w / stride) * t->options.out);
+        for (int threads = 2; threads <= 5; threads++) {
+            g_autofree float *many = run_with_threads(threads, t, x, weights);
+            g_assert_cmpmem(one, bytes, many, bytes);
+        }
+    }
+}
+
 int
 main(int argc, char **argv)
 {
     ops_init(&argc, &argv);
     ops_add_test("/conv2d/listed", test_listed);
     ops_add_test("/conv2d/random", test_random);
+    ops_add_test("/conv2d/base", test_base);
     ops_add_test("/conv2d/refused", test_refused);
+    ops_add_test("/conv2d/winograd-error", test_winograd_error);
+    ops_add_test("/conv2d/nan", test_nan);
+    ops_add_test("/conv2d/threads", test_threads);
     return ops_main();
 }

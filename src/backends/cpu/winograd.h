@@ -3,9 +3,10 @@
  * Tiles of 6x6 inputs are transformed into the workspace, some megabytes at a time. A task then takes
  * a block of tiles and a few panels of outputs: it transforms its share of the weights on the fly (so
  * that weights cost four bytes a parameter, not sixteen), multiplies part by part, transforms back and
- * finishes with bias, add and activation while all of it lies in the cache. A NaN or infinity spreads
- * over its whole tile. Against a float64 loop over uniform random data: see WINOGRAD_ERROR in
- * tests/ops/test_conv2d.c. Results do not depend on the thread count. */
+ * finishes with bias, add and activation while all of it lies in the cache. Against a float64 loop over
+ * uniform random data of 320 channels the error is 1.6e-6 (RMS, of the output's RMS), at most 2e-5 of
+ * the largest output (tests/ops/test_conv2d.c). A NaN or infinity spreads over its tiles, up to three
+ * pixels further than in the plain sum. Results do not depend on the thread count. */
 #pragma once
 #include "backends/cpu/gemm.h"
 
