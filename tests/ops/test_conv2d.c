@@ -1,9 +1,7 @@
 #include <math.h>
-#include <omp.h>
 #include <string.h>
 
 #include "backends/cpu/cpu.h"
-#include "backends/cpu/isa.h"
 #include "harness.h"
 
 typedef struct {
@@ -168,16 +166,6 @@ test_refused(void)
     ops_case_free(c);
 }
 
-/* The kernels of the lowest level, which the processor would not choose. */
-static void
-test_base(void)
-{
-    CpuIsa best = cpu_isa();
-    cpu_isa_limit(CPU_ISA_BASE);
-    test_listed();
-    cpu_isa_limit(best);
-}
-
 /* Winograd's rounding over many channels: RMS below 2e-6 of the output's, largest 2e-5 of the largest. */
 static void
 test_winograd_error(void)
@@ -292,7 +280,6 @@ main(int argc, char **argv)
     ops_init(&argc, &argv);
     ops_add_test("/conv2d/listed", test_listed);
     ops_add_test("/conv2d/random", test_random);
-    ops_add_test("/conv2d/base", test_base);
     ops_add_test("/conv2d/refused", test_refused);
     ops_add_test("/conv2d/winograd-error", test_winograd_error);
     ops_add_test("/conv2d/nan", test_nan);

@@ -1,8 +1,6 @@
 #include <math.h>
-#include <omp.h>
 #include <string.h>
 
-#include "backends/cpu/isa.h"
 #include "harness.h"
 
 typedef struct {
@@ -126,22 +124,11 @@ test_random(void)
     }
 }
 
-/* The kernels of the lowest level, which the processor would not choose. */
-static void
-test_base(void)
-{
-    CpuIsa best = cpu_isa();
-    cpu_isa_limit(CPU_ISA_BASE);
-    test_listed();
-    cpu_isa_limit(best);
-}
-
 int
 main(int argc, char **argv)
 {
     ops_init(&argc, &argv);
     ops_add_test("/linear/listed", test_listed);
     ops_add_test("/linear/random", test_random);
-    ops_add_test("/linear/base", test_base);
     return ops_main();
 }
