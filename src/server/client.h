@@ -1,0 +1,77 @@
+/* client.h - what transports (WebSocket, WebRTC, MJPEG) see of the mirror: a client pushes camera frames
+ * in and is called with every picture to show, in order, never an older one after a newer.
+ *
+ * Everything here happens on the main loop's thread (the default main context); codecs run in threads of
+ * the transport, which post their results to the loop. Times are microseconds of g_get_monotonic_time(),
+ * but for `captured_us`, which is the client's own clock and is handed back as it came.
+ * A client never blocks and holds a bounded number of frames: pushing while the mailbox is full replaces
+ * the frame in it. */
+#pragma once
+#include "media/picture.h"
+
+typedef struct RvServer RvServer;
+typedef struct RvClient RvClient;
+
+/* What travels with a frame. */
+typedef struct {
+    guint64 sequence;   /* the client's number of this frame; any, but rising */
+    gint64 captured_us; /* on the client's clock; 0: not known */
+    gint64 arrived_us;  /* when its last byte was here; 0: now */
+} RvFrameStamp;
+
+/* A picture to show. Reference-counted, so that an encoder thread may keep it; the contents are read-only. */
+typedef struct {
+    RvPicture *picture; /* RGB, without alpha */
+    RvFrameStamp stamp; /* of the frame that it was made from */
+    guint32 revision;   /* of the live parameters that it was made with */
+    /* Where the time went: arrived_us (stamp) -> pushed -> started on a device -> finished -> shown now. */
+    gint64 pushed_us, started_us, finished_us, shown_us;
+    bool is_passthrough; /* the camera's own picture, because the parameters ask for it */
+} RvShown;
+
+RvShown *rv_shown_ref(RvShown *shown); /* any thread */
+void rv_shown_unref(RvShown *shown);   /* any thread; accepts NULL */
+G_DEFINE_AUTOPTR_CLEANUP_FUNC(RvShown, rv_shown_unref)
+
+typedef struct {
+    const char *transport; /* "ws", "webrtc": for logs and statistics; copied */
+    const char *address;   /* of the peer, for logs; may be NULL; copied */
+    const char *effect;    /* NULL: what the server runs; "invert": colours inverted, no model */
+    void (*on_shown)(RvShown *shown, void *user);
+    void *user;
+} RvClientOptions;
+
+/* NULL with RV_ERROR_BUSY (too many clients, or the server is stopping), RV_ERROR_USAGE (unknown effect). */
+RvClient *rv_client_open(RvServer *server, const RvClientOptions *options, GError **error);
+void rv_client_close(RvClient *client); /* no callback comes after; accepts NULL */
+
+guint64 rv_client_id(const RvClient *client); /* as in /api/stats and the logs */
+/* Takes `picture` (any size of 16 to 8192 a side, the mirror crops and scales), whatever the result.
+ * RV_ERROR_INVALID for a size out of range, RV_ERROR_BUSY while the server stops. */
+bool rv_client_push_rgb(RvClient *client, RvPicture *picture, const RvFrameStamp *stamp, GError **error);
+/* Size of the pictures that will be shown, pixels. */
+void rv_client_output_size(const RvClient *client, int *width, int *height);
+
+/* What only the transport knows, for /metrics and /api/stats. */
+typedef enum {
+    RV_CLIENT_BYTES_IN,
+    RV_CLIENT_BYTES_OUT,
+    RV_CLIENT_FRAMES_IN,   /* messages that held a frame, decoded or not */
+    RV_CLIENT_BAD_INPUT,   /* frames that were no picture */
+    RV_CLIENT_SKIPPED_IN,  /* replaced before they were decoded */
+    RV_CLIENT_SKIPPED_OUT, /* shown pictures not sent because the client is behind */
+    RV_CLIENT_FRAMES_OUT,
+    RV_CLIENT_N_COUNTERS
+} RvClientCounter;
+void rv_client_count(RvClient *client, RvClientCounter counter, guint64 amount);
+
+typedef enum { RV_CLIENT_DECODE, RV_CLIENT_ENCODE, RV_CLIENT_AGE, RV_CLIENT_N_TIMES } RvClientTime;
+/* RV_CLIENT_AGE: capture to screen, as the client itself measured it. */
+void rv_client_time(RvClient *client, RvClientTime time, gint64 us);
+
+/* Watchers see what a client is shown, without a camera of their own: /view and the MJPEG stream. */
+typedef struct RvWatch RvWatch;
+/* `client_id` 0 is whichever client was opened last; when it leaves, the watch goes on with another. */
+RvWatch *rv_watch_open(RvServer *server, guint64 client_id, void (*on_shown)(RvShown *shown, void *user),
+                       void *user, GError **error);
+void rv_watch_close(RvWatch *watch); /* accepts NULL */

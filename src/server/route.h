@@ -1,0 +1,46 @@
+/* route.h - one table of everything that the server answers to: it dispatches, guards, documents
+ * (`GET /api/routes`) and is walked by tests.
+ *
+ * Handlers run on the main loop and must not block. Before a handler is called the Host and Origin headers,
+ * the size of the body, the method and the credentials were checked. */
+#pragma once
+#include <json-glib/json-glib.h>
+#include <libsoup/soup.h>
+
+#include "server/client.h"
+
+typedef enum {
+    RV_AUTH_NONE,    /* health, pages' static files */
+    RV_AUTH_REQUIRED /* a token or a user's password, if the server has any */
+} RvRouteAuth;
+
+typedef struct {
+    RvServer *server;
+    SoupServerMessage *message;
+    GHashTable *query;    /* decoded, key -> value; NULL without a query */
+    const char *argument; /* what the pattern's "{...}" matched, decoded; NULL without */
+} RvCall;
+
+typedef void (*RvRouteHandler)(const RvCall *call);
+/* `connection` is open and belongs to the handler (take a reference). */
+typedef void (*RvSocketHandler)(const RvCall *call, SoupWebsocketConnection *connection);
+
+typedef struct {
+    const char *methods; /* "GET", "GET,POST"; HEAD comes with GET */
+    const char
+        *path; /* "/api/state", "/prompt/{text}": one {name} at most, at the end, which may hold slashes */
+    RvRouteAuth auth;
+    bool changes_state; /* a GET that changes something: cross-site requests are refused for it too */
+    RvRouteHandler handler;
+    RvSocketHandler socket; /* instead of handler: a WebSocket */
+    const char *help;       /* one line */
+    int code;               /* for the handler: which parameter a row means */
+} RvRoute;
+
+extern const RvRoute rv_routes[]; /* ends with a row without a path */
+
+/* Answers. The status is an HTTP one; JSON is one object per line. */
+void rv_answer_text(const RvCall *call, guint status, const char *type, const char *text);
+void rv_answer_json(const RvCall *call, guint status, JsonBuilder *builder);
+/* {"error":TEXT} with the status that the error's code stands for. */
+void rv_answer_error(const RvCall *call, const GError *error);
