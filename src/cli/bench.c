@@ -6,11 +6,13 @@
 #include "cli/chart.h"
 #include "cli/console.h"
 #include "cli/generate.h"
+#include "cli/profile.h"
 
 typedef struct {
     char *random, *size, *json, *svg;
     int frames, steps;
     double strength, cfg;
+    gboolean profile;
 } BenchOptions;
 static BenchOptions bench;
 
@@ -25,6 +27,7 @@ static const GOptionEntry bench_entries[] = {
     { "sampler", 0, 0, G_OPTION_ARG_STRING, &rv_generate_options.sampler, "Sampler", "S" },
     { "schedule", 0, 0, G_OPTION_ARG_STRING, &rv_generate_options.schedule, "Schedule", "S" },
     { "json", 0, 0, G_OPTION_ARG_FILENAME, &bench.json, "Write the figures there; - is standard output", "F" },
+    { "profile", 0, 0, G_OPTION_ARG_NONE, &bench.profile, "Also print where the time goes, op by op", NULL },
     { "svg", 0, 0, G_OPTION_ARG_FILENAME, &bench.svg, "Draw the frames' times there", "F" },
     { 0 },
 };
@@ -265,9 +268,11 @@ run_frames(Bench *b, bool steps_only, GError **error)
     int frames = bench.frames > 0 ? bench.frames : 300;
     if (!open_pipeline(b, error) || !rv_engine_measure_ceilings(b->engine, &b->ceilings, error))
         return false;
+    RvProfile *profile = bench.profile ? rv_profile_new(rv_engine_device(b->engine)) : NULL;
     rv_progress_bar_begin(&b->bar, steps_only ? "steps" : "frames");
     bool ok = steps_only ? time_steps(b, error) : time_frames(b, frames, error);
     rv_progress_bar_end(&b->bar);
+    rv_profile_finish(profile, stderr);
     return ok && write_reports(b, steps_only ? "step" : "frame", steps_only ? 1 : frames, error);
 }
 
