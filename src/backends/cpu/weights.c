@@ -55,9 +55,11 @@ pack_panel(const RvOp *op, const Layout *l, int panel, float *to)
     int columns = l->columns, taps = l->taps;
     for (int from = 0; from < l->in; from += CHUNK) {
         int channels = MIN(CHUNK, l->in - from);
-        int block = from / CPU_CHANNEL_BLOCK * CPU_CHANNEL_BLOCK, width = MIN(CPU_CHANNEL_BLOCK, l->in - block);
+        int block = from / CPU_CHANNEL_BLOCK * CPU_CHANNEL_BLOCK,
+            width = MIN(CPU_CHANNEL_BLOCK, l->in - block);
         for (int j = 0; j < columns && panel * columns + j < l->out; j++)
-            read_row(op, l, panel * columns + j, (gsize)from * (gsize)taps, (gsize)channels * (gsize)taps, rows[j]);
+            read_row(op, l, panel * columns + j, (gsize)from * (gsize)taps, (gsize)channels * (gsize)taps,
+                     rows[j]);
         for (int tap = 0; tap < taps; tap++)
             for (int i = 0; i < channels; i++) {
                 float *at = to + (gsize)(block * taps + tap * width + from - block + i) * (gsize)columns;

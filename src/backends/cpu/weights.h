@@ -11,7 +11,7 @@
 
 typedef struct {
     const float *panels;
-    const float *bias;   /* [panels * columns], or NULL */
+    const float *bias; /* [panels * columns], or NULL */
     int out, in, taps;
     int columns, panel_count;
 } CpuWeights;
