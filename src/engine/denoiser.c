@@ -9,11 +9,20 @@
 
 #define PROGRAMS 4
 
+/* The contexts whose cross-attention keys and values a program holds: they change with the prompt, not with
+ * the step. */
+typedef struct {
+    RvProgram *program;
+    GPtrArray *contexts; /* RvContext, one per term */
+} Loaded;
+
 struct RvDenoiser {
     RvEngine *engine;
     RvUnetConfig config;
     RvWeightSet *weights;
-    RvPrograms *programs;
+    RvPrograms *programs;         /* the UNet by rows, size and tokens */
+    RvPrograms *context_programs; /* keys and values by rows and tokens */
+    Loaded loaded[PROGRAMS];
     double flops;
 };
 
@@ -31,6 +40,7 @@ rv_denoiser_new(RvEngine *engine, const RvUnetConfig *config, RvWeightSource sou
     d->config = *config;
     d->weights = rv_weight_set_new(rv_engine_device(engine), source);
     d->programs = rv_programs_new(PROGRAMS);
+    d->context_programs = rv_programs_new(PROGRAMS);
     return d;
 }
 
@@ -39,7 +49,11 @@ rv_denoiser_free(RvDenoiser *d)
 {
     if (d == NULL)
         return;
+    for (int i = 0; i < PROGRAMS; i++)
+        if (d->loaded[i].contexts != NULL)
+            g_ptr_array_unref(d->loaded[i].contexts);
     rv_programs_free(d->programs);
+    rv_programs_free(d->context_programs);
     rv_weight_set_free(d->weights);
     g_free(d);
 }
@@ -71,9 +85,10 @@ program_for(RvDenoiser *d, int n, int height, int width, int tokens, GError **er
     if (p != NULL)
         return p;
     p = rv_program_new(d->weights);
+    RvUnetPrepared keys_values = { 0 };
     RvUnetInputs inputs = {
         .sample = rv_input(p, "sample", RV_F32, (RvShape){ n, height, width, c->in_channels }),
-        .context = rv_input(p, "context", RV_F32, (RvShape){ n, 1, tokens, c->cross_attention_dim }),
+        .prepared_context = &keys_values,
         .time.timestep = rv_input_exact(p, "timestep", RV_F32, (RvShape){ n, 1, 1, 1 }),
     };
     if (c->time_ids > 0)
@@ -84,8 +99,28 @@ program_for(RvDenoiser *d, int n, int height, int width, int tokens, GError **er
         RvTensor scale = rv_input_exact(p, "guidance", RV_F32, (RvShape){ n, 1, 1, 1 });
         inputs.time.guidance = rv_sinusoid(p, scale, (RvSinusoid){ .width = c->time_cond_proj_dim, .shift = 1.0f });
     }
+    rv_unet_context_inputs(p, c, "kv", n, tokens, &keys_values);
     rv_output(p, "out", rv_unet_record(p, c, &inputs));
-    return rv_programs_add(d->programs, key, p, error);
+    p = rv_programs_add(d->programs, key, p, error);
+    for (int i = 0; p != NULL && i < PROGRAMS; i++)
+        if (d->loaded[i].program == p) /* the address of a program that was given up */
+            d->loaded[i].program = NULL;
+    return p;
+}
+
+static RvProgram *
+context_program_for(RvDenoiser *d, int n, int tokens, GError **error)
+{
+    g_autofree char *key = g_strdup_printf("%dx%d", n, tokens);
+    RvProgram *p = rv_programs_find(d->context_programs, key);
+    if (p != NULL)
+        return p;
+    p = rv_program_new(d->weights);
+    RvUnetPrepared keys_values = { 0 };
+    RvTensor context = rv_input(p, "context", RV_F32, (RvShape){ n, 1, tokens, d->config.cross_attention_dim });
+    rv_unet_record_context(p, &d->config, context, &keys_values);
+    rv_unet_prepared_outputs(p, "kv", &keys_values);
+    return rv_programs_add(d->context_programs, key, p, error);
 }
 
 bool
@@ -104,22 +139,84 @@ write_repeated(RvProgram *p, const char *input, const float *row, gsize width, i
     return rv_program_write(p, input, rows, width * (gsize)n * sizeof *rows, error);
 }
 
-/* The terms' contexts, each repeated for every image. */
+/* The pooled texts of the terms, each repeated for every image. */
 static bool
-write_contexts(RvProgram *p, const Term *terms, int count, int images, int pooled_dim, GError **error)
+write_pooled(RvProgram *p, const Term *terms, int count, int images, int width, GError **error)
 {
-    gsize size = (gsize)terms[0].context->tokens * (gsize)terms[0].context->width;
-    g_autofree float *context = g_new(float, size * (gsize)(count * images));
-    g_autofree float *pooled = g_new0(float, (gsize)pooled_dim * (gsize)(count * images) + 1);
-    for (int i = 0; i < count * images; i++) {
-        const RvContext *from = terms[i / images].context;
-        memcpy(context + (gsize)i * size, from->context, size * sizeof *context);
-        if (pooled_dim > 0)
-            memcpy(pooled + (gsize)i * (gsize)pooled_dim, from->pooled, (gsize)pooled_dim * sizeof *pooled);
+    g_autofree float *pooled = g_new(float, (gsize)(width * count * images));
+    for (int i = 0; i < count * images; i++)
+        memcpy(pooled + (gsize)i * (gsize)width, terms[i / images].context->pooled, (gsize)width * sizeof *pooled);
+    return rv_program_write(p, "pooled", pooled, (gsize)(width * count * images) * sizeof *pooled, error);
+}
+
+static bool
+is_loaded(const Loaded *loaded, const RvProgram *p, const Term *terms, int count)
+{
+    if (loaded->program != p || loaded->contexts->len != (guint)count)
+        return false;
+    for (int i = 0; i < count; i++)
+        if (g_ptr_array_index(loaded->contexts, i) != terms[i].context)
+            return false;
+    return true;
+}
+
+/* Remembers what the program holds, in its own place, a free one, or the last. */
+static void
+remember(RvDenoiser *d, RvProgram *p, const Term *terms, int count)
+{
+    int place = 0;
+    while (place < PROGRAMS - 1 && d->loaded[place].program != NULL && d->loaded[place].program != p)
+        place++;
+    Loaded *loaded = &d->loaded[place];
+    if (loaded->contexts != NULL)
+        g_ptr_array_unref(loaded->contexts);
+    loaded->program = p;
+    loaded->contexts = g_ptr_array_new_with_free_func((GDestroyNotify)rv_context_unref);
+    for (int i = 0; i < count; i++)
+        g_ptr_array_add(loaded->contexts, rv_context_ref(terms[i].context));
+}
+
+/* Keys and values from the program that computes them, a row per term, to the one that uses them, a row per term and
+ * image. */
+static bool
+carry_prepared(RvProgram *from, RvProgram *to, int terms, int images, GError **error)
+{
+    for (int i = 0;; i++) {
+        g_autofree char *name = g_strdup_printf("kv.%d", i);
+        gsize bytes = rv_program_slot_bytes(from, name), row = bytes / (gsize)terms;
+        if (bytes == 0)
+            return true;
+        g_autofree guint8 *values = g_malloc(bytes), *rows = g_malloc(bytes * (gsize)images);
+        if (!rv_program_read(from, name, values, bytes, error))
+            return false;
+        for (int j = 0; j < terms * images; j++)
+            memcpy(rows + (gsize)j * row, values + (gsize)(j / images) * row, row);
+        if (!rv_program_write(to, name, rows, bytes * (gsize)images, error))
+            return false;
     }
-    return rv_program_write(p, "context", context, size * (gsize)(count * images) * sizeof *context, error) &&
-           (pooled_dim == 0 ||
-            rv_program_write(p, "pooled", pooled, (gsize)(pooled_dim * count * images) * sizeof *pooled, error));
+}
+
+/* Makes sure that the program holds the keys and values of the terms' contexts. */
+static bool
+load_contexts(RvDenoiser *d, RvProgram *p, const Term *terms, int count, int images, GError **error)
+{
+    for (int i = 0; i < PROGRAMS; i++)
+        if (is_loaded(&d->loaded[i], p, terms, count))
+            return true;
+    int tokens = terms[0].context->tokens;
+    RvProgram *compute = context_program_for(d, count, tokens, error);
+    if (compute == NULL)
+        return false;
+    gsize size = (gsize)tokens * (gsize)terms[0].context->width;
+    g_autofree float *context = g_new(float, size * (gsize)count);
+    for (int i = 0; i < count; i++)
+        memcpy(context + (gsize)i * size, terms[i].context->context, size * sizeof *context);
+    if (!rv_program_write(compute, "context", context, size * (gsize)count * sizeof *context, error) ||
+        !rv_program_run(compute, error) || !carry_prepared(compute, p, count, images, error))
+        return false;
+    d->flops += rv_program_flops(compute);
+    remember(d, p, terms, count);
+    return true;
 }
 
 static bool
@@ -131,7 +228,8 @@ write_inputs(RvDenoiser *d, RvProgram *p, const RvGuidance *g, const Term *terms
     float t = (float)timestep, scale = (float)(g->cfg_scale - 1.0) * 1000.0f;
     gsize all = (gsize)g->images * (gsize)g->width * (gsize)g->height * (gsize)c->in_channels;
     return write_repeated(p, "sample", pixels, all, count, error) && write_repeated(p, "timestep", &t, 1, n, error) &&
-           write_contexts(p, terms, count, g->images, c->pooled_dim, error) &&
+           load_contexts(d, p, terms, count, g->images, error) &&
+           (c->pooled_dim == 0 || write_pooled(p, terms, count, g->images, c->pooled_dim, error)) &&
            (c->time_ids == 0 || write_repeated(p, "time_ids", g->time_ids, (gsize)c->time_ids, n, error)) &&
            (c->time_cond_proj_dim == 0 || write_repeated(p, "guidance", &scale, 1, n, error));
 }

@@ -318,6 +318,24 @@ find_slot(const RvProgram *p, GArray *slots, const char *name, gsize bytes, GErr
     return NULL;
 }
 
+static gsize
+slot_bytes(const RvProgram *p, const GArray *slots, const char *name)
+{
+    for (guint i = 0; i < slots->len; i++) {
+        const RvSlot *slot = &g_array_index(slots, RvSlot, i);
+        if (strcmp(slot->name, name) == 0)
+            return g_array_index(p->storages, RvStorage, g_array_index(p->values, RvValue, slot->value).storage).bytes;
+    }
+    return 0;
+}
+
+gsize
+rv_program_slot_bytes(const RvProgram *p, const char *name)
+{
+    gsize bytes = slot_bytes(p, p->inputs, name);
+    return bytes > 0 ? bytes : slot_bytes(p, p->outputs, name);
+}
+
 bool
 rv_program_write(RvProgram *p, const char *input, const void *data, gsize bytes, GError **error)
 {

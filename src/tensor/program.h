@@ -79,6 +79,8 @@ RvTensor rv_reshape(RvProgram *program, RvTensor x, RvShape shape);
 bool rv_program_compile(RvProgram *program, GError **error);
 /* Sizes must be the slot's exactly. */
 bool rv_program_write(RvProgram *program, const char *input, const void *data, gsize bytes, GError **error);
+/* Bytes of the input or output of that name; 0 when there is none. */
+gsize rv_program_slot_bytes(const RvProgram *program, const char *name);
 bool rv_program_run(RvProgram *program, GError **error);
 bool rv_program_read(RvProgram *program, const char *output, void *data, gsize bytes, GError **error);
 
