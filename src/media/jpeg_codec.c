@@ -1,0 +1,228 @@
+#include "media/jpeg_codec.h"
+
+#include <string.h>
+
+#include <turbojpeg.h>
+
+#include "base/error.h"
+#include "media/fit.h"
+
+#define FULL_CHROMA_QUALITY 95
+
+typedef struct {
+    guint8 *data;
+    gsize size;
+} Buffer;
+
+struct RvJpegCodec {
+    tjhandle decoder, encoder;
+    Buffer decoded; /* the whole picture, before it is cut and resized */
+    Buffer shrunk;  /* a frame before it is encoded */
+    Buffer encoded;
+    RvFit *fit_in, *fit_out;
+};
+
+RvJpegCodec *
+rv_jpeg_codec_new(void)
+{
+    RvJpegCodec *codec = g_new0(RvJpegCodec, 1);
+    codec->decoder = tjInitDecompress();
+    codec->encoder = tjInitCompress();
+    g_assert(codec->decoder != NULL && codec->encoder != NULL);
+    codec->fit_in = rv_fit_new();
+    codec->fit_out = rv_fit_new();
+    return codec;
+}
+
+void
+rv_jpeg_codec_free(RvJpegCodec *codec)
+{
+    if (codec == NULL)
+        return;
+    tjDestroy(codec->decoder);
+    tjDestroy(codec->encoder);
+    g_free(codec->decoded.data);
+    g_free(codec->shrunk.data);
+    g_free(codec->encoded.data);
+    rv_fit_free(codec->fit_in);
+    rv_fit_free(codec->fit_out);
+    g_free(codec);
+}
+
+/* Old contents are lost. A buffer much too large is given back: one huge frame shall not stay in memory. */
+static bool
+buffer_need(Buffer *buffer, gsize size, GError **error)
+{
+    if (buffer->size >= size && buffer->size / 8 <= size)
+        return true;
+    g_free(buffer->data);
+    buffer->data = g_try_malloc(size);
+    buffer->size = buffer->data == NULL ? 0 : size;
+    if (buffer->data == NULL)
+        return rv_error_set(error, RV_ERROR_NO_MEMORY, NULL, "send smaller pictures",
+                            "no memory for a frame of %" G_GSIZE_FORMAT " bytes", size);
+    return true;
+}
+
+static bool
+invalid(GError **error, const char *what)
+{
+    return rv_error_set(error, RV_ERROR_INVALID, NULL, "send a whole JPEG", "broken JPEG frame: %s", what);
+}
+
+/* Some cameras pad their frames with zeros. libjpeg would fill what is missing with grey and merely warn. */
+static bool
+has_end(const guint8 *data, gsize size)
+{
+    while (size > 2 && data[size - 1] == 0)
+        size--;
+    return size >= 4 && data[size - 2] == 0xff && data[size - 1] == 0xd9;
+}
+
+static bool
+read_header(RvJpegCodec *codec, const guint8 *data, gsize size, int *width, int *height, GError **error)
+{
+    int subsampling = 0, colours = 0;
+    if (size < 4 || data[0] != 0xff || data[1] != 0xd8)
+        return invalid(error, "it does not begin as one");
+    if (size > RV_JPEG_MAX_BYTES)
+        return invalid(error, "more than 16 MiB");
+    if (!has_end(data, size))
+        return invalid(error, "it is cut short");
+    if (tjDecompressHeader3(codec->decoder, data, size, width, height, &subsampling, &colours) != 0 &&
+        tjGetErrorCode(codec->decoder) != TJERR_WARNING)
+        return invalid(error, tjGetErrorStr2(codec->decoder));
+    if (colours == TJCS_CMYK || colours == TJCS_YCCK)
+        return invalid(error, "it is CMYK, not RGB or grey");
+    if (*width < 1 || *height < 1 || *width > RV_JPEG_MAX_SIDE || *height > RV_JPEG_MAX_SIDE ||
+        (guint64)*width * (guint64)*height > RV_JPEG_MAX_PIXELS)
+        return invalid(error, "it has more than 16 million pixels");
+    return true;
+}
+
+/* The largest of 1, 2, 4, 8 that still leaves the part we use at least as large as the target. The finer
+ * factors of turbojpeg have no SIMD transforms: decoding larger and resizing is faster. */
+static int
+shrink_factor(const RvRect *used, int width, int height)
+{
+    int factor = 8;
+    while (factor > 1 && (used->width / factor < width || used->height / factor < height))
+        factor /= 2;
+    return factor;
+}
+
+static bool
+decompress(RvJpegCodec *codec, const guint8 *data, gsize size, guint8 *rgb, int width, int height,
+           GError **error)
+{
+    int flags = TJFLAG_FASTDCT | TJFLAG_LIMITSCANS;
+    if (tjDecompress2(codec->decoder, data, size, rgb, width, 0, height, TJPF_RGB, flags) == 0)
+        return true;
+    const char *message = tjGetErrorStr2(codec->decoder);
+    if (tjGetErrorCode(codec->decoder) == TJERR_WARNING && strcasestr(message, "premature end") == NULL)
+        return true;
+    return invalid(error, message);
+}
+
+bool
+rv_jpeg_codec_decode(RvJpegCodec *codec, const void *data, gsize size, guint8 *rgb, int width, int height,
+                     GError **error)
+{
+    int full_width = 0, full_height = 0;
+    if (!read_header(codec, data, size, &full_width, &full_height, error))
+        return false;
+    if (full_width == width && full_height == height)
+        return decompress(codec, data, size, rgb, width, height, error);
+    RvRect used = rv_fit_rect(full_width, full_height, width, height);
+    tjscalingfactor factor = { 1, shrink_factor(&used, width, height) };
+    int scaled_width = TJSCALED(full_width, factor), scaled_height = TJSCALED(full_height, factor);
+    gsize stride = 3 * (gsize)scaled_width;
+    if (!buffer_need(&codec->decoded, stride * (gsize)scaled_height, error) ||
+        !decompress(codec, data, size, codec->decoded.data, scaled_width, scaled_height, error))
+        return false;
+    used = rv_fit_rect(scaled_width, scaled_height, width, height);
+    const guint8 *from = codec->decoded.data + (gsize)used.y * stride + 3 * (gsize)used.x;
+    rv_fit_resize(codec->fit_in, from, stride, used.width, used.height, rgb, width, height);
+    return true;
+}
+
+GBytes *
+rv_jpeg_codec_encode(RvJpegCodec *codec, const guint8 *rgb, int width, int height, int to_width,
+                     int to_height, int quality, GError **error)
+{
+    g_assert(width > 0 && height > 0 && to_width <= width && to_height <= height);
+    if (to_width > 0 && to_height > 0 && (to_width != width || to_height != height)) {
+        if (!buffer_need(&codec->shrunk, 3 * (gsize)to_width * (gsize)to_height, error))
+            return NULL;
+        rv_fit_resize(codec->fit_out, rgb, 3 * (gsize)width, width, height, codec->shrunk.data, to_width,
+                      to_height);
+        rgb = codec->shrunk.data;
+        width = to_width;
+        height = to_height;
+    }
+    quality = CLAMP(quality, 1, 100);
+    int subsampling = quality < FULL_CHROMA_QUALITY ? TJSAMP_420 : TJSAMP_444;
+    if (!buffer_need(&codec->encoded, tjBufSize(width, height, subsampling), error))
+        return NULL;
+    unsigned long size = codec->encoded.size;
+    if (tjCompress2(codec->encoder, rgb, width, 0, height, TJPF_RGB, &codec->encoded.data, &size, subsampling,
+                    quality, TJFLAG_NOREALLOC) != 0) {
+        rv_error_set(error, RV_ERROR_FAILED, NULL, NULL, "cannot write a JPEG frame: %s",
+                     tjGetErrorStr2(codec->encoder));
+        return NULL;
+    }
+    return g_bytes_new(codec->encoded.data, size);
+}
+
+struct RvJpegPool {
+    GThreadPool *threads;
+    GAsyncQueue *codecs; /* as many as threads, so a thread always finds one */
+};
+
+typedef struct {
+    RvJpegWork work;
+    void *data;
+} Task;
+
+static void
+run_task(gpointer data, gpointer user_data)
+{
+    Task *task = data;
+    RvJpegPool *pool = user_data;
+    RvJpegCodec *codec = g_async_queue_pop(pool->codecs);
+    task->work(codec, task->data);
+    g_async_queue_push_front(pool->codecs, codec); /* the one with warm caches goes first */
+    g_free(task);
+}
+
+RvJpegPool *
+rv_jpeg_pool_new(int threads)
+{
+    RvJpegPool *pool = g_new0(RvJpegPool, 1);
+    if (threads <= 0)
+        threads = MAX(1, (int)g_get_num_processors() - 1);
+    pool->codecs = g_async_queue_new_full((GDestroyNotify)rv_jpeg_codec_free);
+    for (int i = 0; i < threads; i++)
+        g_async_queue_push(pool->codecs, rv_jpeg_codec_new());
+    pool->threads = g_thread_pool_new(run_task, pool, threads, TRUE, NULL);
+    g_assert(pool->threads != NULL);
+    return pool;
+}
+
+void
+rv_jpeg_pool_free(RvJpegPool *pool)
+{
+    if (pool == NULL)
+        return;
+    g_thread_pool_free(pool->threads, FALSE, TRUE);
+    g_async_queue_unref(pool->codecs);
+    g_free(pool);
+}
+
+void
+rv_jpeg_pool_push(RvJpegPool *pool, RvJpegWork work, void *data)
+{
+    Task *task = g_new(Task, 1);
+    *task = (Task) { work, data };
+    g_thread_pool_push(pool->threads, task, NULL);
+}
