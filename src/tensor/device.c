@@ -1,5 +1,9 @@
 #include "tensor/internal.h"
 
+#define CHUNK_ALIGNMENT ((gsize)4096)
+#define MIN_CHUNK ((gsize)2 << 20)
+#define MAX_CHUNK ((gsize)128 << 20)
+
 typedef struct {
     void *memory;
     gsize bytes;
@@ -65,7 +69,8 @@ rv_weight_set_new(RvDevice *device, RvWeightSource source)
     RvWeightSet *set = g_new0(RvWeightSet, 1);
     set->device = device;
     set->source = source;
-    set->packed = g_hash_table_new_full(g_str_hash, g_str_equal, g_free, NULL);
+    set->packed = g_hash_table_new_full(g_str_hash, g_str_equal, g_free, g_free);
+    set->chunks = g_array_new(FALSE, FALSE, sizeof(RvChunk));
     return set;
 }
 
@@ -74,14 +79,11 @@ rv_weight_set_free(RvWeightSet *set)
 {
     if (set == NULL)
         return;
-    GHashTableIter iter;
-    gpointer value;
-    g_hash_table_iter_init(&iter, set->packed);
-    while (g_hash_table_iter_next(&iter, NULL, &value)) {
-        Packed *packed = value;
-        set->device->backend->free(set->device->state, packed->memory, packed->bytes);
-        g_free(packed);
+    for (guint i = 0; i < set->chunks->len; i++) {
+        RvChunk *chunk = &g_array_index(set->chunks, RvChunk, i);
+        set->device->backend->free(set->device->state, chunk->memory, chunk->bytes);
     }
+    g_array_free(set->chunks, TRUE);
     g_hash_table_destroy(set->packed);
     g_free(set);
 }
@@ -92,6 +94,34 @@ rv_weight_set_bytes(const RvWeightSet *set)
     return set->bytes;
 }
 
+/* Thousands of small allocations would each fault their pages in one by one; chunks grow with the set, so a
+ * small model takes little. */
+static void *
+take_memory(RvWeightSet *set, gsize bytes, GError **error)
+{
+    gsize rounded = (bytes + CHUNK_ALIGNMENT - 1) / CHUNK_ALIGNMENT * CHUNK_ALIGNMENT;
+    RvChunk *last = set->chunks->len > 0 ? &g_array_index(set->chunks, RvChunk, set->chunks->len - 1) : NULL;
+    if (last == NULL || last->bytes - last->used < rounded) {
+        RvChunk chunk = { .bytes = MAX(rounded, CLAMP(set->bytes, MIN_CHUNK, MAX_CHUNK)) };
+        chunk.memory = set->device->backend->alloc(set->device->state, chunk.bytes, error);
+        if (chunk.memory == NULL)
+            return NULL;
+        g_array_append_val(set->chunks, chunk);
+        last = &g_array_index(set->chunks, RvChunk, set->chunks->len - 1);
+    }
+    void *memory = last->memory + last->used;
+    last->used += rounded;
+    return memory;
+}
+
+/* Undoes the last take_memory of so many bytes. */
+static void
+give_memory_back(RvWeightSet *set, gsize bytes)
+{
+    RvChunk *last = &g_array_index(set->chunks, RvChunk, set->chunks->len - 1);
+    last->used -= (bytes + CHUNK_ALIGNMENT - 1) / CHUNK_ALIGNMENT * CHUNK_ALIGNMENT;
+}
+
 void *
 rv_weight_set_get(RvWeightSet *set, const char *key, gsize bytes, RvOp *op, RvPackFunc pack, GError **error)
 {
@@ -100,12 +130,11 @@ rv_weight_set_get(RvWeightSet *set, const char *key, gsize bytes, RvOp *op, RvPa
         g_assert(packed->bytes == bytes);
         return packed->memory;
     }
-    const RvBackend *backend = set->device->backend;
-    void *memory = backend->alloc(set->device->state, bytes, error);
+    void *memory = take_memory(set, bytes, error);
     if (memory == NULL)
         return NULL;
     if (!pack(set->device->state, op, memory, bytes, error)) {
-        backend->free(set->device->state, memory, bytes);
+        give_memory_back(set, bytes);
         return NULL;
     }
     packed = g_new(Packed, 1);

@@ -12,10 +12,16 @@ struct RvDevice {
     void *observer_user;
 };
 
+typedef struct {
+    guint8 *memory;
+    gsize bytes, used;
+} RvChunk;
+
 struct RvWeightSet {
     RvDevice *device;
     RvWeightSource source;
     GHashTable *packed; /* key -> Packed */
+    GArray *chunks;     /* RvChunk: device memory that packed weights are cut from */
     gsize bytes;
 };
 
