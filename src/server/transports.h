@@ -1,0 +1,15 @@
+/* transports.h - the ways frames come in and pictures go out; handlers for the route table.
+ * All run on the main loop. docs/protocol.md says what goes over the wire. */
+#pragma once
+#include "server/route.h"
+
+/* Offered to clients in soup_server_add_websocket_handler(); a client need not ask for any. */
+#define RV_WS_PROTOCOL "reverie.1"
+
+/* `/ws`, and an upgrade of `/`: JPEG frames both ways. Query: effect=invert; watch=ID to only see what
+ * client ID (0: the newest) is shown. permessage-deflate must have been removed from the server. */
+void rv_websocket_open(const RvCall *call, SoupWebsocketConnection *connection);
+
+/* `GET /stream.mjpeg`: what a client is shown, for OBS and projectors. Query: client=ID, quality=1..100. */
+void rv_mjpeg_get(const RvCall *call);
+
