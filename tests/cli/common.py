@@ -10,7 +10,9 @@ import zlib
 
 BINARY = os.environ.get("REVERIE", "build/reverie")
 DATA = pathlib.Path(__file__).resolve().parent.parent / "data"
-REFERENCE = DATA / "reference"
+# Made by the build that made the binary (tests/tools).
+REFERENCE = pathlib.Path(os.environ.get("REVERIE_REFERENCE") or
+                         pathlib.Path(BINARY).resolve().parents[2] / "tests" / "data" / "reference")
 ROOT = DATA.parent.parent
 MINI = ROOT / "models" / "mini"
 

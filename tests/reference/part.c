@@ -30,14 +30,6 @@ part_open(const char *path, RvPart which)
     return part;
 }
 
-bool
-part_exists(const char *path)
-{
-    g_autofree char *relative = g_build_filename("reference", path, NULL);
-    g_autofree char *full = golden_path(relative);
-    return g_file_test(full, G_FILE_TEST_EXISTS);
-}
-
 void
 part_close(Part *part)
 {

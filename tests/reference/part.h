@@ -15,7 +15,6 @@ typedef struct {
 } Part;
 
 /* `path` below tests/data/reference: a model folder, a single file, or the folder of this part. */
-bool part_exists(const char *path);
 Part *part_open(const char *path, RvPart part);
 void part_close(Part *part);
 /* golden.safetensors of a model folder below tests/data/reference. */

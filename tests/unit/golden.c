@@ -14,14 +14,11 @@ struct Golden {
 char *
 golden_path(const char *relative)
 {
-    const char *root = g_getenv("G_TEST_SRCDIR");
-    g_assert_nonnull(root);
-    char *found = g_build_filename(root, "data", relative, NULL);
-    if (!g_file_test(found, G_FILE_TEST_EXISTS)) {
-        g_free(found);
-        found = g_build_filename(root, "..", "data", relative, NULL);
-    }
-    return found;
+    char *made = g_test_build_filename(G_TEST_BUILT, "data", relative, NULL);
+    if (g_file_test(made, G_FILE_TEST_EXISTS))
+        return made;
+    g_free(made);
+    return g_test_build_filename(G_TEST_DIST, "data", relative, NULL);
 }
 
 Golden *

@@ -10,7 +10,7 @@
 static char *
 reference(const char *name)
 {
-    return g_test_build_filename(G_TEST_DIST, "data", "reference", name, NULL);
+    return g_test_build_filename(G_TEST_BUILT, "data", "reference", name, NULL);
 }
 
 static guint
@@ -114,7 +114,8 @@ test_round_trip(gconstpointer data)
     tiny_remove(rv_model_path(copied));
 }
 
-/* The names and shapes that we write are those that the public conversion script writes. */
+/* The names, shapes and numbers that we write are those that the public conversion script wrote: the checksum
+ * of its file is in weights.sha256, and the given file has it. */
 static void
 test_same_names_as_others(gconstpointer data)
 {

@@ -9,7 +9,7 @@
 static char *
 reference(const char *name)
 {
-    return g_test_build_filename(G_TEST_DIST, "data", "reference", name, NULL);
+    return g_test_build_filename(G_TEST_BUILT, "data", "reference", name, NULL);
 }
 
 static void
