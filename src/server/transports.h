@@ -12,4 +12,3 @@ void rv_websocket_open(const RvCall *call, SoupWebsocketConnection *connection);
 
 /* `GET /stream.mjpeg`: what a client is shown, for OBS and projectors. Query: client=ID, quality=1..100. */
 void rv_mjpeg_get(const RvCall *call);
-

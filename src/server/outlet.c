@@ -1,0 +1,117 @@
+#include "server/outlet.h"
+
+struct RvOutlet {
+    RvJpegPool *pool;
+    RvOutletOptions options;
+    RvShown *waiting; /* the slot; owned */
+    bool is_encoding, is_closed;
+    /* Of the picture being encoded; its thread's until it posts back. */
+    RvShown *shown;
+    RvRateStep step;
+    GBytes *jpeg;
+    gint64 started_us;
+};
+
+static void
+outlet_free(RvOutlet *outlet)
+{
+    rv_shown_unref(outlet->waiting);
+    rv_shown_unref(outlet->shown);
+    g_free(outlet);
+}
+
+static void encode_next(RvOutlet *outlet);
+
+static gboolean
+encoded(gpointer data)
+{
+    RvOutlet *outlet = data;
+    g_autoptr(RvShown) shown = g_steal_pointer(&outlet->shown);
+    g_autoptr(GBytes) jpeg = g_steal_pointer(&outlet->jpeg);
+    outlet->is_encoding = false;
+    if (outlet->is_closed) {
+        outlet_free(outlet);
+        return G_SOURCE_REMOVE;
+    }
+    gint64 encode_us = g_get_monotonic_time() - outlet->started_us;
+    if (outlet->options.client != NULL)
+        rv_client_time(outlet->options.client, RV_CLIENT_ENCODE, encode_us);
+    if (jpeg != NULL) {
+        RvOutletPicture picture = { shown, jpeg, outlet->step.quality, encode_us };
+        outlet->options.send(&picture, outlet->options.user);
+    }
+    encode_next(outlet);
+    return G_SOURCE_REMOVE;
+}
+
+/* In a thread of the pool. */
+static void
+encode(RvJpegCodec *codec, void *data)
+{
+    RvOutlet *outlet = data;
+    const RvPicture *picture = outlet->shown->picture;
+    int width = MAX(1, picture->width * outlet->step.eighths / 8);
+    int height = MAX(1, picture->height * outlet->step.eighths / 8);
+    g_autoptr(GError) error = NULL;
+    outlet->jpeg = rv_jpeg_codec_encode(codec, picture->rgb, picture->width, picture->height, width, height,
+                                        outlet->step.quality, &error);
+    if (outlet->jpeg == NULL)
+        g_warning("a shown picture was lost: %s", error->message);
+    g_idle_add_full(G_PRIORITY_DEFAULT, encoded, outlet, NULL);
+}
+
+static void
+encode_next(RvOutlet *outlet)
+{
+    if (outlet->is_encoding || outlet->is_closed || outlet->waiting == NULL ||
+        !outlet->options.has_room(outlet->options.user))
+        return;
+    outlet->shown = g_steal_pointer(&outlet->waiting);
+    outlet->step = outlet->options.rate(outlet->options.user);
+    outlet->started_us = g_get_monotonic_time();
+    outlet->is_encoding = true;
+    rv_jpeg_pool_push(outlet->pool, encode, outlet);
+}
+
+RvOutlet *
+rv_outlet_new(RvJpegPool *pool, const RvOutletOptions *options)
+{
+    RvOutlet *outlet = g_new0(RvOutlet, 1);
+    outlet->pool = pool;
+    outlet->options = *options;
+    return outlet;
+}
+
+void
+rv_outlet_close(RvOutlet *outlet)
+{
+    if (outlet == NULL)
+        return;
+    outlet->is_closed = true;
+    if (!outlet->is_encoding)
+        outlet_free(outlet);
+}
+
+void
+rv_outlet_show(RvOutlet *outlet, RvShown *shown)
+{
+    if (outlet->waiting != NULL) {
+        rv_shown_unref(outlet->waiting);
+        if (outlet->options.client != NULL)
+            rv_client_count(outlet->options.client, RV_CLIENT_SKIPPED_OUT, 1);
+    }
+    outlet->waiting = rv_shown_ref(shown);
+    encode_next(outlet);
+}
+
+void
+rv_outlet_resume(RvOutlet *outlet)
+{
+    encode_next(outlet);
+}
+
+bool
+rv_outlet_is_waiting(const RvOutlet *outlet)
+{
+    return outlet->waiting != NULL;
+}
