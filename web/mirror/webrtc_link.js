@@ -1,0 +1,178 @@
+// Frames over WebRTC, by webrtc-bot's POST /offer. It believes frames, not connection states: a peer that is
+// "connected" but shows nothing new for FRAME_LIMIT has failed.
+
+const CONNECT_LIMIT = 3000; // ms from the answer to a connection
+const FRAME_LIMIT = 1500; // ms without a new picture
+const GATHER_LIMIT = 500; // ms; the server learns further addresses from the packets themselves
+const START_KBIT = 4000; // Chrome would begin at 300 kbit/s and scale the picture down
+
+// Tells Chrome's encoder where to start; others ignore the parameter.
+export function withStartBitrate(sdp, kbit) {
+  const lines = sdp.split("\r\n");
+  const payloads = lines.map((line) => /^a=rtpmap:(\d+) (?:VP8|VP9|H264|AV1)\//.exec(line)?.[1]).filter(Boolean);
+  for (const payload of payloads) {
+    const extra = `x-google-start-bitrate=${kbit}`;
+    const known = lines.findIndex((line) => line.startsWith(`a=fmtp:${payload} `));
+    if (known < 0) {
+      const map = lines.findIndex((line) => line.startsWith(`a=rtpmap:${payload} `));
+      lines.splice(map + 1, 0, `a=fmtp:${payload} ${extra}`);
+    } else if (!lines[known].includes("x-google-start-bitrate")) lines[known] += `;${extra}`;
+  }
+  return lines.join("\r\n");
+}
+
+async function postOffer({ sdp, type }, signal) {
+  const reply = await fetch("/offer", {
+    method: "POST",
+    headers: { "Content-Type": "application/json" },
+    body: JSON.stringify({ sdp, type }),
+    signal,
+  });
+  if (reply.status === 404 || reply.status === 501) throw new Error("the server offers no WebRTC");
+  if (!reply.ok) throw new Error(`the server refused the WebRTC offer (${reply.status})`);
+  return reply.json();
+}
+
+export class WebrtcLink {
+  // parts: {framer, display, stats, video}; events: {onlive(), onfail(reason)}, each called at most once.
+  constructor(parts, events) {
+    Object.assign(this, parts, events);
+    this.canvas = document.createElement("canvas");
+    this.context = this.canvas.getContext("2d", { alpha: false });
+    this.abort = new AbortController();
+    this.timers = [];
+    this.lastPicture = 0;
+    this.answered = 0;
+    this.live = false;
+    this.done = false;
+    this.counters = { received: 0, sent: 0, dropped: 0 };
+  }
+
+  async start() {
+    try {
+      await this.#negotiate();
+    } catch (error) {
+      if (!this.done) this.#fail(error.name === "TimeoutError" ? "the server did not answer the offer" : error.message);
+    }
+  }
+
+  stop() {
+    this.done = true;
+    this.abort.abort();
+    this.timers.forEach(clearInterval);
+    this.video.cancelVideoFrameCallback?.(this.callback);
+    this.video.srcObject = null;
+    this.track?.stop();
+    this.peer?.close();
+  }
+
+  frame() {
+    if (!this.track) return;
+    this.framer.draw(this.canvas, this.context);
+    this.track.requestFrame?.();
+  }
+
+  async #negotiate() {
+    this.framer.draw(this.canvas, this.context); // a captured canvas without a size is refused
+    const stream = this.canvas.captureStream(0);
+    [this.track] = stream.getVideoTracks();
+    this.track.contentHint = "detail"; // keeps the resolution, gives up frames instead
+    this.peer = new RTCPeerConnection({ iceServers: [], bundlePolicy: "max-bundle" });
+    this.peer.ontrack = (event) => this.#receive(event);
+    this.peer.onconnectionstatechange = () => {
+      if (this.peer.connectionState === "failed" && !this.done) this.#fail("the WebRTC connection failed");
+    };
+    const sender = this.peer.addTrack(this.track, stream);
+    await this.peer.setLocalDescription(await this.peer.createOffer());
+    await this.#gather();
+    const signal = AbortSignal.any([this.abort.signal, AbortSignal.timeout(8000)]);
+    const answer = await postOffer(this.peer.localDescription, signal);
+    if (this.done) return;
+    await this.peer.setRemoteDescription({ type: answer.type, sdp: withStartBitrate(answer.sdp, START_KBIT) });
+    await this.#tune(sender);
+    this.answered = performance.now();
+    this.timers.push(setInterval(() => this.#watch(), 100), setInterval(() => this.#measure(), 1000));
+  }
+
+  #gather() {
+    if (this.peer.iceGatheringState === "complete") return null;
+    return new Promise((resolve) => {
+      setTimeout(resolve, GATHER_LIMIT);
+      this.peer.addEventListener("icegatheringstatechange", () => {
+        if (this.peer.iceGatheringState === "complete") resolve();
+      });
+    });
+  }
+
+  async #tune(sender) {
+    const parameters = sender.getParameters();
+    parameters.degradationPreference = "maintain-resolution";
+    for (const encoding of parameters.encodings) encoding.maxBitrate = 20e6;
+    await sender.setParameters(parameters).catch(() => {}); // the defaults do as well
+  }
+
+  #receive({ track, receiver }) {
+    receiver.jitterBufferTarget = 0;
+    receiver.playoutDelayHint = 0;
+    this.video.srcObject = new MediaStream([track]);
+    this.video.play().catch(() => {}); // the watch below tells when nothing comes
+    this.#nextPicture();
+  }
+
+  #nextPicture() {
+    const arrived = (now, frame) => {
+      if (this.done) return;
+      this.#picture(frame);
+      this.#nextPicture();
+    };
+    this.callback = this.video.requestVideoFrameCallback(arrived);
+  }
+
+  #picture(frame) {
+    const [width, height] = [this.video.videoWidth, this.video.videoHeight];
+    if (!width) return;
+    this.lastPicture = performance.now();
+    this.display.show(this.video, { order: frame.presentedFrames, width, height });
+    if (this.live) return;
+    this.live = true;
+    this.onlive();
+  }
+
+  #watch() {
+    if (document.hidden) {
+      this.hidden = performance.now(); // browsers stop the callbacks of hidden pages
+      return;
+    }
+    const now = performance.now();
+    const connected = this.peer.connectionState === "connected";
+    if (!connected && !this.lastPicture && now - this.answered > CONNECT_LIMIT)
+      this.#fail("not connected 3 s after the answer");
+    if (connected) this.connected ??= now;
+    const since = Math.max(this.lastPicture, this.hidden ?? 0, this.connected ?? now);
+    const limit = this.lastPicture ? FRAME_LIMIT : Math.max(FRAME_LIMIT, CONNECT_LIMIT - (since - this.answered));
+    if (!this.done && now - since > limit) this.#fail("no new picture for 1.5 s");
+  }
+
+  async #measure() {
+    const before = this.counters;
+    const now = { received: 0, sent: 0, dropped: 0 };
+    for (const report of (await this.peer.getStats()).values()) {
+      if (report.type === "inbound-rtp") {
+        now.received += report.bytesReceived;
+        now.dropped += report.framesDropped ?? 0;
+      } else if (report.type === "outbound-rtp") now.sent += report.bytesSent;
+      else if (report.type === "candidate-pair" && report.nominated && report.currentRoundTripTime)
+        this.stats.roundTrip = report.currentRoundTripTime * 1000;
+    }
+    this.stats.received.add(now.received - before.received);
+    this.stats.sent.add(now.sent - before.sent);
+    this.stats.dropped += Math.max(0, now.dropped - before.dropped);
+    this.counters = now;
+  }
+
+  #fail(reason) {
+    if (this.done) return;
+    this.stop();
+    this.onfail(reason);
+  }
+}
