@@ -200,7 +200,7 @@ rv_jpeg_pool_new(int threads)
 {
     RvJpegPool *pool = g_new0(RvJpegPool, 1);
     if (threads <= 0)
-        threads = MAX(1, (int)g_get_num_processors() - 1);
+        threads = (int)g_get_num_processors();
     pool->codecs = g_async_queue_new_full((GDestroyNotify)rv_jpeg_codec_free);
     for (int i = 0; i < threads; i++)
         g_async_queue_push(pool->codecs, rv_jpeg_codec_new());
@@ -225,4 +225,16 @@ rv_jpeg_pool_push(RvJpegPool *pool, RvJpegWork work, void *data)
     Task *task = g_new(Task, 1);
     *task = (Task) { work, data };
     g_thread_pool_push(pool->threads, task, NULL);
+}
+
+RvJpegPool *
+rv_jpeg_pool_shared(void)
+{
+    static RvJpegPool *pool;
+    static gsize is_made;
+    if (g_once_init_enter(&is_made)) {
+        pool = rv_jpeg_pool_new(0);
+        g_once_init_leave(&is_made, 1);
+    }
+    return pool;
 }

@@ -33,11 +33,13 @@ GBytes *rv_jpeg_codec_encode(RvJpegCodec *codec, const guint8 *rgb, int width, i
 typedef struct RvJpegPool RvJpegPool;
 typedef void (*RvJpegWork)(RvJpegCodec *codec, void *data);
 
-/* 0 threads: one less than there are cores, at least one. */
+/* 0 threads: as many as there are cores. */
 RvJpegPool *rv_jpeg_pool_new(int threads);
 /* Waits for all queued work. Accepts NULL. */
 void rv_jpeg_pool_free(RvJpegPool *pool);
 /* Runs work(codec, data) in a thread of the pool; any thread may call it. The queue has no bound of its own:
  * callers keep no more than one or two frames each in flight. */
 void rv_jpeg_pool_push(RvJpegPool *pool, RvJpegWork work, void *data);
+/* The one that all transports of the process share; never freed. */
+RvJpegPool *rv_jpeg_pool_shared(void);
 G_DEFINE_AUTOPTR_CLEANUP_FUNC(RvJpegPool, rv_jpeg_pool_free)

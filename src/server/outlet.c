@@ -34,8 +34,6 @@ encoded(gpointer data)
         return G_SOURCE_REMOVE;
     }
     gint64 encode_us = g_get_monotonic_time() - outlet->started_us;
-    if (outlet->options.client != NULL)
-        rv_client_time(outlet->options.client, RV_CLIENT_ENCODE, encode_us);
     if (jpeg != NULL) {
         RvOutletPicture picture = { shown, jpeg, outlet->step.quality, encode_us };
         outlet->options.send(&picture, outlet->options.user);
@@ -92,16 +90,14 @@ rv_outlet_close(RvOutlet *outlet)
         outlet_free(outlet);
 }
 
-void
+bool
 rv_outlet_show(RvOutlet *outlet, RvShown *shown)
 {
-    if (outlet->waiting != NULL) {
-        rv_shown_unref(outlet->waiting);
-        if (outlet->options.client != NULL)
-            rv_client_count(outlet->options.client, RV_CLIENT_SKIPPED_OUT, 1);
-    }
+    bool is_replacing = outlet->waiting != NULL;
+    rv_shown_unref(outlet->waiting);
     outlet->waiting = rv_shown_ref(shown);
     encode_next(outlet);
+    return is_replacing;
 }
 
 void

@@ -22,11 +22,11 @@ typedef struct {
     RvRateStep (*rate)(void *user);
     void (*send)(const RvOutletPicture *picture, void *user);
     void *user;
-    RvClient *client; /* to count for; NULL for a watcher */
 } RvOutletOptions;
 
 RvOutlet *rv_outlet_new(RvJpegPool *pool, const RvOutletOptions *options);
 void rv_outlet_close(RvOutlet *outlet); /* no callback comes after; accepts NULL */
-void rv_outlet_show(RvOutlet *outlet, RvShown *shown);
+/* True if an older picture still waited and was replaced. */
+bool rv_outlet_show(RvOutlet *outlet, RvShown *shown);
 void rv_outlet_resume(RvOutlet *outlet);           /* there may be room again */
 bool rv_outlet_is_waiting(const RvOutlet *outlet); /* a picture waits for room */

@@ -11,6 +11,7 @@
 #define TLS_RECORD_BYTES 16384
 #define TLS_RECORD_OVERHEAD 22 /* of TLS 1.3 */
 #define EMPTY_US 20000 /* a send queue empty so long after a frame: the library holds nothing either */
+#define DEAD_MS 20000  /* without an acknowledgement of what was sent: the peer is gone */
 #define QUEUE_LIMIT_BYTES (400 * 1024)
 
 /* False on sockets that are not TCP (UNIX sockets): then only acknowledgements count. */
@@ -38,12 +39,13 @@ kernel_queue(const RvSendWindow *window)
 }
 
 void
-rv_send_window_init(RvSendWindow *window, GSocket *socket, bool has_acks)
+rv_send_window_init(RvSendWindow *window, GSocket *socket, bool is_tls, bool has_acks)
 {
-    *window = (RvSendWindow) { .socket = socket, .has_acks = has_acks };
+    *window = (RvSendWindow) { .socket = socket, .is_tls = is_tls, .has_acks = has_acks };
     if (socket != NULL) {
         g_socket_set_option(socket, IPPROTO_TCP, TCP_NODELAY, 1, NULL);
         g_socket_set_option(socket, SOL_SOCKET, SO_SNDBUF, SEND_BUFFER_BYTES, NULL);
+        g_socket_set_option(socket, IPPROTO_TCP, TCP_USER_TIMEOUT, DEAD_MS, NULL);
     }
     if (tcp_acked(window, &window->acked_base))
         window->acked_base += (guint64)kernel_queue(window);

@@ -1,6 +1,7 @@
 /* One connection: messages to the inlet, shown pictures through the outlet, a window of two on the way. */
 #include <string.h>
 
+#include "base/error.h"
 #include "server/frame_header.h"
 #include "server/inlet.h"
 #include "server/outlet.h"
@@ -110,6 +111,8 @@ send_picture(const RvOutletPicture *picture, void *user)
     else
         send_bytes(ws, jpeg, size);
     count(ws, RV_CLIENT_FRAMES_OUT, 1);
+    if (ws->client != NULL)
+        rv_client_time(ws->client, RV_CLIENT_ENCODE, picture->encode_us);
     gsize payload = size + (ws->has_header ? RV_FRAME_HEADER_SIZE : 0);
     rv_send_window_sent(&ws->window, (guint32)picture->shown->stamp.sequence, framed_size(payload), true,
                         g_get_monotonic_time());
@@ -146,7 +149,8 @@ on_shown(RvShown *shown, void *user)
     note_delivery(ws, rv_send_window_poll(&ws->window, now_us), now_us);
     if (!rv_send_window_has_room(&ws->window))
         rv_rate_blocked(&ws->rate, rv_send_window_oldest_us(&ws->window, now_us), now_us);
-    rv_outlet_show(ws->outlet, shown);
+    if (rv_outlet_show(ws->outlet, shown))
+        count(ws, RV_CLIENT_SKIPPED_OUT, 1);
     if (rv_outlet_is_waiting(ws->outlet) && ws->room_poll == 0)
         ws->room_poll = g_timeout_add(ROOM_POLL_MS, poll_room, ws);
 }
@@ -310,11 +314,12 @@ rv_websocket_open(const RvCall *call, SoupWebsocketConnection *connection)
     prepare_connection(ws, call);
     rv_rate_init(&ws->rate, 85, now_us);
     RvOutletOptions outlet = { .has_room = has_room, .rate = rate_step, .send = send_picture, .user = ws };
-    g_autoptr(GError) error = NULL;
-    if (!open_peer(ws, call, &error))
-        end(ws, CLOSE_TRY_AGAIN, error->message);
-    outlet.client = ws->client;
     ws->outlet = rv_outlet_new(rv_jpeg_pool_shared(), &outlet);
+    g_autoptr(GError) error = NULL;
+    if (!open_peer(ws, call, &error)) /* libsoup has room for a short reason only */
+        end(ws, CLOSE_TRY_AGAIN,
+            g_error_matches(error, RV_ERROR, RV_ERROR_BUSY) ? "too many clients"
+                                                            : "unknown effect or client");
     ws->tick = g_timeout_add(TICK_MS, on_tick, ws);
     g_signal_connect(connection, "message", G_CALLBACK(on_message), ws);
     g_signal_connect(connection, "pong", G_CALLBACK(on_pong), ws);

@@ -1,0 +1,149 @@
+/* GET /stream.mjpeg: each picture is followed at once by the boundary, or viewers would show it only when
+ * the next one begins. */
+#include <string.h>
+
+#include "server/outlet.h"
+#include "server/send_window.h"
+#include "server/transports.h"
+
+#define BOUNDARY "frame"
+#define ROOM_POLL_MS 10
+
+typedef struct {
+    SoupServerMessage *message;
+    RvWatch *watch;
+    RvOutlet *outlet;
+    RvSendWindow window;
+    RvRate rate;
+    guint64 sent;
+    guint room_poll; /* source */
+} Stream;
+
+static bool
+has_room(void *user)
+{
+    Stream *stream = user;
+    return rv_send_window_has_room(&stream->window);
+}
+
+static RvRateStep
+rate_step(void *user)
+{
+    Stream *stream = user;
+    return rv_rate_step(&stream->rate);
+}
+
+static void
+append(Stream *stream, GBytes *bytes)
+{
+    soup_message_body_append_bytes(soup_server_message_get_response_body(stream->message), bytes);
+}
+
+static void
+append_text(Stream *stream, const char *text)
+{
+    soup_message_body_append(soup_server_message_get_response_body(stream->message), SOUP_MEMORY_COPY, text,
+                             strlen(text));
+}
+
+static void
+send_picture(const RvOutletPicture *picture, void *user)
+{
+    Stream *stream = user;
+    gsize size = g_bytes_get_size(picture->jpeg);
+    g_autofree char *head =
+        g_strdup_printf("Content-Type: image/jpeg\r\nContent-Length: %" G_GSIZE_FORMAT "\r\n\r\n", size);
+    append_text(stream, head);
+    append(stream, picture->jpeg);
+    append_text(stream, "\r\n--" BOUNDARY "\r\n");
+    soup_server_message_unpause(stream->message);
+    gsize chunked = strlen(head) + size + strlen("\r\n--" BOUNDARY "\r\n") + 3 * strlen("1234\r\n\r\n");
+    rv_send_window_sent(&stream->window, ++stream->sent, chunked, true, g_get_monotonic_time());
+}
+
+static void
+look_for_room(Stream *stream)
+{
+    gint64 now_us = g_get_monotonic_time();
+    gint64 delivery_us = rv_send_window_poll(&stream->window, now_us);
+    if (delivery_us >= 0)
+        rv_rate_delivered(&stream->rate, delivery_us, now_us);
+}
+
+static gboolean
+poll_room(gpointer data)
+{
+    Stream *stream = data;
+    look_for_room(stream);
+    rv_outlet_resume(stream->outlet);
+    if (rv_outlet_is_waiting(stream->outlet))
+        return G_SOURCE_CONTINUE;
+    stream->room_poll = 0;
+    return G_SOURCE_REMOVE;
+}
+
+static void
+on_shown(RvShown *shown, void *user)
+{
+    Stream *stream = user;
+    look_for_room(stream);
+    gint64 now_us = g_get_monotonic_time();
+    if (!has_room(stream))
+        rv_rate_blocked(&stream->rate, rv_send_window_oldest_us(&stream->window, now_us), now_us);
+    rv_outlet_show(stream->outlet, shown);
+    if (rv_outlet_is_waiting(stream->outlet) && stream->room_poll == 0)
+        stream->room_poll = g_timeout_add(ROOM_POLL_MS, poll_room, stream);
+}
+
+static void
+on_finished(SoupServerMessage *message, gpointer data)
+{
+    Stream *stream = data;
+    g_signal_handlers_disconnect_by_data(message, stream);
+    g_clear_handle_id(&stream->room_poll, g_source_remove);
+    rv_watch_close(stream->watch);
+    rv_outlet_close(stream->outlet);
+    g_object_unref(message);
+    g_free(stream);
+}
+
+static void
+begin_answer(SoupServerMessage *message)
+{
+    SoupMessageHeaders *headers = soup_server_message_get_response_headers(message);
+    soup_server_message_set_status(message, SOUP_STATUS_OK, NULL);
+    soup_message_headers_replace(headers, "Content-Type", "multipart/x-mixed-replace; boundary=" BOUNDARY);
+    soup_message_headers_replace(headers, "Cache-Control", "no-store");
+    soup_message_headers_set_encoding(headers, SOUP_ENCODING_CHUNKED);
+    soup_message_body_set_accumulate(soup_server_message_get_response_body(message), FALSE);
+}
+
+/* A number from the query, or `fallback`. */
+static guint64
+query_number(const RvCall *call, const char *key, guint64 fallback)
+{
+    const char *text = call->query == NULL ? NULL : g_hash_table_lookup(call->query, key);
+    return text == NULL ? fallback : g_ascii_strtoull(text, NULL, 10);
+}
+
+void
+rv_mjpeg_get(const RvCall *call)
+{
+    Stream *stream = g_new0(Stream, 1);
+    stream->message = g_object_ref(call->message);
+    rv_send_window_init(&stream->window, soup_server_message_get_socket(call->message), false, false);
+    rv_rate_init(&stream->rate, (int)CLAMP(query_number(call, "quality", 85), 1, 100),
+                 g_get_monotonic_time());
+    RvOutletOptions outlet = { has_room, rate_step, send_picture, stream };
+    stream->outlet = rv_outlet_new(rv_jpeg_pool_shared(), &outlet);
+    g_autoptr(GError) error = NULL;
+    stream->watch = rv_watch_open(call->server, query_number(call, "client", 0), on_shown, stream, &error);
+    if (stream->watch == NULL) {
+        rv_answer_error(call, error);
+        on_finished(call->message, stream);
+        return;
+    }
+    begin_answer(call->message);
+    append_text(stream, "--" BOUNDARY "\r\n");
+    g_signal_connect(call->message, "finished", G_CALLBACK(on_finished), stream);
+}
