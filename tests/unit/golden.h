@@ -7,9 +7,9 @@
 
 typedef struct Golden Golden;
 
-/* A path under tests/data, for example golden_path("reference/numbers.safetensors"); what the build makes there
- * (tests/tools) goes before what git holds. Found through G_TEST_BUILDDIR and G_TEST_SRCDIR, which the build
- * sets. Free with g_free. */
+/* A path under tests/data, for example golden_path("reference/numbers.safetensors"); what the build makes
+ * there (tests/tools) goes before what git holds. Found through G_TEST_BUILDDIR and G_TEST_SRCDIR, which the
+ * build sets. Free with g_free. */
 char *golden_path(const char *relative);
 
 Golden *golden_open(const char *path);
