@@ -31,8 +31,8 @@ rv_context_unref(RvContext *context)
     g_free(context);
 }
 
-static RvContext *
-context_new(int tokens, int width, int pooled_width)
+RvContext *
+rv_context_new(int tokens, int width, int pooled_width)
 {
     RvContext *context = g_new0(RvContext, 1);
     g_atomic_ref_count_init(&context->count);
@@ -53,10 +53,48 @@ part_free(gpointer data)
     g_free(part);
 }
 
+static RvConditioningPart *
+add_part(RvConditioning *conditioning, float weight)
+{
+    RvConditioningPart *part = g_new0(RvConditioningPart, 1);
+    part->weight = weight;
+    part->end_steps = g_array_new(FALSE, FALSE, sizeof(int));
+    part->contexts = g_ptr_array_new_with_free_func((GDestroyNotify)rv_context_unref);
+    g_ptr_array_add(conditioning->parts, part);
+    return part;
+}
+
+static RvConditioning *
+conditioning_new(void)
+{
+    RvConditioning *conditioning = g_new0(RvConditioning, 1);
+    g_atomic_ref_count_init(&conditioning->count);
+    conditioning->parts = g_ptr_array_new_with_free_func(part_free);
+    return conditioning;
+}
+
+RvConditioning *
+rv_conditioning_new(RvContext *context)
+{
+    RvConditioning *conditioning = conditioning_new();
+    RvConditioningPart *part = add_part(conditioning, 1.0f);
+    int always = G_MAXINT;
+    g_array_append_val(part->end_steps, always);
+    g_ptr_array_add(part->contexts, context);
+    return conditioning;
+}
+
+RvConditioning *
+rv_conditioning_ref(RvConditioning *conditioning)
+{
+    g_atomic_ref_count_inc(&conditioning->count);
+    return conditioning;
+}
+
 void
 rv_conditioning_free(RvConditioning *conditioning)
 {
-    if (conditioning == NULL)
+    if (conditioning == NULL || !g_atomic_ref_count_dec(&conditioning->count))
         return;
     g_ptr_array_unref(conditioning->parts);
     g_free(conditioning);
@@ -181,7 +219,7 @@ encode_members(RvConditioner *conditioner, const GPtrArray *members, int clip_sk
     RvContext *sum = NULL;
     for (guint i = 0; ok && i < members->len; i++) {
         const RvPromptMember *member = g_ptr_array_index(members, i);
-        RvContext *one = context_new((int)(count * chunks[i]->positions), width, pooled);
+        RvContext *one = rv_context_new((int)(count * chunks[i]->positions), width, pooled);
         int column = 0;
         for (int e = 0; ok && e < encoders; e++) {
             RvChunkOptions options = chunk_options(conditioner->encoders[e]);
@@ -195,7 +233,7 @@ encode_members(RvConditioner *conditioner, const GPtrArray *members, int clip_sk
             continue;
         }
         if (sum == NULL)
-            sum = context_new(one->tokens, width, pooled);
+            sum = rv_context_new(one->tokens, width, pooled);
         add_scaled(sum->context, one->context, member->weight, (gsize)one->tokens * (gsize)width);
         add_scaled(sum->pooled, one->pooled, member->weight, (gsize)pooled);
         rv_context_unref(one);
@@ -244,7 +282,7 @@ replace_by_zeros(RvConditioning *conditioning)
 {
     RvConditioningPart *part = g_ptr_array_index(conditioning->parts, 0);
     RvContext *old = g_ptr_array_index(part->contexts, 0);
-    RvContext *zeros = context_new(old->tokens, old->width, old->pooled_width);
+    RvContext *zeros = rv_context_new(old->tokens, old->width, old->pooled_width);
     g_ptr_array_set_size(part->contexts, 0);
     g_ptr_array_add(part->contexts, zeros);
 }
@@ -260,15 +298,10 @@ rv_conditioner_encode(RvConditioner *conditioner, const char *prompt, const RvCo
     g_autoptr(RvPrompt) parsed = rv_prompt_parse(prompt, &prompt_options, error);
     if (parsed == NULL)
         return NULL;
-    g_autoptr(RvConditioning) conditioning = g_new0(RvConditioning, 1);
-    conditioning->parts = g_ptr_array_new_with_free_func(part_free);
+    g_autoptr(RvConditioning) conditioning = conditioning_new();
     for (guint i = 0; i < parsed->parts->len; i++) {
         const RvPromptPart *from = g_ptr_array_index(parsed->parts, i);
-        RvConditioningPart *part = g_new0(RvConditioningPart, 1);
-        part->weight = from->weight;
-        part->end_steps = g_array_new(FALSE, FALSE, sizeof(int));
-        part->contexts = g_ptr_array_new_with_free_func((GDestroyNotify)rv_context_unref);
-        g_ptr_array_add(conditioning->parts, part);
+        RvConditioningPart *part = add_part(conditioning, from->weight);
         for (guint j = 0; j < from->entries->len; j++) {
             const RvPromptEntry *entry = g_ptr_array_index(from->entries, j);
             RvContext *context = encode_entry(conditioner, entry, options, error);

@@ -15,10 +15,12 @@ typedef struct {
     gatomicrefcount count;
 } RvContext;
 
+RvContext *rv_context_new(int tokens, int width, int pooled_width); /* zeros */
 RvContext *rv_context_ref(RvContext *context);
 void rv_context_unref(RvContext *context); /* accepts NULL */
 
-/* A whole prompt: parts joined by AND, each with contexts that change over the evaluations. */
+/* A whole prompt: parts joined by AND, each with contexts that change over the evaluations. Shared by count;
+ * rv_conditioning_free gives one reference back. */
 typedef struct {
     float weight;
     GArray *end_steps;   /* int: the context is used while step <= end */
@@ -27,8 +29,12 @@ typedef struct {
 
 typedef struct {
     GPtrArray *parts; /* RvConditioningPart, at least one */
+    gatomicrefcount count;
 } RvConditioning;
 
+/* One part with one context, which it takes. */
+RvConditioning *rv_conditioning_new(RvContext *context);
+RvConditioning *rv_conditioning_ref(RvConditioning *conditioning);
 void rv_conditioning_free(RvConditioning *conditioning); /* accepts NULL */
 G_DEFINE_AUTOPTR_CLEANUP_FUNC(RvConditioning, rv_conditioning_free)
 /* The context of a part for evaluation `step` (from 0). Borrowed. */

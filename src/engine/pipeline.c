@@ -54,7 +54,10 @@ encode_text(Run *run, GError **error)
         .evaluations = run->settings.evaluations,
         .clip_skip = r->clip_skip,
     };
-    run->positive = rv_conditioner_encode(run->pipeline->conditioner, r->prompt != NULL ? r->prompt : "", &options, error);
+    if (r->conditioning != NULL)
+        run->positive = rv_conditioning_ref(r->conditioning);
+    else
+        run->positive = rv_conditioner_encode(run->pipeline->conditioner, r->prompt != NULL ? r->prompt : "", &options, error);
     if (run->positive == NULL)
         return false;
     if (r->cfg_scale > 1.0) {
@@ -135,6 +138,23 @@ guidance_of(const Run *run)
     return guidance;
 }
 
+/* The first draw of every image's generator, with the variation that the request asks for. */
+static float *
+draw_start_noise(Run *run)
+{
+    const RvRequest *r = run->request;
+    float *noise = g_new(float, run->count * (gsize)r->images);
+    for (int i = 0; i < r->images; i++) {
+        RvNoiseStart start = {
+            .channels = rv_autoencoder_channels(run->pipeline->autoencoder), .height = run->height, .width = run->width,
+            .subseed = r->subseed + (guint64)i, .subseed_strength = (float)r->subseed_strength,
+        };
+        run->noises[i] = rv_noise_new(r->noise, rv_run_seed(r, i));
+        rv_noise_draw_start(run->noises[i], &start, noise + (gsize)i * run->count);
+    }
+    return noise;
+}
+
 static bool
 sample(Run *run, GError **error)
 {
@@ -142,12 +162,11 @@ sample(Run *run, GError **error)
     RvPipeline *pipeline = run->pipeline;
     gint64 start = g_get_monotonic_time();
     double flops = rv_denoiser_flops(pipeline->denoiser);
-    for (int i = 0; i < r->images; i++)
-        run->noises[i] = rv_noise_new(r->noise, r->seed + (guint64)i);
+    g_autofree float *noise = draw_start_noise(run);
     run->sampler = rv_sampler_new(&run->settings.sampler, run->noises, r->images, run->count, error);
     if (run->sampler == NULL)
         return false;
-    rv_sampler_begin(run->sampler, run->start, NULL);
+    rv_sampler_begin(run->sampler, run->start, noise);
     RvGuidance guidance = guidance_of(run);
     g_autofree float *output = g_new(float, run->count * (gsize)r->images);
     for (RvEvaluation e; rv_sampler_next(run->sampler, &e);) {
@@ -179,8 +198,8 @@ decode(Run *run, RvResult *result, GError **error)
             return false;
         if (run->inpaint != NULL && run->init != NULL)
             rv_inpaint_composite(run->inpaint, run->init, image->picture);
-        image->seed = r->seed + (guint64)i;
-        image->infotext = rv_run_infotext(run->pipeline, r, &run->settings, image->seed);
+        image->seed = rv_run_seed(r, i);
+        image->infotext = rv_run_infotext(run->pipeline, r, &run->settings, i);
         RvAutoencoderCosts costs = rv_autoencoder_costs(run->pipeline->autoencoder);
         run->pipeline->costs.decode += costs.decode;
         run->pipeline->costs.decode_flops += costs.decode_flops;

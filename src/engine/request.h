@@ -1,6 +1,7 @@
 /* request.h - what a picture job asks for and what it gets. A request is plain data, borrowed by the
  * pipeline for the length of the call. */
 #pragma once
+#include "engine/conditioning.h"
 #include "media/mask.h"
 #include "media/picture.h"
 #include "sampling/noise.h"
@@ -25,10 +26,13 @@ typedef struct {
     const char *prompt;          /* UTF-8; NULL is "" */
     const char *negative_prompt; /* NULL is ""; unused when cfg_scale <= 1 */
     RvPromptSyntax syntax;
+    RvConditioning *conditioning; /* in place of `prompt`: encoded elsewhere (prompter.h); NULL: none */
     int width, height; /* pixels, rounded down to multiples of 8; 0: the picture's, or the model's own */
     int steps;         /* 0: the model's default */
     double cfg_scale;  /* below 0: the model's default */
-    guint64 seed;      /* of the first image; image i has seed + i */
+    guint64 seed;      /* of the first image; image i has seed + i, unless there is a subseed */
+    guint64 subseed;   /* A1111's variation seed; image i has subseed + i */
+    double subseed_strength; /* 0: none; 1: the noise of the subseed alone */
     int images;        /* in one batch, at least 1 */
     const char *sampler;  /* a name that rv_sampler_parse_name knows; NULL: automatic */
     const char *schedule; /* likewise; NULL: automatic */

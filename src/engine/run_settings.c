@@ -102,12 +102,18 @@ rv_pipeline_complete(const RvPipeline *pipeline, RvRequest *request, char **note
     return rv_run_settings_init(&settings, pipeline, request, error);
 }
 
+guint64
+rv_run_seed(const RvRequest *request, int index)
+{
+    return request->subseed_strength > 0.0 ? request->seed : request->seed + (guint64)index;
+}
+
 char *
-rv_run_infotext(const RvPipeline *pipeline, const RvRequest *r, const RvRunSettings *settings, guint64 seed)
+rv_run_infotext(const RvPipeline *pipeline, const RvRequest *r, const RvRunSettings *settings, int index)
 {
     static const char *const noise_names[] = { [RV_NOISE_CPU] = "CPU", [RV_NOISE_NV] = "NV", [RV_NOISE_CUDA] = "GPU" };
     g_autoptr(RvInfotext) info = rv_infotext_new(r->prompt, r->cfg_scale > 1.0 ? r->negative_prompt : NULL);
-    g_autofree char *seed_text = g_strdup_printf("%" G_GUINT64_FORMAT, seed);
+    g_autofree char *seed_text = g_strdup_printf("%" G_GUINT64_FORMAT, rv_run_seed(r, index));
     rv_infotext_set_integer(info, "Steps", r->steps);
     rv_infotext_set(info, "Sampler", rv_sampler_info(settings->sampler.sampler)->label);
     rv_infotext_set(info, "Schedule type", rv_schedule_info(settings->sampler.schedule)->label);
@@ -115,6 +121,11 @@ rv_run_infotext(const RvPipeline *pipeline, const RvRequest *r, const RvRunSetti
     rv_infotext_set(info, "Seed", seed_text);
     rv_infotext_set_size(info, "Size", r->width, r->height);
     rv_infotext_set(info, "Model", pipeline->name);
+    if (r->subseed_strength > 0.0) {
+        g_autofree char *subseed_text = g_strdup_printf("%" G_GUINT64_FORMAT, r->subseed + (guint64)index);
+        rv_infotext_set(info, "Variation seed", subseed_text);
+        rv_infotext_set_number(info, "Variation seed strength", r->subseed_strength);
+    }
     if (r->init != NULL)
         rv_infotext_set_number(info, "Denoising strength", r->strength);
     if (r->clip_skip > 1)
