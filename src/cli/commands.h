@@ -1,4 +1,5 @@
-/* commands.h - the commands of the one binary; each returns a process exit code. argv[0] is the command's name. */
+/* commands.h - the commands of the one binary; each returns a process exit code. argv[0] is the command's
+ * name. */
 #pragma once
 #include <glib.h>
 #include <stdbool.h>

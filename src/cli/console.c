@@ -33,7 +33,7 @@ rv_console_note(const char *format, ...)
 void
 rv_progress_bar_begin(RvProgressBar *bar, const char *label)
 {
-    *bar = (RvProgressBar){ .label = g_strdup(label), .start = g_get_monotonic_time() };
+    *bar = (RvProgressBar) { .label = g_strdup(label), .start = g_get_monotonic_time() };
 }
 
 static void
@@ -100,14 +100,25 @@ rv_console_json_text(JsonBuilder *builder, bool pretty)
     return text;
 }
 
+static bool
+stdout_failed(GError **error)
+{
+    return rv_error_set(error, RV_ERROR_IO, "standard output", "check the disk or the pipe that it goes to",
+                        "cannot write: %s", g_strerror(errno));
+}
+
+bool
+rv_console_write(const void *data, gsize size, GError **error)
+{
+    return (fwrite(data, 1, size, stdout) == size && fflush(stdout) == 0) || stdout_failed(error);
+}
+
 bool
 rv_console_print_json(JsonBuilder *builder, bool pretty, GError **error)
 {
     g_autofree char *text = rv_console_json_text(builder, pretty);
-    if (puts(text) < 0 || fflush(stdout) != 0)
-        return rv_error_set(error, RV_ERROR_IO, "standard output", "check the disk or the pipe that it goes to",
-                            "cannot write: %s", g_strerror(errno));
-    return true;
+    g_autofree char *line = g_strconcat(text, "\n", NULL);
+    return rv_console_write(line, strlen(line), error);
 }
 
 static void
@@ -118,13 +129,51 @@ on_signal(int number)
     g_atomic_int_set(&cancelled, 1);
 }
 
-const int *
-rv_console_cancel_flag(void)
+/* GLib ends the process when a small allocation fails; large ones are ordinary errors. */
+static void
+on_fatal_message(const char *domain, GLogLevelFlags level, const char *message, gpointer user)
+{
+    if (strstr(message, "failed to allocate") == NULL) {
+        g_log_default_handler(domain, level, message, user);
+        return;
+    }
+    static const char line[] =
+        "reverie: out of memory (host): close other programs, or make the picture smaller\n";
+    gssize written = write(STDERR_FILENO, line, sizeof line - 1);
+    _exit(written < 0 ? 1 : 4);
+}
+
+void
+rv_console_init(void)
 {
     struct sigaction action = { .sa_handler = on_signal };
     sigemptyset(&action.sa_mask);
     sigaction(SIGINT, &action, NULL);
     sigaction(SIGTERM, &action, NULL);
     signal(SIGPIPE, SIG_IGN);
+    g_log_set_handler("GLib", G_LOG_LEVEL_ERROR | G_LOG_FLAG_FATAL | G_LOG_FLAG_RECURSION, on_fatal_message,
+                      NULL);
+}
+
+int
+rv_console_finish(int code)
+{
+    if ((fflush(stdout) == 0 && !ferror(stdout)) || code != 0)
+        return code;
+    g_autoptr(GError) error = NULL;
+    stdout_failed(&error);
+    return rv_console_fail(error);
+}
+
+const int *
+rv_console_cancel_flag(void)
+{
     return &cancelled;
+}
+
+bool
+rv_console_check_cancel(GError **error)
+{
+    return g_atomic_int_get(&cancelled) == 0 ||
+           rv_error_set(error, RV_ERROR_CANCELLED, NULL, NULL, "cancelled");
 }

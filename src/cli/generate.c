@@ -11,11 +11,16 @@ RvGenerateOptions rv_generate_options;
 #define OPTION(field) &rv_generate_options.field
 
 const GOptionEntry rv_model_entries[] = {
-    { "model", 0, 0, G_OPTION_ARG_FILENAME, OPTION(model), "Model: diffusers folder, .safetensors file, or a name in --models (default: mini)", "M" },
-    { "models", 0, 0, G_OPTION_ARG_FILENAME, OPTION(models_dir), "Where names of models are looked up (also $REVERIE_MODELS)", "DIR" },
-    { "vae", 0, 0, G_OPTION_ARG_FILENAME, OPTION(vae), "Autoencoder: model, taesd, or a file or folder", "VAE" },
-    { "tokenizer", 0, 0, G_OPTION_ARG_FILENAME, OPTION(tokenizer), "vocab.json and merges.txt for a single file that needs others", "DIR" },
-    { "prediction", 0, 0, G_OPTION_ARG_STRING, OPTION(prediction), "What the UNet predicts: auto, epsilon, v_prediction", "P" },
+    { "model", 0, 0, G_OPTION_ARG_FILENAME, OPTION(model),
+      "Model: diffusers folder, .safetensors file, or a name in --models (default: mini)", "M" },
+    { "models", 0, 0, G_OPTION_ARG_FILENAME, OPTION(models_dir),
+      "Where names of models are looked up (also $REVERIE_MODELS)", "DIR" },
+    { "vae", 0, 0, G_OPTION_ARG_FILENAME, OPTION(vae), "Autoencoder: model, taesd, or a file or folder",
+      "VAE" },
+    { "tokenizer", 0, 0, G_OPTION_ARG_FILENAME, OPTION(tokenizer),
+      "vocab.json and merges.txt for a single file that needs others", "DIR" },
+    { "prediction", 0, 0, G_OPTION_ARG_STRING, OPTION(prediction),
+      "What the UNet predicts: auto, epsilon, v_prediction", "P" },
     { "device", 0, 0, G_OPTION_ARG_STRING, OPTION(device), "auto, cpu, cuda, cuda:0", "D" },
     { "precision", 0, 0, G_OPTION_ARG_STRING, OPTION(precision), "auto, fp32, fp16, bf16, fp8", "P" },
     { "threads", 0, 0, G_OPTION_ARG_INT, OPTION(threads), "CPU threads (default: one per core)", "N" },
@@ -24,31 +29,56 @@ const GOptionEntry rv_model_entries[] = {
 
 const GOptionEntry rv_generate_entries[] = {
     { "prompt", 'p', 0, G_OPTION_ARG_STRING, OPTION(prompt), "What to draw; (words:1.3) weigh more", "TEXT" },
-    { "negative", 'n', 0, G_OPTION_ARG_STRING, OPTION(negative), "What to avoid (used when --cfg is above 1)", "TEXT" },
-    { "prompt-syntax", 0, 0, G_OPTION_ARG_STRING, OPTION(syntax), "explicit (default), a1111 (all brackets mean something), plain", "S" },
-    { "output", 'o', 0, G_OPTION_ARG_FILENAME, OPTION(output), "Where to write; - is standard output", "OUT" },
+    { "negative", 'n', 0, G_OPTION_ARG_STRING, OPTION(negative), "What to avoid (used when --cfg is above 1)",
+      "TEXT" },
+    { "prompt-syntax", 0, 0, G_OPTION_ARG_STRING, OPTION(syntax),
+      "explicit (default), a1111 (all brackets mean something), plain", "S" },
+    { "output", 'o', 0, G_OPTION_ARG_FILENAME, OPTION(output), "Where to write; - is standard output",
+      "OUT" },
     { "seed", 0, 0, G_OPTION_ARG_STRING, OPTION(seed), "Seed of the first picture (default: random)", "N" },
     { "steps", 0, 0, G_OPTION_ARG_INT, OPTION(steps), "Sampling steps (default: 20; turbo models 4)", "N" },
-    { "cfg", 0, 0, G_OPTION_ARG_DOUBLE, OPTION(cfg), "Guidance scale (default: 7; turbo models 1: none)", "X" },
+    { "cfg", 0, 0, G_OPTION_ARG_DOUBLE, OPTION(cfg), "Guidance scale (default: 7; turbo models 1: none)",
+      "X" },
     { "width", 0, 0, G_OPTION_ARG_INT, OPTION(width), "Pixels, a multiple of 8 (default: the model's)", "N" },
-    { "height", 0, 0, G_OPTION_ARG_INT, OPTION(height), "Pixels, a multiple of 8 (default: the model's)", "N" },
-    { "count", 0, 0, G_OPTION_ARG_INT, OPTION(count), "How many pictures, with seeds N, N+1 ...", "N" },
+    { "height", 0, 0, G_OPTION_ARG_INT, OPTION(height), "Pixels, a multiple of 8 (default: the model's)",
+      "N" },
+    { "sampler", 0, 0, G_OPTION_ARG_STRING, OPTION(sampler),
+      "euler, euler_a, heun, dpmpp_2m, dpmpp_sde, ddim, unipc, lcm ... or A1111's names", "S" },
+    { "schedule", 0, 0, G_OPTION_ARG_STRING, OPTION(schedule),
+      "automatic, leading, trailing, linspace, karras, exponential, sgm_uniform ...", "S" },
+    { "noise", 0, 0, G_OPTION_ARG_STRING, OPTION(noise),
+      "cpu (torch's CPU generator, default) or nv (as on an NVIDIA GPU)", "N" },
+    { "clip-skip", 0, 0, G_OPTION_ARG_INT, OPTION(clip_skip),
+      "1: the text encoder's last layer; 2: the one before", "N" },
+    { "eta", 0, 0, G_OPTION_ARG_DOUBLE, OPTION(eta),
+      "Noise of ancestral samplers and DDIM (default: the sampler's)", "X" },
+    { 0 },
+};
+
+const GOptionEntry rv_picture_entries[] = {
+    { "count", 0, 0, G_OPTION_ARG_INT, OPTION(count),
+      "How many pictures, with seeds N, N+1 ...: out-1.png, out-2.png ...", "N" },
     { "batch", 0, 0, G_OPTION_ARG_INT, OPTION(batch), "How many at a time (default: 1)", "N" },
-    { "sampler", 0, 0, G_OPTION_ARG_STRING, OPTION(sampler), "euler, euler_a, heun, dpmpp_2m, dpmpp_sde, ddim, unipc, lcm ... or A1111's names", "S" },
-    { "schedule", 0, 0, G_OPTION_ARG_STRING, OPTION(schedule), "automatic, leading, trailing, linspace, karras, exponential, sgm_uniform ...", "S" },
-    { "noise", 0, 0, G_OPTION_ARG_STRING, OPTION(noise), "cpu (torch's CPU generator, default) or nv (as on an NVIDIA GPU)", "N" },
-    { "clip-skip", 0, 0, G_OPTION_ARG_INT, OPTION(clip_skip), "1: the text encoder's last layer; 2: the one before", "N" },
-    { "eta", 0, 0, G_OPTION_ARG_DOUBLE, OPTION(eta), "Noise of ancestral samplers and DDIM (default: the sampler's)", "X" },
     { "json", 0, 0, G_OPTION_ARG_NONE, OPTION(json), "One JSON object per picture on standard output", NULL },
     { "show", 0, 0, G_OPTION_ARG_NONE, OPTION(show), "Show the picture in the terminal", NULL },
+    { "preview", 0, 0, G_OPTION_ARG_FILENAME, OPTION(preview),
+      "Keep a PNG there of what is expected, renewed at every step", "FILE" },
     { 0 },
 };
 
 void
 rv_generate_options_init(void)
 {
-    rv_generate_options = (RvGenerateOptions){
-        .steps = -1, .width = -1, .height = -1, .count = 1, .batch = 1, .clip_skip = 1, .cfg = -1.0, .strength = -1.0, .eta = -1.0,
+    rv_generate_options = (RvGenerateOptions) {
+        .steps = -1,
+        .width = -1,
+        .height = -1,
+        .count = 1,
+        .batch = 1,
+        .clip_skip = 1,
+        .cfg = -1.0,
+        .strength = -1.0,
+        .eta = -1.0,
         .mask_blur = 4.0,
     };
 }
@@ -57,9 +87,9 @@ void
 rv_generate_options_clear(void)
 {
     RvGenerateOptions *o = &rv_generate_options;
-    char **strings[] = { &o->model,  &o->models_dir, &o->device,  &o->precision, &o->vae,   &o->tokenizer,
-                         &o->prediction, &o->prompt, &o->negative, &o->syntax,   &o->seed,  &o->sampler,
-                         &o->schedule, &o->noise,    &o->input,   &o->output,    &o->mask };
+    char **strings[] = { &o->model,      &o->models_dir, &o->device,   &o->precision, &o->vae,  &o->tokenizer,
+                         &o->prediction, &o->prompt,     &o->negative, &o->syntax,    &o->seed, &o->sampler,
+                         &o->schedule,   &o->noise,      &o->input,    &o->output,    &o->mask, &o->preview };
     for (gsize i = 0; i < G_N_ELEMENTS(strings); i++)
         g_clear_pointer(strings[i], g_free);
 }
@@ -97,6 +127,11 @@ char *
 rv_find_model(const char *name, const char *models_dir, GError **error)
 {
     const char *wanted = name == NULL ? "mini" : name;
+    if (*wanted == '\0') {
+        rv_error_set(error, RV_ERROR_USAGE, "--model", "give a path or a name",
+                     "the name of the model is empty");
+        return NULL;
+    }
     if (name != NULL && (strchr(name, '/') != NULL || g_file_test(name, G_FILE_TEST_EXISTS))) {
         if (g_file_test(name, G_FILE_TEST_EXISTS))
             return g_strdup(name);
@@ -123,7 +158,8 @@ rv_generate_open(RvEngine **engine, RvPipeline **pipeline, GError **error)
 {
     const RvGenerateOptions *o = &rv_generate_options;
     if (o->threads < 0 || o->threads > 1024)
-        return rv_error_set(error, RV_ERROR_USAGE, "--threads", "give a number from 1 to 1024", "%d threads are out of range", o->threads);
+        return rv_error_set(error, RV_ERROR_USAGE, "--threads", "give a number from 1 to 1024",
+                            "%d threads are out of range", o->threads);
     g_autofree char *path = rv_find_model(o->model, o->models_dir, error);
     if (path == NULL)
         return false;
@@ -136,6 +172,10 @@ rv_generate_open(RvEngine **engine, RvPipeline **pipeline, GError **error)
     return *pipeline != NULL;
 }
 
+/* A seed and those that follow it (at most MAX_COUNT) are whole numbers of JSON readers, too. */
+#define MAX_COUNT 100000
+#define MAX_SEED ((guint64)G_MAXINT64 - MAX_COUNT)
+
 static bool
 parse_seed(const char *text, guint64 *seed, GError **error)
 {
@@ -143,9 +183,11 @@ parse_seed(const char *text, guint64 *seed, GError **error)
         *seed = g_random_int();
         return true;
     }
-    if (g_ascii_string_to_unsigned(text, 10, 0, G_MAXUINT64, seed, NULL))
+    if (g_ascii_string_to_unsigned(text, 10, 0, MAX_SEED, seed, NULL))
         return true;
-    return rv_error_set(error, RV_ERROR_USAGE, "--seed", "give a whole number from 0, or -1 for a random one", "\"%s\" is no seed", text);
+    return rv_error_set(error, RV_ERROR_USAGE, "--seed",
+                        "give a whole number from 0 to 9223372036854675807, or -1 for a random one",
+                        "\"%s\" is no seed", text);
 }
 
 static bool
@@ -159,8 +201,8 @@ parse_syntax(const char *text, RvPromptSyntax *syntax, GError **error)
             *syntax = values[i];
             return true;
         }
-    return text == NULL ||
-           rv_error_set(error, RV_ERROR_USAGE, "--prompt-syntax", "use explicit, a1111 or plain", "there is no syntax \"%s\"", text);
+    return text == NULL || rv_error_set(error, RV_ERROR_USAGE, "--prompt-syntax",
+                                        "use explicit, a1111 or plain", "there is no syntax \"%s\"", text);
 }
 
 static bool
@@ -176,23 +218,43 @@ bool
 rv_generate_request(RvRequest *request, GError **error)
 {
     RvGenerateOptions *o = &rv_generate_options;
-    *request = (RvRequest){
-        .prompt = o->prompt, .negative_prompt = o->negative, .steps = MAX(o->steps, 0), .cfg_scale = o->cfg,
-        .width = MAX(o->width, 0), .height = MAX(o->height, 0), .images = 1, .sampler = o->sampler,
-        .schedule = o->schedule, .clip_skip = o->clip_skip, .eta = o->eta, .strength = o->strength,
+    *request = (RvRequest) {
+        .prompt = o->prompt,
+        .negative_prompt = o->negative,
+        .steps = MAX(o->steps, 0),
+        .cfg_scale = o->cfg,
+        .width = MAX(o->width, 0),
+        .height = MAX(o->height, 0),
+        .images = 1,
+        .sampler = o->sampler,
+        .schedule = o->schedule,
+        .clip_skip = o->clip_skip,
+        .eta = o->eta,
+        .strength = o->strength,
         .mask_blur = o->mask_blur,
     };
     if (o->noise != NULL && !rv_noise_parse_kind(o->noise, &request->noise))
-        return rv_error_set(error, RV_ERROR_USAGE, "--noise", "use cpu or nv", "there is no noise \"%s\"", o->noise);
+        return rv_error_set(error, RV_ERROR_USAGE, "--noise", "use cpu or nv", "there is no noise \"%s\"",
+                            o->noise);
     return parse_seed(o->seed, &request->seed, error) && parse_syntax(o->syntax, &request->syntax, error) &&
            (o->steps == -1 || check_range("--steps", o->steps, 1, RV_MAX_STEPS, error)) &&
            (o->width == -1 || check_range("--width", o->width, RV_MIN_SIZE, RV_MAX_SIZE, error)) &&
            (o->height == -1 || check_range("--height", o->height, RV_MIN_SIZE, RV_MAX_SIZE, error)) &&
-           check_range("--count", o->count, 1, 100000, error) && check_range("--batch", o->batch, 1, RV_MAX_BATCH, error) &&
+           check_range("--count", o->count, 1, MAX_COUNT, error) &&
+           check_range("--batch", o->batch, 1, RV_MAX_BATCH, error) &&
            check_range("--clip-skip", o->clip_skip, 1, 64, error) &&
            (o->cfg == -1.0 || check_range("--cfg", o->cfg, 0, 100, error)) &&
            (o->strength == -1.0 || check_range("--strength", o->strength, 0, 1, error)) &&
+           (o->eta == -1.0 || check_range("--eta", o->eta, 0, 10, error)) &&
            check_range("--mask-blur", o->mask_blur, 0, 512, error);
+}
+
+void
+rv_generate_note_negative(const RvRequest *request)
+{
+    if (request->negative_prompt != NULL && *request->negative_prompt != '\0' && request->cfg_scale <= 1.0)
+        rv_console_note("--negative has no effect at a guidance scale of %g: give --cfg above 1",
+                        request->cfg_scale);
 }
 
 char *

@@ -13,13 +13,14 @@ typedef struct {
     char *prompt, *negative, *syntax, *seed, *sampler, *schedule, *noise;
     int steps, width, height, count, batch, clip_skip;
     double cfg, strength, eta;
-    char *input, *output, *mask;
+    char *input, *output, *mask, *preview;
     double mask_blur;
     gboolean json, show;
 } RvGenerateOptions;
 
 extern RvGenerateOptions rv_generate_options; /* the one that the entries below fill */
 extern const GOptionEntry rv_generate_entries[], rv_model_entries[];
+extern const GOptionEntry rv_picture_entries[]; /* what a film has no use for */
 
 void rv_generate_options_init(void);
 void rv_generate_options_clear(void);
@@ -34,5 +35,7 @@ char **rv_model_folders(const char *models_dir);
 bool rv_generate_open(RvEngine **engine, RvPipeline **pipeline, GError **error);
 /* Checks the options and writes them into a request that borrows them. */
 bool rv_generate_request(RvRequest *request, GError **error);
+/* Says so when a negative prompt was given that the (completed) request does not use. */
+void rv_generate_note_negative(const RvRequest *request);
 /* "out.png" -> "out-2.png"; free with g_free. */
 char *rv_numbered_path(const char *path, int number);

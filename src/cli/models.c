@@ -15,7 +15,7 @@ static RvModel *
 open_partial(const char *name, GError **error)
 {
     g_autofree char *path = rv_find_model(name, rv_generate_options.models_dir, error);
-    return path != NULL ? rv_model_open(path, &(RvModelOptions){ .partial = true }, error) : NULL;
+    return path != NULL ? rv_model_open(path, &(RvModelOptions) { .partial = true }, error) : NULL;
 }
 
 static void
@@ -23,11 +23,11 @@ print_names(const char *title, const GPtrArray *names)
 {
     if (names->len == 0)
         return;
-    g_print("%s (%u):\n", title, names->len);
+    printf("%s (%u):\n", title, names->len);
     for (guint i = 0; i < MIN(names->len, 10); i++)
-        g_print("  %s\n", (const char *)g_ptr_array_index(names, i));
+        printf("  %s\n", (const char *)g_ptr_array_index(names, i));
     if (names->len > 10)
-        g_print("  ... and %u more\n", names->len - 10);
+        printf("  ... and %u more\n", names->len - 10);
 }
 
 static bool
@@ -38,22 +38,24 @@ show_info(const char *name, GError **error)
         return false;
     if (rv_generate_options.json) {
         g_autofree char *line = rv_model_info_json(model);
-        g_print("%s\n", line);
+        printf("%s\n", line);
         return true;
     }
     const RvModelTraits *traits = rv_model_traits(model);
     g_auto(RvModelCheck) check = { 0 };
     rv_model_examine(model, &check);
     g_autofree char *bytes = g_format_size(rv_model_bytes(model));
-    g_print("%s\n", rv_model_path(model));
-    g_print("family      %s\nvariant     %s\nprediction  %s%s\nlayout      %s\nparameters  %.1f million\nsize        %s\nparts      ",
-            traits->family_name, rv_variant_name(traits->variant), rv_model_prediction_name(traits->prediction),
-            traits->zero_terminal_snr ? ", zero terminal SNR" : "", traits->is_folder ? "folder" : "single file",
-            (double)check.parameters * 1e-6, bytes);
+    printf("%s\n", rv_model_path(model));
+    printf("family      %s\nvariant     %s\nprediction  %s%s\nlayout      %s\nparameters  %.1f million\nsize "
+           "       %s\nparts      ",
+           traits->family_name, rv_variant_name(traits->variant),
+           rv_model_prediction_name(traits->prediction),
+           traits->zero_terminal_snr ? ", zero terminal SNR" : "",
+           traits->is_folder ? "folder" : "single file", (double)check.parameters * 1e-6, bytes);
     for (int part = 0; part < RV_PARTS; part++)
         if (rv_model_has(model, (RvPart)part))
-            g_print(" %s", rv_part_name((RvPart)part));
-    g_print("\n");
+            printf(" %s", rv_part_name((RvPart)part));
+    printf("\n");
     print_names("missing", check.missing);
     print_names("of the wrong shape", check.wrong);
     print_names("not used", check.unused);
@@ -70,6 +72,8 @@ count_finite(void *user, const char *name, const RvArray *array)
 {
     enum { PIECE = 4096 };
     Finite *finite = user;
+    if (g_atomic_int_get(rv_console_cancel_flag()) != 0)
+        return;
     gint64 count = rv_array_count(array);
     const guint8 *data = array->data;
     gsize size = rv_dtype_size(array->dtype);
@@ -100,10 +104,14 @@ verify(const char *name, GError **error)
     for (int part = 0; part < RV_PARTS; part++)
         rv_model_each(model, (RvPart)part, count_finite, &finite);
     g_autofree char *first_bad = finite.first_bad;
+    if (!rv_console_check_cancel(error))
+        return false;
     if (finite.bad_tensors > 0)
         return rv_error_set(error, RV_ERROR_INVALID, first_bad, "get the file again",
-                            "%" G_GINT64_FORMAT " tensors hold numbers that are not finite, this one first", finite.bad_tensors);
-    g_print("%s: complete, %" G_GINT64_FORMAT " tensors, %" G_GINT64_FORMAT " numbers, all finite\n", path, finite.tensors, finite.elements);
+                            "%" G_GINT64_FORMAT " tensors hold numbers that are not finite, this one first",
+                            finite.bad_tensors);
+    printf("%s: complete, %" G_GINT64_FORMAT " tensors, %" G_GINT64_FORMAT " numbers, all finite\n", path,
+           finite.tensors, finite.elements);
     return true;
 }
 
@@ -124,7 +132,9 @@ convert(const char *name, GError **error)
     RvProgressBar bar;
     RvConvertOptions options = { .progress = on_converted, .user = &bar };
     if (output == NULL)
-        return rv_error_set(error, RV_ERROR_USAGE, "--output", "add -o OUT (a folder, or a name that ends in .safetensors)", "it is not said where to write");
+        return rv_error_set(error, RV_ERROR_USAGE, "--output",
+                            "add -o OUT (a folder, or a name that ends in .safetensors)",
+                            "it is not said where to write");
     bool known = false;
     for (gsize i = 0; i < G_N_ELEMENTS(precisions); i++)
         if (strcmp(precision != NULL ? precision : "fp16", precisions[i].name) == 0) {
@@ -132,7 +142,8 @@ convert(const char *name, GError **error)
             known = true;
         }
     if (!known)
-        return rv_error_set(error, RV_ERROR_USAGE, "--precision", "use fp16, bf16 or fp32", "cannot write \"%s\"", precision);
+        return rv_error_set(error, RV_ERROR_USAGE, "--precision", "use fp16, bf16 or fp32",
+                            "cannot write \"%s\"", precision);
     g_autofree char *path = rv_find_model(name, rv_generate_options.models_dir, error);
     g_autoptr(RvModel) model = path != NULL ? rv_model_open(path, NULL, error) : NULL;
     if (model == NULL)
@@ -152,28 +163,52 @@ looks_like_model(const char *path)
            (g_str_has_suffix(path, ".safetensors") && g_file_test(path, G_FILE_TEST_IS_REGULAR));
 }
 
+static int
+compare_strings(const void *a, const void *b)
+{
+    return strcmp(*(const char *const *)a, *(const char *const *)b);
+}
+
+/* The models in a folder, by name, that are not in `paths` yet. */
+static void
+add_models(const char *folder, GPtrArray *paths)
+{
+    guint first = paths->len;
+    g_autoptr(GDir) dir = g_dir_open(folder, 0, NULL);
+    for (const char *name; dir != NULL && (name = g_dir_read_name(dir)) != NULL;) {
+        g_autofree char *joined = g_build_filename(folder, name, NULL),
+                        *path = g_canonicalize_filename(joined, NULL);
+        if (looks_like_model(path) && !g_ptr_array_find_with_equal_func(paths, path, g_str_equal, NULL))
+            g_ptr_array_add(paths, g_steal_pointer(&path));
+    }
+    if (paths->len > first)
+        qsort(paths->pdata + first, paths->len - first, sizeof *paths->pdata, compare_strings);
+}
+
+static void
+list_one(const char *path)
+{
+    g_autofree char *name = g_path_get_basename(path);
+    g_autoptr(GError) wrong = NULL;
+    g_autoptr(RvModel) model = rv_model_open(path, &(RvModelOptions) { .partial = true }, &wrong);
+    if (model != NULL)
+        printf("%-24s %-8s %-10s %s\n", name, rv_model_traits(model)->family_name,
+               rv_variant_name(rv_model_traits(model)->variant), path);
+    else
+        printf("%-24s %s\n", name, wrong->message);
+}
+
 static bool
 list(GError **error)
 {
     g_auto(GStrv) folders = rv_model_folders(rv_generate_options.models_dir);
-    g_autoptr(GHashTable) seen = g_hash_table_new_full(g_str_hash, g_str_equal, g_free, NULL);
-    for (char **folder = folders; *folder != NULL; folder++) {
-        g_autoptr(GDir) dir = g_dir_open(*folder, 0, NULL);
-        for (const char *name; dir != NULL && (name = g_dir_read_name(dir)) != NULL;) {
-            g_autofree char *joined = g_build_filename(*folder, name, NULL), *path = g_canonicalize_filename(joined, NULL);
-            if (!looks_like_model(path) || !g_hash_table_add(seen, g_strdup(path)))
-                continue;
-            g_autoptr(GError) wrong = NULL;
-            g_autoptr(RvModel) model = rv_model_open(path, &(RvModelOptions){ .partial = true }, &wrong);
-            if (model != NULL)
-                g_print("%-24s %-8s %-10s %s\n", name, rv_model_traits(model)->family_name,
-                        rv_variant_name(rv_model_traits(model)->variant), path);
-            else
-                g_print("%-24s %s\n", name, wrong->message);
-        }
-    }
-    if (g_hash_table_size(seen) > 0)
-        return true;
+    g_autoptr(GPtrArray) paths = g_ptr_array_new_with_free_func(g_free);
+    for (char **folder = folders; *folder != NULL; folder++)
+        add_models(*folder, paths);
+    for (guint i = 0; i < paths->len && rv_console_check_cancel(error); i++)
+        list_one(g_ptr_array_index(paths, i));
+    if (paths->len > 0)
+        return rv_console_check_cancel(error);
     g_autofree char *all = g_strjoinv(", ", folders);
     return rv_error_set(error, RV_ERROR_NOT_FOUND, all, "give a folder with --models", "there is no model");
 }
@@ -182,8 +217,10 @@ int
 rv_command_models(int argc, char **argv)
 {
     const GOptionEntry entries[] = {
-        { "models", 0, 0, G_OPTION_ARG_FILENAME, &rv_generate_options.models_dir, "Where names of models are looked up (also $REVERIE_MODELS)", "DIR" },
-        { "output", 'o', 0, G_OPTION_ARG_FILENAME, &output, "convert: a folder, or a name that ends in .safetensors", "OUT" },
+        { "models", 0, 0, G_OPTION_ARG_FILENAME, &rv_generate_options.models_dir,
+          "Where names of models are looked up (also $REVERIE_MODELS)", "DIR" },
+        { "output", 'o', 0, G_OPTION_ARG_FILENAME, &output,
+          "convert: a folder, or a name that ends in .safetensors", "OUT" },
         { "precision", 0, 0, G_OPTION_ARG_STRING, &precision, "convert: fp16 (default), bf16, fp32", "P" },
         { "json", 0, 0, G_OPTION_ARG_NONE, &rv_generate_options.json, "info: one JSON object", NULL },
         { 0 },
@@ -192,13 +229,14 @@ rv_command_models(int argc, char **argv)
     g_autoptr(GError) error = NULL;
     g_auto(GStrv) arguments = NULL;
     rv_generate_options_init();
-    bool ok = rv_parse_options(&argc, &argv, "list | info MODEL | verify MODEL | convert MODEL -o OUT",
-                               "list: the models that have a name here. info: family, variant, parts, what is missing.\n"
-                               "verify: every tensor there, of the right shape, every number finite.\n"
-                               "convert: another precision or layout.",
-                               "Examples:\n  reverie models info sd15.safetensors\n"
-                               "  reverie models convert sd15.safetensors -o sd15-folder --precision fp16\n",
-                               groups, &arguments, &error);
+    bool ok = rv_parse_options(
+        &argc, &argv, "list | info MODEL | verify MODEL | convert MODEL -o OUT",
+        "list: the models that have a name here. info: family, variant, parts, what is missing.\n"
+        "verify: every tensor there, of the right shape, every number finite.\n"
+        "convert: another precision or layout.",
+        "Examples:\n  reverie models info sd15.safetensors\n"
+        "  reverie models convert sd15.safetensors -o sd15-folder --precision fp16\n",
+        groups, &arguments, &error);
     const char *what = ok && arguments[0] != NULL ? arguments[0] : "";
     const char *model = *what != '\0' ? arguments[1] : NULL;
     bool one_model = model != NULL && arguments[2] == NULL;
@@ -211,7 +249,8 @@ rv_command_models(int argc, char **argv)
     else if (ok && strcmp(what, "convert") == 0 && one_model)
         ok = convert(model, &error);
     else if (ok)
-        ok = rv_error_set(&error, RV_ERROR_USAGE, "models", "see reverie models --help", "say list, or info, verify or convert and one model");
+        ok = rv_error_set(&error, RV_ERROR_USAGE, "models", "see reverie models --help",
+                          "say list, or info, verify or convert and one model");
     rv_generate_options_clear();
     return ok ? 0 : rv_console_fail(error);
 }

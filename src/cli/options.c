@@ -1,7 +1,9 @@
+#include <stdio.h>
 #include <string.h>
 
 #include "base/error.h"
 #include "cli/commands.h"
+#include "cli/console.h"
 
 bool
 rv_parse_options(int *argc, char ***argv, const char *usage, const char *summary, const char *examples,
@@ -24,8 +26,8 @@ rv_parse_options(int *argc, char ***argv, const char *usage, const char *summary
     for (int i = 1; i < *argc; i++)
         if (strcmp((*argv)[i], "--help") == 0 || strcmp((*argv)[i], "-h") == 0) {
             g_autofree char *help = g_option_context_get_help(context, FALSE, NULL);
-            g_print("%s", help);
-            exit(0);
+            printf("%s", help);
+            exit(rv_console_finish(0));
         }
     g_option_context_set_help_enabled(context, FALSE);
     g_autofree char *command = g_strdup((*argv)[0]);

@@ -4,16 +4,22 @@
 #include <string.h>
 #include <unistd.h>
 
+#include <glib/gstdio.h>
+
 #include "base/error.h"
 #include "cli/console.h"
 #include "cli/generate.h"
 #include "media/terminal.h"
 
 static const GOptionEntry redraw_entries[] = {
-    { "input", 'i', 0, G_OPTION_ARG_FILENAME, &rv_generate_options.input, "The picture to redraw (PNG, JPEG, WebP)", "IN" },
-    { "strength", 0, 0, G_OPTION_ARG_DOUBLE, &rv_generate_options.strength, "How much may change: 0 nothing, 1 all (default: 0.75; turbo models 0.5)", "X" },
-    { "mask", 0, 0, G_OPTION_ARG_FILENAME, &rv_generate_options.mask, "Redraw only where this picture is white", "M" },
-    { "mask-blur", 0, 0, G_OPTION_ARG_DOUBLE, &rv_generate_options.mask_blur, "Soften the mask's edge by so many pixels (default: 4)", "X" },
+    { "input", 'i', 0, G_OPTION_ARG_FILENAME, &rv_generate_options.input,
+      "The picture to redraw (PNG, JPEG, WebP)", "IN" },
+    { "strength", 0, 0, G_OPTION_ARG_DOUBLE, &rv_generate_options.strength,
+      "How much may change: 0 nothing, 1 all (default: 0.75; turbo models 0.5)", "X" },
+    { "mask", 0, 0, G_OPTION_ARG_FILENAME, &rv_generate_options.mask,
+      "Redraw only where this picture is white", "M" },
+    { "mask-blur", 0, 0, G_OPTION_ARG_DOUBLE, &rv_generate_options.mask_blur,
+      "Soften the mask's edge by so many pixels (default: 4)", "X" },
     { 0 },
 };
 
@@ -23,36 +29,75 @@ typedef struct {
     RvMask *mask;
     RvProgressBar bar;
     int done, count; /* pictures */
+    bool has_preview;
+    GError *preview_error;
 } Job;
 
 static void
 on_progress(const RvProgress *progress, void *user)
 {
     Job *job = user;
-    if (progress->stage == RV_STAGE_SAMPLE)
-        rv_progress_bar_update(&job->bar, job->done * progress->total + progress->done, job->count * progress->total, "it");
+    if (progress->stage != RV_STAGE_SAMPLE)
+        return;
+    rv_progress_bar_update(&job->bar, job->done * progress->total + progress->done,
+                           job->count * progress->total, "it");
+    if (rv_generate_options.preview == NULL || job->preview_error != NULL)
+        return;
+    g_autoptr(RvPicture) picture = progress->preview(progress);
+    if (picture != NULL && rv_picture_save(picture, rv_generate_options.preview,
+                                           &(RvPictureSaveOptions) { .png_level = 1 }, &job->preview_error))
+        job->has_preview = true;
+}
+
+/* The preview of pictures that did not come about goes away with them. */
+static bool
+settle_preview(Job *job, bool ok, GError **error)
+{
+    if (ok && job->preview_error != NULL) {
+        g_propagate_error(error, g_steal_pointer(&job->preview_error));
+        ok = false;
+    }
+    if (!ok && job->has_preview)
+        g_unlink(rv_generate_options.preview);
+    return ok;
+}
+
+static bool
+check_place(const char *path, GError **error)
+{
+    g_autofree char *folder = g_path_get_dirname(path);
+    if (g_file_test(path, G_FILE_TEST_IS_DIR))
+        return rv_error_set(error, RV_ERROR_IO, path, "give a file name in it",
+                            "cannot write there: it is a folder");
+    if (access(folder, W_OK) != 0)
+        return rv_error_set(error, RV_ERROR_IO, path, "create the folder or choose another place",
+                            "cannot write there: %s", g_strerror(errno));
+    return true;
 }
 
 /* What can be known to fail is said before the model is loaded. */
 static bool
 check_output(const char *path, int count, bool json, GError **error)
 {
+    const char *preview = rv_generate_options.preview;
+    RvPictureFormat format;
+    if (preview != NULL &&
+        (!rv_picture_format_from_path(preview, &format, error) || !check_place(preview, error)))
+        return false;
     if (path == NULL)
-        return rv_error_set(error, RV_ERROR_USAGE, "--output", "add -o OUT.png", "it is not said where to write");
+        return rv_error_set(error, RV_ERROR_USAGE, "--output", "add -o OUT.png",
+                            "it is not said where to write");
     if (strcmp(path, "-") == 0) {
         if (count > 1)
-            return rv_error_set(error, RV_ERROR_USAGE, "-o -", "give a file name", "standard output takes one picture, not %d", count);
+            return rv_error_set(error, RV_ERROR_USAGE, "-o -", "give a file name",
+                                "standard output takes one picture, not %d", count);
         if (json)
-            return rv_error_set(error, RV_ERROR_USAGE, "-o -", "give a file name or leave out --json", "the picture and --json cannot share standard output");
+            return rv_error_set(error, RV_ERROR_USAGE, "-o -", "give a file name or leave out --json",
+                                "the picture and --json cannot share standard output");
         return true;
     }
-    RvPictureFormat format;
-    if (!rv_picture_format_from_path(path, &format, error))
-        return false;
-    g_autofree char *folder = g_path_get_dirname(path);
-    if (access(folder, W_OK) != 0)
-        return rv_error_set(error, RV_ERROR_IO, path, "create the folder or choose another place", "cannot write there: %s", g_strerror(errno));
-    return true;
+    g_autofree char *first = count > 1 ? rv_numbered_path(path, 1) : g_strdup(path);
+    return rv_picture_format_from_path(path, &format, error) && check_place(first, error);
 }
 
 static bool
@@ -60,9 +105,11 @@ load_inputs(Job *job, bool redraw, GError **error)
 {
     const RvGenerateOptions *o = &rv_generate_options;
     if (!redraw)
-        return o->prompt != NULL || rv_error_set(error, RV_ERROR_USAGE, "--prompt", "add -p TEXT", "it is not said what to draw");
+        return o->prompt != NULL ||
+               rv_error_set(error, RV_ERROR_USAGE, "--prompt", "add -p TEXT", "it is not said what to draw");
     if (o->input == NULL)
-        return rv_error_set(error, RV_ERROR_USAGE, "--input", "add -i IN.png", "there is no picture to redraw");
+        return rv_error_set(error, RV_ERROR_USAGE, "--input", "add -i IN.png",
+                            "there is no picture to redraw");
     job->init = rv_picture_load(o->input, NULL, error);
     if (job->init == NULL)
         return false;
@@ -93,7 +140,9 @@ print_result(const RvResult *result, const RvResultImage *image, const char *pat
     json_builder_set_member_name(json, "seconds");
     json_builder_add_double_value(json, result->seconds / result->count);
     json_builder_set_member_name(json, "steps_per_second");
-    json_builder_add_double_value(json, result->sample_seconds > 0 ? result->evaluations * result->count / result->sample_seconds : 0.0);
+    json_builder_add_double_value(json, result->sample_seconds > 0
+                                            ? result->evaluations * result->count / result->sample_seconds
+                                            : 0.0);
     json_builder_set_member_name(json, "infotext");
     json_builder_add_string_value(json, image->infotext);
     json_builder_end_object(json);
@@ -103,14 +152,13 @@ print_result(const RvResult *result, const RvResultImage *image, const char *pat
 static bool
 write_to_stdout(const RvResultImage *image, GError **error)
 {
-    g_autoptr(GBytes) bytes = rv_picture_encode(image->picture, RV_PICTURE_PNG, &(RvPictureSaveOptions){ .infotext = image->infotext }, error);
+    g_autoptr(GBytes) bytes = rv_picture_encode(
+        image->picture, RV_PICTURE_PNG, &(RvPictureSaveOptions) { .infotext = image->infotext }, error);
     if (bytes == NULL)
         return false;
     gsize size;
     const void *data = g_bytes_get_data(bytes, &size);
-    if (fwrite(data, 1, size, stdout) != size || fflush(stdout) != 0)
-        return rv_error_set(error, RV_ERROR_IO, "standard output", "check the disk or the pipe that it goes to", "cannot write: %s", g_strerror(errno));
-    return true;
+    return rv_console_write(data, size, error);
 }
 
 static bool
@@ -119,11 +167,13 @@ deliver(Job *job, const RvResult *result, GError **error)
     const RvGenerateOptions *o = &rv_generate_options;
     for (int i = 0; i < result->count; i++) {
         const RvResultImage *image = &result->images[i];
-        g_autofree char *path = job->count > 1 ? rv_numbered_path(o->output, job->done + i + 1) : g_strdup(o->output);
+        g_autofree char *path =
+            job->count > 1 ? rv_numbered_path(o->output, job->done + i + 1) : g_strdup(o->output);
         if (strcmp(path, "-") == 0) {
             if (!write_to_stdout(image, error))
                 return false;
-        } else if (!rv_picture_save(image->picture, path, &(RvPictureSaveOptions){ .infotext = image->infotext }, error)) {
+        } else if (!rv_picture_save(image->picture, path,
+                                    &(RvPictureSaveOptions) { .infotext = image->infotext }, error)) {
             return false;
         }
         if (o->show && !rv_terminal_show(stderr, image->picture, rv_terminal_detect(STDERR_FILENO), error))
@@ -147,6 +197,7 @@ generate_all(Job *job, GError **error)
         return false;
     if (note != NULL)
         rv_console_note("%s", note);
+    rv_generate_note_negative(&job->request);
     job->request.on_progress = on_progress;
     job->request.user = job;
     guint64 first_seed = job->request.seed;
@@ -163,7 +214,7 @@ generate_all(Job *job, GError **error)
             rv_progress_bar_begin(&job->bar, "drawing");
     }
     rv_progress_bar_end(&job->bar);
-    return ok;
+    return settle_preview(job, ok, error);
 }
 
 static int
@@ -171,8 +222,9 @@ run(int argc, char **argv, bool redraw, const char *usage, const char *summary, 
 {
     const RvOptionGroup groups[] = {
         { NULL, rv_generate_entries },
-        { redraw ? "Picture" : NULL, redraw ? redraw_entries : rv_model_entries },
-        { "Model", redraw ? rv_model_entries : NULL },
+        { NULL, rv_picture_entries },
+        { "Model", rv_model_entries },
+        { redraw ? "Picture" : NULL, redraw ? redraw_entries : NULL },
         { NULL, NULL },
     };
     g_autoptr(GError) error = NULL;
@@ -181,13 +233,15 @@ run(int argc, char **argv, bool redraw, const char *usage, const char *summary, 
     rv_generate_options_init();
     bool ok = rv_parse_options(&argc, &argv, usage, summary, examples, groups, &arguments, &error);
     if (ok && arguments[0] != NULL)
-        ok = rv_error_set(&error, RV_ERROR_USAGE, arguments[0], "put quotes around a prompt and -p before it", "an argument too many");
+        ok = rv_error_set(&error, RV_ERROR_USAGE, arguments[0], "put quotes around a prompt and -p before it",
+                          "an argument too many");
     job.count = rv_generate_options.count;
     ok = ok && rv_generate_request(&job.request, &error) &&
          check_output(rv_generate_options.output, job.count, rv_generate_options.json, &error) &&
          load_inputs(&job, redraw, &error) && generate_all(&job, &error);
     rv_picture_free(job.init);
     rv_mask_free(job.mask);
+    g_clear_error(&job.preview_error);
     rv_generate_options_clear();
     return ok ? 0 : rv_console_fail(error);
 }
@@ -195,17 +249,19 @@ run(int argc, char **argv, bool redraw, const char *usage, const char *summary, 
 int
 rv_command_txt2img(int argc, char **argv)
 {
-    return run(argc, argv, false, "-p TEXT -o OUT.png", "Draws pictures from text.",
-               "Examples:\n"
-               "  reverie txt2img -p \"a red apple\" -o apple.png\n"
-               "  reverie txt2img --model sd15.safetensors -p \"a (stormy:1.3) sea\" -n \"people\" --steps 25 \\\n"
-               "      --sampler \"DPM++ 2M Karras\" --count 4 -o sea.png\n");
+    return run(
+        argc, argv, false, "-p TEXT -o OUT.png", "Draws pictures from text.",
+        "Examples:\n"
+        "  reverie txt2img -p \"a red apple\" -o apple.png\n"
+        "  reverie txt2img --model sd15.safetensors -p \"a (stormy:1.3) sea\" -n \"people\" --steps 25 \\\n"
+        "      --sampler \"DPM++ 2M Karras\" --count 4 -o sea.png\n");
 }
 
 int
 rv_command_img2img(int argc, char **argv)
 {
-    return run(argc, argv, true, "-i IN.png -p TEXT -o OUT.png", "Redraws a picture; with --mask only a part of it.",
+    return run(argc, argv, true, "-i IN.png -p TEXT -o OUT.png",
+               "Redraws a picture; with --mask only a part of it.",
                "Examples:\n"
                "  reverie img2img -i photo.jpg -p \"a snowy forest\" --strength 0.5 -o forest.png\n"
                "  reverie img2img -i room.png --mask wall.png -p \"a green wall\" -o room2.png\n");

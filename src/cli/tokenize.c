@@ -1,4 +1,6 @@
 /* tokenize.c - `reverie tokenize`: the tokens that a text becomes. */
+#include <stdio.h>
+
 #include "base/error.h"
 #include "cli/console.h"
 #include "cli/generate.h"
@@ -15,7 +17,7 @@ open_tokenizer(GError **error)
     g_autofree char *path = rv_find_model(o->model, o->models_dir, error);
     if (path == NULL)
         return NULL;
-    g_autoptr(RvModel) model = rv_model_open(path, &(RvModelOptions){ .partial = true }, error);
+    g_autoptr(RvModel) model = rv_model_open(path, &(RvModelOptions) { .partial = true }, error);
     if (model == NULL)
         return NULL;
     const char *folder = rv_model_tokenizer(model, RV_PART_TEXT);
@@ -29,9 +31,9 @@ print_ids(const RvTokenizer *tokenizer, const GArray *ids, GError **error)
         for (guint i = 0; i < ids->len; i++) {
             gint32 id = g_array_index(ids, gint32, i);
             g_autofree char *text = rv_tokenizer_decode(tokenizer, &id, 1);
-            g_print("%6d  %s\n", id, text);
+            printf("%6d  %s\n", id, text);
         }
-        g_print("%u tokens; a chunk holds 75 between its start and its end\n", ids->len - 2);
+        printf("%u tokens; a chunk holds 75 between its start and its end\n", ids->len - 2);
         return true;
     }
     g_autoptr(JsonBuilder) json = json_builder_new();
@@ -65,11 +67,16 @@ int
 rv_command_tokenize(int argc, char **argv)
 {
     const GOptionEntry entries[] = {
-        { "prompt", 'p', 0, G_OPTION_ARG_STRING, &rv_generate_options.prompt, "The text, taken as it is: no weights", "TEXT" },
-        { "model", 0, 0, G_OPTION_ARG_FILENAME, &rv_generate_options.model, "Whose tokenizer (default: CLIP's standard one)", "M" },
-        { "models", 0, 0, G_OPTION_ARG_FILENAME, &rv_generate_options.models_dir, "Where names of models are looked up", "DIR" },
-        { "tokenizer", 0, 0, G_OPTION_ARG_FILENAME, &rv_generate_options.tokenizer, "A folder with vocab.json and merges.txt", "DIR" },
-        { "json", 0, 0, G_OPTION_ARG_NONE, &rv_generate_options.json, "Print {\"ids\":[...]}, start and end included", NULL },
+        { "prompt", 'p', 0, G_OPTION_ARG_STRING, &rv_generate_options.prompt,
+          "The text, taken as it is: no weights", "TEXT" },
+        { "model", 0, 0, G_OPTION_ARG_FILENAME, &rv_generate_options.model,
+          "Whose tokenizer (default: CLIP's standard one)", "M" },
+        { "models", 0, 0, G_OPTION_ARG_FILENAME, &rv_generate_options.models_dir,
+          "Where names of models are looked up", "DIR" },
+        { "tokenizer", 0, 0, G_OPTION_ARG_FILENAME, &rv_generate_options.tokenizer,
+          "A folder with vocab.json and merges.txt", "DIR" },
+        { "json", 0, 0, G_OPTION_ARG_NONE, &rv_generate_options.json,
+          "Print {\"ids\":[...]}, start and end included", NULL },
         { 0 },
     };
     const RvOptionGroup groups[] = { { NULL, entries }, { NULL, NULL } };
@@ -77,9 +84,11 @@ rv_command_tokenize(int argc, char **argv)
     g_auto(GStrv) arguments = NULL;
     rv_generate_options_init();
     bool ok = rv_parse_options(&argc, &argv, "-p TEXT", "Shows the tokens that a text becomes.",
-                               "Example:\n  reverie tokenize -p \"a red apple\" --json\n", groups, &arguments, &error);
+                               "Example:\n  reverie tokenize -p \"a red apple\" --json\n", groups, &arguments,
+                               &error);
     if (ok && arguments[0] != NULL)
-        ok = rv_error_set(&error, RV_ERROR_USAGE, arguments[0], "put quotes around the text and -p before it", "an argument too many");
+        ok = rv_error_set(&error, RV_ERROR_USAGE, arguments[0], "put quotes around the text and -p before it",
+                          "an argument too many");
     ok = ok && tokenize(&error);
     rv_generate_options_clear();
     return ok ? 0 : rv_console_fail(error);

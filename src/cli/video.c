@@ -1,7 +1,8 @@
 /* video.c - `reverie video`: every frame of a film or folder, offline, picking up where a run was cut off.
  *
- * Finished frames go into a folder of numbered pictures: the output itself, or, for a film, OUT.parts beside it
- * until the film is whole. A file there says with which settings they were drawn; other settings are refused. */
+ * Finished frames go into a folder of numbered pictures: the output itself, or, for a film, OUT.parts beside
+ * it until the film is whole. A file there says with which settings they were drawn; other settings are
+ * refused. */
 #include <errno.h>
 #include <stdio.h>
 #include <string.h>
@@ -18,8 +19,10 @@
 #define SETTINGS_FILE "reverie-video.txt"
 
 static const GOptionEntry video_entries[] = {
-    { "input", 'i', 0, G_OPTION_ARG_FILENAME, &rv_generate_options.input, "Film, or folder of pictures", "IN" },
-    { "strength", 0, 0, G_OPTION_ARG_DOUBLE, &rv_generate_options.strength, "How much may change: 0 nothing, 1 all", "X" },
+    { "input", 'i', 0, G_OPTION_ARG_FILENAME, &rv_generate_options.input, "Film, or folder of pictures",
+      "IN" },
+    { "strength", 0, 0, G_OPTION_ARG_DOUBLE, &rv_generate_options.strength,
+      "How much may change: 0 nothing, 1 all", "X" },
     { 0 },
 };
 
@@ -33,42 +36,100 @@ typedef struct {
     RvRequest request;
 } Video;
 
+static const char *
+or_empty(const char *text)
+{
+    return text != NULL ? text : "";
+}
+
 static char *
 settings_text(const Video *v)
 {
     const RvGenerateOptions *o = &rv_generate_options;
     const RvRequest *r = &v->request;
     g_autofree char *input = g_canonicalize_filename(o->input, NULL);
-    return g_strdup_printf("input %s\nmodel %s\nprompt %s\nnegative %s\nsyntax %d\nsize %dx%d\nsteps %d\ncfg %g\nstrength %g\nseed %s\n"
-                           "sampler %s\nschedule %s\nnoise %d\nclip skip %d\nvae %s\n",
-                           input, rv_pipeline_name(v->pipeline), o->prompt != NULL ? o->prompt : "", o->negative != NULL ? o->negative : "",
-                           r->syntax, r->width, r->height, r->steps, r->cfg_scale, r->strength, o->seed != NULL ? o->seed : "0",
-                           o->sampler != NULL ? o->sampler : "", o->schedule != NULL ? o->schedule : "", r->noise, r->clip_skip,
-                           o->vae != NULL ? o->vae : "");
+    g_autoptr(GString) text = g_string_new(NULL);
+    g_string_append_printf(text,
+                           "input %s\nmodel %s\nprompt %s\nnegative %s\nsyntax %d\nsize %dx%d\nsteps %d\n",
+                           input, rv_pipeline_name(v->pipeline), or_empty(o->prompt), or_empty(o->negative),
+                           r->syntax, r->width, r->height, r->steps);
+    g_string_append_printf(text,
+                           "cfg %.17g\nstrength %.17g\neta %.17g\nseed %" G_GUINT64_FORMAT
+                           "\nsampler %s\nschedule %s\nnoise %d\n",
+                           r->cfg_scale, r->strength, r->eta, r->seed, or_empty(o->sampler),
+                           or_empty(o->schedule), r->noise);
+    g_string_append_printf(text, "clip skip %d\nprediction %s\nvae %s\ntokenizer %s\n", r->clip_skip,
+                           or_empty(o->prediction), or_empty(o->vae), or_empty(o->tokenizer));
+    return g_string_free(g_steal_pointer(&text), FALSE);
+}
+
+static bool
+is_leftover(const char *name)
+{
+    return g_str_has_prefix(name, "." SETTINGS_FILE ".") || g_str_has_prefix(name, ".frame-");
+}
+
+/* Whether nothing is in the folder but what a killed run left half written. */
+static bool
+holds_only_leftovers(const char *folder)
+{
+    g_autoptr(GDir) dir = g_dir_open(folder, 0, NULL);
+    for (const char *name; dir != NULL && (name = g_dir_read_name(dir)) != NULL;)
+        if (!is_leftover(name))
+            return false;
+    return true;
+}
+
+static void
+clear_leftovers(const char *folder)
+{
+    g_autoptr(GDir) dir = g_dir_open(folder, 0, NULL);
+    for (const char *name; dir != NULL && (name = g_dir_read_name(dir)) != NULL;)
+        if (is_leftover(name)) {
+            g_autofree char *path = g_build_filename(folder, name, NULL);
+            g_unlink(path);
+        }
 }
 
 /* Makes the folder or recognises it as ours, with the same settings, and counts its frames. */
 static bool
 enter_folder(Video *v, GError **error)
 {
-    g_autofree char *path = g_build_filename(v->folder, SETTINGS_FILE, NULL), *now = settings_text(v), *before = NULL;
+    g_autofree char *path = g_build_filename(v->folder, SETTINGS_FILE, NULL), *now = settings_text(v),
+                    *before = NULL;
     if (g_file_get_contents(path, &before, NULL, NULL)) {
         if (strcmp(before, now) != 0)
-            return rv_error_set(error, RV_ERROR_USAGE, v->folder, "remove the folder to start over, or give the same options",
+            return rv_error_set(error, RV_ERROR_USAGE, v->folder,
+                                "remove the folder to start over, or give the same options",
                                 "it holds frames that were drawn with other settings");
+        clear_leftovers(v->folder);
         for (;; v->done++) {
             g_autofree char *frame = rv_video_frame_path(v->folder, v->done);
             if (!g_file_test(frame, G_FILE_TEST_EXISTS))
                 return true;
         }
     }
-    g_autoptr(GDir) dir = g_dir_open(v->folder, 0, NULL);
-    if (dir != NULL && g_dir_read_name(dir) != NULL)
-        return rv_error_set(error, RV_ERROR_USAGE, v->folder, "give an empty or a new folder", "the folder holds other files");
+    if (!holds_only_leftovers(v->folder))
+        return rv_error_set(error, RV_ERROR_USAGE, v->folder, "give an empty or a new folder",
+                            "the folder holds other files");
+    clear_leftovers(v->folder);
     if (g_mkdir_with_parents(v->folder, 0777) != 0)
-        return rv_error_set(error, RV_ERROR_IO, v->folder, "choose another place", "cannot make the folder: %s", g_strerror(errno));
+        return rv_error_set(error, RV_ERROR_IO, v->folder, "choose another place",
+                            "cannot make the folder: %s", g_strerror(errno));
     g_autoptr(RvOutput) settings = rv_output_open(path, error);
-    return settings != NULL && rv_output_write(settings, now, strlen(now), error) && rv_output_commit(settings, error);
+    return settings != NULL && rv_output_write(settings, now, strlen(now), error) &&
+           rv_output_commit(settings, error);
+}
+
+/* A run that failed before its first frame has nothing to go on from. */
+static void
+leave_folder(const Video *v)
+{
+    if (v->done > 0)
+        return;
+    g_autofree char *settings = g_build_filename(v->folder, SETTINGS_FILE, NULL);
+    g_unlink(settings);
+    g_rmdir(v->folder);
 }
 
 static bool
@@ -80,7 +141,9 @@ draw_frame(Video *v, const RvPicture *frame, GError **error)
     if (result == NULL)
         return false;
     g_autofree char *path = rv_video_frame_path(v->folder, v->done);
-    return rv_picture_save(result->images[0].picture, path, &(RvPictureSaveOptions){ .infotext = result->images[0].infotext, .png_level = 1 }, error);
+    return rv_picture_save(result->images[0].picture, path,
+                           &(RvPictureSaveOptions) { .infotext = result->images[0].infotext, .png_level = 1 },
+                           error);
 }
 
 static bool
@@ -102,28 +165,45 @@ draw_frames(Video *v, GError **error)
             break;
         ok = draw_frame(v, frame, error);
         v->done += ok ? 1 : 0;
-        rv_progress_bar_update(&bar, v->done - first, info->frames > 0 ? MAX(info->frames, v->done) - first : 0, "frame");
+        rv_progress_bar_update(&bar, v->done - first,
+                               info->frames > 0 ? MAX(info->frames, v->done) - first : 0, "frame");
     }
     rv_progress_bar_end(&bar);
     return ok;
+}
+
+static RvVideoWriter *
+open_writer(const Video *v, GError **error)
+{
+    const RvVideoInfo *info = rv_video_reader_get_info(v->reader);
+    RvVideoWriterOptions options = {
+        .width = v->request.width,
+        .height = v->request.height,
+        .rate_numerator = info->rate_numerator > 0 ? info->rate_numerator : 25,
+        .rate_denominator = info->rate_numerator > 0 ? info->rate_denominator : 1,
+    };
+    return rv_video_writer_open(rv_generate_options.output, &options, error);
+}
+
+/* Whether a film can be written there is said before hours of drawing, not after them. */
+static bool
+check_film(const Video *v, GError **error)
+{
+    g_autoptr(RvVideoWriter) writer = v->is_film ? open_writer(v, error) : NULL;
+    return !v->is_film || writer != NULL;
 }
 
 /* The frames as a film; then the folder has done its work. */
 static bool
 write_film(Video *v, GError **error)
 {
-    const RvVideoInfo *info = rv_video_reader_get_info(v->reader);
-    RvVideoWriterOptions options = {
-        .width = v->request.width, .height = v->request.height,
-        .rate_numerator = info->rate_numerator > 0 ? info->rate_numerator : 25,
-        .rate_denominator = info->rate_numerator > 0 ? info->rate_denominator : 1,
-    };
-    g_autoptr(RvVideoWriter) writer = rv_video_writer_open(rv_generate_options.output, &options, error);
+    g_autoptr(RvVideoWriter) writer = open_writer(v, error);
     if (writer == NULL)
         return false;
     for (gint64 i = 0; i < v->done; i++) {
         g_autofree char *path = rv_video_frame_path(v->folder, i);
-        g_autoptr(RvPicture) frame = rv_picture_load(path, NULL, error);
+        g_autoptr(RvPicture) frame =
+            rv_console_check_cancel(error) ? rv_picture_load(path, NULL, error) : NULL;
         if (frame == NULL || !rv_video_writer_add(writer, frame, error))
             return false;
     }
@@ -144,9 +224,14 @@ check_arguments(Video *v, GError **error)
 {
     RvGenerateOptions *o = &rv_generate_options;
     if (o->input == NULL)
-        return rv_error_set(error, RV_ERROR_USAGE, "--input", "add -i FILM or -i FOLDER", "there is nothing to redraw");
+        return rv_error_set(error, RV_ERROR_USAGE, "--input", "add -i FILM or -i FOLDER",
+                            "there is nothing to redraw");
     if (o->output == NULL || strcmp(o->output, "-") == 0)
-        return rv_error_set(error, RV_ERROR_USAGE, "--output", "add -o FILM.mp4 or -o FOLDER", "it is not said where to write");
+        return rv_error_set(error, RV_ERROR_USAGE, "--output", "add -o FILM.mp4 or -o FOLDER",
+                            "it is not said where to write");
+    if (g_strcmp0(o->seed, "-1") == 0)
+        return rv_error_set(error, RV_ERROR_USAGE, "--seed", "give a number, or leave it out for 0",
+                            "a run that can be taken up again has no random seed");
     if (o->seed == NULL)
         o->seed = g_strdup("0"); /* the same noise in every frame, and in every run that goes on */
     v->is_film = rv_video_path_is_film(o->output);
@@ -172,24 +257,36 @@ redraw(Video *v, GError **error)
         return false;
     if (note != NULL)
         rv_console_note("%s", note);
-    return enter_folder(v, error) && draw_frames(v, error) && (!v->is_film || write_film(v, error));
+    rv_generate_note_negative(&v->request);
+    if (!check_film(v, error) || !enter_folder(v, error))
+        return false;
+    bool ok = draw_frames(v, error) && (!v->is_film || write_film(v, error));
+    if (!ok)
+        leave_folder(v);
+    return ok;
 }
 
 int
 rv_command_video(int argc, char **argv)
 {
-    const RvOptionGroup groups[] = { { NULL, rv_generate_entries }, { "Film", video_entries }, { "Model", rv_model_entries }, { NULL, NULL } };
+    const RvOptionGroup groups[] = { { NULL, rv_generate_entries },
+                                     { "Film", video_entries },
+                                     { "Model", rv_model_entries },
+                                     { NULL, NULL } };
     g_autoptr(GError) error = NULL;
     g_auto(GStrv) arguments = NULL;
     Video v = { 0 };
     rv_generate_options_init();
-    bool ok = rv_parse_options(&argc, &argv, "-i IN -p TEXT -o OUT", "Redraws every frame of a film or of a folder of pictures. A run that was cut off goes on\n"
-                               "where it was when the same command is given again.",
-                               "Examples:\n  reverie video -i dance.mp4 -p \"a marble statue\" --strength 0.5 -o statue.mp4\n"
-                               "  reverie video -i frames/ -p \"watercolour\" -o painted/\n",
-                               groups, &arguments, &error);
+    bool ok = rv_parse_options(
+        &argc, &argv, "-i IN -p TEXT -o OUT",
+        "Redraws every frame of a film or of a folder of pictures. A run that was cut off goes on\n"
+        "where it was when the same command is given again.",
+        "Examples:\n  reverie video -i dance.mp4 -p \"a marble statue\" --strength 0.5 -o statue.mp4\n"
+        "  reverie video -i frames/ -p \"watercolour\" -o painted/\n",
+        groups, &arguments, &error);
     if (ok && arguments[0] != NULL)
-        ok = rv_error_set(&error, RV_ERROR_USAGE, arguments[0], "put quotes around a prompt and -p before it", "an argument too many");
+        ok = rv_error_set(&error, RV_ERROR_USAGE, arguments[0], "put quotes around a prompt and -p before it",
+                          "an argument too many");
     ok = ok && redraw(&v, &error);
     rv_pipeline_free(v.pipeline);
     rv_engine_close(v.engine);

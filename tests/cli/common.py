@@ -2,31 +2,99 @@
 import json
 import os
 import pathlib
+import re
+import shutil
 import struct
 import subprocess
 import sys
 import tempfile
+import traceback
 import zlib
 
 BINARY = os.environ.get("REVERIE", "build/reverie")
 DATA = pathlib.Path(__file__).resolve().parent.parent / "data"
 # Made by the build that made the binary (tests/tools).
 REFERENCE = pathlib.Path(os.environ.get("REVERIE_REFERENCE") or
-                         pathlib.Path(BINARY).resolve().parents[2] / "tests" / "data" / "reference")
+                         pathlib.Path(BINARY).resolve().parent / "tests" / "data" / "reference")
 ROOT = DATA.parent.parent
 MINI = ROOT / "models" / "mini"
 
 
-def reverie(*arguments, expect=0, timeout=280, env=None, stdin=None):
-    """Runs the binary; checks the exit code; a failure must be one line on stderr and nothing else."""
+MODEL = REFERENCE / "tiny-sd15"
+FAST = ["--model", MODEL, "--steps", 2, "--width", 64, "--height", 64, "--seed", 7, "--sampler", "euler", "--threads", 1,
+        "-p", "a red fox"]
+SANITIZED = os.environ.get("REVERIE_SANITIZER", "none") != "none"
+SANITIZER_OPTIONS = {"ASAN_OPTIONS": "exitcode=99", "UBSAN_OPTIONS": "halt_on_error=1:exitcode=98:print_stacktrace=1"}
+ERROR_LINE = re.compile(r"reverie: [^\n]+ \([^\n]+\): [^\n]+")
+
+
+def environment(extra=None):
+    """Threads that wait without spinning: tests share the cores with other work."""
+    return {**os.environ, "OMP_WAIT_POLICY": "passive", **SANITIZER_OPTIONS, **(extra or {})}
+
+
+def reverie(*arguments, expect=0, timeout=280, env=None, stdin=None, **options):
+    """Runs the binary and checks the exit code; a failure must be one line on stderr and nothing else."""
     result = subprocess.run([BINARY, *map(str, arguments)], capture_output=True, timeout=timeout, input=stdin,
-                            env={**os.environ, **(env or {})})
-    stderr = result.stderr.decode(errors="replace")
-    assert result.returncode == expect, f"{' '.join(map(str, arguments))}: exit {result.returncode}, not {expect}\n{stderr}"
-    if expect not in (0, 5):
-        errors = [line for line in stderr.splitlines() if line.startswith("reverie: ")]
-        assert errors, f"no error line for {arguments}: {stderr!r}"
+                            env=environment(env), **options)
+    result.error = result.stderr.decode(errors="replace").strip()
+    assert result.returncode == expect, f"{' '.join(map(str, arguments))}: exit {result.returncode}, not {expect}\n{result.error}"
+    check_stderr(result.error, expect, arguments)
     return result
+
+
+def check_stderr(text, code, arguments):
+    """Notes and errors alike start with the name; an error is the last line: WHAT (WHERE): WHAT TO DO."""
+    lines = text.splitlines()
+    assert all(line.startswith("reverie: ") for line in lines), f"{arguments}: {text!r}"
+    if code not in (0, 5):
+        assert lines and ERROR_LINE.fullmatch(lines[-1]), f"{arguments}: no \"WHAT (WHERE): WHAT TO DO\": {text!r}"
+        assert len([line for line in lines if not line.startswith("reverie: sizes are multiples")]) == 1, f"{arguments}: {text!r}"
+
+
+def refuse(folder, code, *arguments, says=None, env=None, **options):
+    """The command fails with `code` and one line that holds each of `says`, and leaves `folder` as it was."""
+    before = tree(folder)
+    result = reverie(*arguments, expect=code, env=env, **options)
+    for words in [says] if isinstance(says, str) else says or []:
+        assert words in result.error, f"{arguments}: {words!r} is not in {result.error!r}"
+    assert tree(folder) == before, f"{arguments} left {tree(folder) ^ before}"
+    return result.error
+
+
+def tree(folder):
+    return {str(path.relative_to(folder)) for path in pathlib.Path(folder).rglob("*")}
+
+
+def draw(out, *arguments, task="txt2img", base=FAST, **options):
+    """Draws into `out` and gives width, height, pixels, texts."""
+    reverie(task, *base, "-o", out, *arguments, **options)
+    return read_png(out)
+
+
+def copy_model(model, to):
+    """A copy whose files may be changed."""
+    shutil.copytree(model, to, copy_function=lambda a, b: shutil.copyfile(os.path.realpath(a), b))
+    return to
+
+
+def read_safetensors(path):
+    """The header as a dict and the bytes after it."""
+    data = pathlib.Path(path).read_bytes()
+    size = struct.unpack("<Q", data[:8])[0]
+    return json.loads(data[8:8 + size]), bytearray(data[8 + size:])
+
+
+def write_safetensors(path, header, body):
+    text = json.dumps(header).encode()
+    pathlib.Path(path).write_bytes(struct.pack("<Q", len(text)) + text + bytes(body))
+
+
+def make_picture(path, width=64, height=64, shift=0):
+    """A picture with gradients and edges."""
+    write_png(path, width, height, bytes((x * 3 + shift, y * 3, (x // 8 + y // 8) % 2 * 200)[c] & 255
+                                         for y in range(height) for x in range(width) for c in range(3)))
+    return path
 
 
 def json_lines(result):
@@ -117,7 +185,8 @@ def run_tests(namespace):
                 print(f"ok {number} {name}", flush=True)
             except Exception as error:  # every failure is reported, none ends the run
                 failures += 1
-                for line in f"{type(error).__name__}: {error}".splitlines():
+                place = traceback.extract_tb(error.__traceback__)[1]
+                for line in f"{function.__name__}, line {place.lineno}: {type(error).__name__}: {error}".splitlines():
                     print(f"# {line}")
                 print(f"not ok {number} {name}", flush=True)
     sys.exit(1 if failures else 0)
