@@ -81,9 +81,10 @@ void rv_live_remove_device(RvLiveDevice *device);
 
 /* Answers a job, on any thread. Takes the device's reference to `job`, and `result` and `error`.
  * Of a frame: exactly one of `result` and `error` is given. Of a probe: neither if all is well, or `error`.
- * RV_ERROR_INVALID and RV_ERROR_CANCELLED blame the frame (bad JPEG ...): it becomes a tombstone and the
- * device stays. RV_ERROR_DEVICE and RV_ERROR_NO_MEMORY take the device out; so do three other errors in a
- * row. */
+ * `result` is a frame of its own (rv_frame_new_result()), not shared with other answers.
+ * RV_ERROR_INVALID, RV_ERROR_UNSUPPORTED and RV_ERROR_CANCELLED blame the frame (bad JPEG ...): it becomes a
+ * tombstone and the device stays. RV_ERROR_DEVICE and RV_ERROR_NO_MEMORY take the device out; so do three
+ * other errors in a row. */
 void rv_live_device_done(RvLiveJob *job, RvFrame *result, GError *error);
 
 /* Any thread, while the job is unanswered. Borrowed: */
