@@ -57,8 +57,8 @@ send_picture(const RvOutletPicture *picture, void *user)
     append(stream, picture->jpeg);
     append_text(stream, "\r\n--" BOUNDARY "\r\n");
     soup_server_message_unpause(stream->message);
-    gsize chunked = strlen(head) + size + strlen("\r\n--" BOUNDARY "\r\n") + 3 * strlen("1234\r\n\r\n");
-    rv_send_window_sent(&stream->window, ++stream->sent, chunked, true, g_get_monotonic_time());
+    gsize bytes = strlen(head) + size + strlen("\r\n--" BOUNDARY "\r\n");
+    rv_send_window_sent(&stream->window, ++stream->sent, bytes, true, g_get_monotonic_time());
 }
 
 static void
@@ -114,7 +114,7 @@ begin_answer(SoupServerMessage *message)
     soup_server_message_set_status(message, SOUP_STATUS_OK, NULL);
     soup_message_headers_replace(headers, "Content-Type", "multipart/x-mixed-replace; boundary=" BOUNDARY);
     soup_message_headers_replace(headers, "Cache-Control", "no-store");
-    soup_message_headers_set_encoding(headers, SOUP_ENCODING_CHUNKED);
+    soup_message_headers_set_encoding(headers, SOUP_ENCODING_EOF);
     soup_message_body_set_accumulate(soup_server_message_get_response_body(message), FALSE);
 }
 

@@ -14,18 +14,17 @@
 #define DEAD_MS 20000  /* without an acknowledgement of what was sent: the peer is gone */
 #define QUEUE_LIMIT_BYTES (400 * 1024)
 
-/* False on sockets that are not TCP (UNIX sockets): then only acknowledgements count. */
-static bool
-tcp_acked(const RvSendWindow *window, guint64 *acked)
+bool
+rv_tcp_counts(GSocket *socket, guint64 *acked, guint64 *received)
 {
     struct tcp_info info;
     memset(&info, 0, sizeof info);
     socklen_t size = sizeof info;
-    if (window->socket == NULL ||
-        getsockopt(g_socket_get_fd(window->socket), IPPROTO_TCP, TCP_INFO, &info, &size) != 0 ||
-        size < G_STRUCT_OFFSET(struct tcp_info, tcpi_bytes_acked) + sizeof info.tcpi_bytes_acked)
+    if (socket == NULL || getsockopt(g_socket_get_fd(socket), IPPROTO_TCP, TCP_INFO, &info, &size) != 0 ||
+        size < G_STRUCT_OFFSET(struct tcp_info, tcpi_bytes_received) + sizeof info.tcpi_bytes_received)
         return false;
     *acked = info.tcpi_bytes_acked;
+    *received = info.tcpi_bytes_received;
     return true;
 }
 
@@ -47,7 +46,8 @@ rv_send_window_init(RvSendWindow *window, GSocket *socket, bool is_tls, bool has
         g_socket_set_option(socket, SOL_SOCKET, SO_SNDBUF, SEND_BUFFER_BYTES, NULL);
         g_socket_set_option(socket, IPPROTO_TCP, TCP_USER_TIMEOUT, DEAD_MS, NULL);
     }
-    if (tcp_acked(window, &window->acked_base))
+    guint64 received;
+    if (rv_tcp_counts(socket, &window->acked_base, &received))
         window->acked_base += (guint64)kernel_queue(window);
 }
 
@@ -87,10 +87,10 @@ rv_send_window_acked(RvSendWindow *window, guint64 id, gint64 now_us)
 gint64
 rv_send_window_poll(RvSendWindow *window, gint64 now_us)
 {
-    guint64 total;
+    guint64 total, received;
     if (window->has_acks || window->count == 0)
         return -1;
-    if (!tcp_acked(window, &total))
+    if (!rv_tcp_counts(window->socket, &total, &received))
         return arrived(window, window->count, now_us);
     guint64 acked = total - MIN(total, window->acked_base);
     bool is_empty =

@@ -24,6 +24,9 @@ typedef struct {
     RvSentFrame frames[RV_SEND_WINDOW];
 } RvSendWindow;
 
+/* TCP's own counts of payload bytes since the connection began; false on sockets that are not TCP. */
+bool rv_tcp_counts(GSocket *socket, guint64 *acked, guint64 *received);
+
 /* Also makes the socket fit for live frames: no Nagle delay, a small send buffer. */
 void rv_send_window_init(RvSendWindow *window, GSocket *socket, bool is_tls, bool has_acks);
 /* `bytes` were handed to the library; `is_frame`: as frame `id` (there must be room), else something small.

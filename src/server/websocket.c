@@ -6,6 +6,7 @@
 #include "server/inlet.h"
 #include "server/outlet.h"
 #include "server/send_window.h"
+#include "server/socket_guard.h"
 #include "server/transports.h"
 
 #define MESSAGE_LIMIT (16u << 20)
@@ -21,6 +22,7 @@
 typedef struct {
     SoupWebsocketConnection *connection;
     GSocket *socket;
+    RvSocketGuard *guard;
     RvClient *client; /* NULL: a watcher */
     RvWatch *watch;
     RvInlet *inlet;
@@ -224,11 +226,13 @@ on_message(SoupWebsocketConnection *connection, int type, GBytes *message, gpoin
     Socket *ws = data;
     gsize size = g_bytes_get_size(message);
     ws->heard_us = g_get_monotonic_time();
+    if (ws->guard != NULL)
+        rv_socket_guard_reset(ws->guard);
     count(ws, RV_CLIENT_BYTES_IN, size);
     if (soup_websocket_connection_get_state(connection) != SOUP_WEBSOCKET_STATE_OPEN)
         return;
-    if (is_flood(ws, size))
-        end(ws, SOUP_WEBSOCKET_CLOSE_POLICY_VIOLATION, "too much");
+    if (is_flood(ws, size) && ws->socket != NULL)
+        g_socket_shutdown(ws->socket, TRUE, TRUE, NULL); /* a close message would not stop it */
     else if (type == SOUP_WEBSOCKET_DATA_BINARY)
         on_binary(ws, message);
 }
@@ -264,6 +268,7 @@ on_closed(SoupWebsocketConnection *connection, gpointer data)
     rv_inlet_close(ws->inlet);
     rv_outlet_close(ws->outlet);
     rv_client_close(ws->client);
+    rv_socket_guard_free(ws->guard);
     g_clear_object(&ws->socket);
     g_object_unref(connection);
     g_free(ws);
@@ -297,7 +302,10 @@ prepare_connection(Socket *ws, const RvCall *call)
     const char *protocol = soup_websocket_connection_get_protocol(ws->connection);
     ws->has_header = g_strcmp0(protocol, RV_WS_PROTOCOL) == 0;
     GSocket *socket = soup_server_message_get_socket(call->message);
-    ws->socket = socket == NULL ? NULL : g_object_ref(socket);
+    if (socket != NULL) {
+        ws->socket = g_object_ref(socket);
+        ws->guard = rv_socket_guard_new(socket);
+    }
     const char *scheme = g_uri_get_scheme(soup_server_message_get_uri(call->message));
     bool is_tls = g_strcmp0(scheme, "https") == 0 || g_strcmp0(scheme, "wss") == 0;
     rv_send_window_init(&ws->window, ws->socket, is_tls, ws->has_header);

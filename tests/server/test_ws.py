@@ -1,0 +1,387 @@
+#!/usr/bin/env python3
+"""The WebSocket and MJPEG transports of `reverie serve --effect invert`, from outside: the original clients'
+protocol, the subprotocol reverie.1, bad input, floods, slow and vanished readers.
+
+Usage: test_ws.py REVERIE. """
+import os
+import socket
+import struct
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+import unittest
+
+from ws_client import (ACK, FRAME, GREY, HEADER, PING_KIND, PONG_KIND, PROGRESSIVE, TEXT, YUV444, Closed, WebSocket,
+                       decode, encode, header, numbered, read_number)
+
+SANITIZED = bool(os.environ.get("REVERIE_SANITIZED"))  # slow: no claims about time or memory
+
+
+class Server:
+    def __init__(self, binary):
+        with socket.socket() as probe:
+            probe.bind(("127.0.0.1", 0))
+            self.port = probe.getsockname()[1]
+        self.data = tempfile.TemporaryDirectory()
+        self.process = subprocess.Popen(
+            [binary, "serve", "--effect", "invert", "--size", "512x512", "--listen", f"127.0.0.1:{self.port}",
+             "--data", self.data.name], stdout=subprocess.PIPE, text=True)
+        line = self.process.stdout.readline()
+        assert line.startswith("reverie: ready on "), line
+
+    def memory(self):
+        with open(f"/proc/{self.process.pid}/statm") as file:
+            return int(file.read().split()[1]) * os.sysconf("SC_PAGESIZE")
+
+    def stop(self):
+        self.process.terminate()
+        code = self.process.wait(25)
+        self.process.stdout.close()
+        self.data.cleanup()
+        assert code == 0, f"the server ended with {code}"
+
+
+def steady(server, seconds, fps=30):
+    """Round trips, seconds, of a client that sends at an even rate; with its numbers checked."""
+    times = []
+    ws = WebSocket(server.port)
+    until = time.monotonic() + seconds
+    number = 0
+    while time.monotonic() < until:
+        begun = time.monotonic()
+        number += 1
+        ws.send(numbered(number, 128, 128))
+        reply = ws.receive(5)
+        assert reply is not None, "a well-behaved client got no answer"
+        assert read_number(reply)[0] == number
+        times.append(time.monotonic() - begun)
+        time.sleep(max(0, 1 / fps - (time.monotonic() - begun)))
+    ws.close()
+    return sorted(times)
+
+
+class Original(unittest.TestCase):
+    """What the pages of transformirror-web and GenDJ do."""
+
+    def check_inverted(self, reply, number, colour=(55, 195, 145), tolerance=6):
+        got, middle = read_number(reply)
+        self.assertEqual(got, number)
+        for have, want in zip(middle, colour):
+            self.assertLessEqual(abs(have - want), tolerance)
+
+    def test_transformirror_square_frames(self):
+        ws = WebSocket(server.port)
+        self.assertNotIn("permessage-deflate", ws.head)
+        self.assertNotIn("Sec-WebSocket-Protocol", ws.head)
+        for number in (1, 2, 3):
+            ws.send(numbered(number, 1080, 1080, quality=50))
+            self.check_inverted(ws.receive(), number)
+        self.assertIsNone(ws.receive(0.2), "more answers than frames")
+        ws.close()
+
+    def test_gendj_warm_up_on_any_path(self):
+        ws = WebSocket(server.port, "/")
+        for _ in range(4):
+            ws.send(encode(bytes(3 * 512 * 512), 512, 512))
+            width, height, rgb = decode(ws.receive())
+            self.assertEqual((width, height), (512, 512))
+            self.assertGreaterEqual(min(rgb[::97]), 250)
+        ws.close()
+
+    def test_other_shapes_and_kinds(self):
+        ws = WebSocket(server.port)
+        ws.send(encode(bytes((200, 60, 110)) * (640 * 360), 640, 360, subsampling=YUV444))
+        width, height, rgb = decode(ws.receive())
+        self.assertEqual((width, height), (512, 512))
+        self.assertLessEqual(abs(rgb[0] - 55), 6)
+        ws.send(numbered(77, 512, 512, flags=PROGRESSIVE))
+        self.check_inverted(ws.receive(), 77)
+        ws.send(numbered(78, 256, 256, colour=(100, 100, 100), subsampling=GREY))
+        self.check_inverted(ws.receive(), 78, (155, 155, 155))
+        ws.close()
+
+    def test_frames_come_back_in_order(self):
+        ws = WebSocket(server.port)
+        seen = []
+        for number in range(1, 121):
+            ws.send(numbered(number, 256, 256))
+            time.sleep(1 / 120)
+            seen += [read_number(message)[0] for message in ws.drain(0.001)]
+        seen += [read_number(message)[0] for message in ws.drain(1)]
+        self.assertEqual(seen, sorted(set(seen)))
+        self.assertEqual(seen[-1], 120, "the newest frame was lost")
+        ws.close()
+
+
+class BadInput(unittest.TestCase):
+    def test_garbage_is_ignored(self):
+        ws = WebSocket(server.port)
+        good = numbered(9)
+        huge = bytearray(good)
+        at = huge.index(b"\xff\xc0") + 5
+        huge[at : at + 4] = b"\x60\x00\x60\x00"
+        for bad in (b"", b"\0" * 100000, b"hello", good[:-200], good[:30], b"\xff\xd8\xff\xd9", bytes(huge),
+                    os.urandom(50000)):
+            ws.send(bad)
+        ws.send(b'{"prompt": "no"}', TEXT)
+        self.assertIsNone(ws.receive(0.5))
+        ws.send(good)
+        self.assertEqual(read_number(ws.receive())[0], 9)
+        ws.close()
+
+    def test_too_large_a_message_ends_the_connection(self):
+        ws = WebSocket(server.port)
+        with self.assertRaises((Closed, ConnectionError)) as caught:
+            ws.send(bytes((16 << 20) + 1))
+            ws.receive()
+        if isinstance(caught.exception, Closed):
+            self.assertIn(caught.exception.code, (1009, None))
+
+    def test_endless_fragments_do_not_fill_memory(self):
+        before = server.memory()
+        ws = WebSocket(server.port)
+        try:
+            ws.send(bytes(1 << 20), final=False)
+            for _ in range(300):
+                ws.send(bytes(1 << 20), kind=0, final=False)
+        except (ConnectionError, TimeoutError):
+            pass
+        self.assertLess(server.memory() - before, 120 << 20)
+        ws.close()
+
+    def test_unmasked_and_reserved_bits_end_the_connection(self):
+        for bytes_ in (b"\x82\x03abc", b"\xf2\x83\0\0\0\0abc", b"\x83\x83\0\0\0\0abc"):
+            ws = WebSocket(server.port)
+            ws.socket.sendall(bytes_)
+            with self.assertRaises(Closed):
+                ws.receive(5)
+
+
+class Header(unittest.TestCase):
+    """The subprotocol reverie.1."""
+
+    def test_header_comes_back(self):
+        ws = WebSocket(server.port, protocol="reverie.1")
+        self.assertIn("reverie.1", ws.head)
+        for sequence, number in ((7, 1), (8, 2), (4000000000, 3)):
+            ws.send(header(FRAME, sequence, 123456789 + sequence) + numbered(number))
+            reply = ws.receive()
+            magic, kind, flags, quality, got, _, captured, extra = HEADER.unpack(reply[:32])
+            self.assertEqual((magic, kind, flags, got, captured), (b"RVR1", FRAME, 0, sequence, 123456789 + sequence))
+            self.assertTrue(30 <= quality <= 100)
+            self.assertLess(max(struct.unpack("<4H", extra)), 50000)
+            self.assertEqual(read_number(reply[32:])[0], number)
+            ws.send(header(ACK, got, extra=struct.pack("<II", 30000, 0)))
+        ws.send(header(FRAME, 9) + numbered(4))
+        self.assertIsNone(ws.receive(0.3), "an old sequence number was shown")
+        ws.close()
+
+    def test_two_unacknowledged_frames_at_most_and_the_newest_waits(self):
+        ws = WebSocket(server.port, protocol="reverie.1")
+        for number in range(1, 11):
+            ws.send(header(FRAME, number) + numbered(number))
+            time.sleep(0.05)
+        got = [HEADER.unpack(message[:32])[4] for message in ws.drain(0.5)]
+        self.assertEqual(len(got), 2)
+        ws.send(header(ACK, got[0]))
+        self.assertEqual(HEADER.unpack(ws.receive()[:32])[4], 10)
+        ws.send(header(ACK, 10))
+        self.assertIsNone(ws.receive(0.3))
+        ws.close()
+
+    def test_ping_is_answered_with_the_clock(self):
+        ws = WebSocket(server.port, protocol="reverie.1")
+        clocks = []
+        for number in (1, 2):
+            ws.send(header(PING_KIND, number, 1000 + number))
+            fields = HEADER.unpack(ws.receive())
+            self.assertEqual((fields[1], fields[4], fields[6]), (PONG_KIND, number, 1000 + number))
+            clocks.append(struct.unpack("<Q", fields[7])[0])
+            time.sleep(0.1)
+        self.assertTrue(90_000 < clocks[1] - clocks[0] < 1_000_000)
+        ws.close()
+
+    def test_bad_headers_are_ignored(self):
+        ws = WebSocket(server.port, protocol="reverie.1")
+        frame = header(FRAME, 1) + numbered(5)
+        for bad in (b"", b"RVR1", frame[:31], b"XXXX" + frame[4:], frame[:4] + b"\x09" + frame[5:], numbered(5),
+                    header(ACK, 999), header(PONG_KIND, 1), frame[:32]):
+            ws.send(bad)
+            time.sleep(0.02)
+        ws.send(header(FRAME, 2) + numbered(6))
+        self.assertEqual(read_number(ws.receive()[32:])[0], 6)
+        ws.close()
+
+
+class Load(unittest.TestCase):
+    def check_others(self, seconds):
+        before = server.memory()
+        times = steady(server, seconds)
+        if not SANITIZED:
+            self.assertLess(times[len(times) * 9 // 10], 0.15)
+            self.assertLess(server.memory() - before, 60 << 20)
+
+    def test_flood_of_frames(self):
+        stop = threading.Event()
+        answers = []
+
+        def flood():
+            ws = WebSocket(server.port)
+            reader = threading.Thread(target=lambda: answers.extend(read_all(ws)))
+            reader.start()
+            frame = numbered(1)
+            while not stop.is_set():
+                ws.send(frame)
+                time.sleep(0.001)
+            ws.socket.shutdown(socket.SHUT_RDWR)
+            reader.join()
+            ws.close()
+
+        thread = threading.Thread(target=flood)
+        thread.start()
+        try:
+            self.check_others(3)
+        finally:
+            stop.set()
+            thread.join()
+        self.assertGreater(len(answers), 20, "the flooding client was starved")
+
+    def test_client_that_never_reads(self):
+        stuck = WebSocket(server.port, receive_buffer=4096)
+        stuck.socket.settimeout(1)
+        noise = os.urandom(3 * 512 * 512)
+        stop = threading.Event()
+
+        def push():
+            while not stop.is_set():
+                try:
+                    stuck.send(numbered(1, noise=noise))
+                except OSError:
+                    return
+                time.sleep(1 / 60)
+
+        thread = threading.Thread(target=push)
+        thread.start()
+        try:
+            self.check_others(4)
+        finally:
+            stop.set()
+            thread.join()
+            stuck.close()
+
+    def test_slow_link_gets_smaller_frames_and_no_growing_delay(self):
+        """About 3 Mb/s: a reader that takes 8 KB at a time."""
+        ws = WebSocket(server.port, receive_buffer=16384)
+        noise = os.urandom(3 * 512 * 512)
+        stop = threading.Event()
+        sent = {}
+
+        def push():
+            number = 0
+            while not stop.is_set():
+                number += 1
+                sent[number] = time.monotonic()
+                ws.send(numbered(number, noise=noise))
+                time.sleep(1 / 30)
+
+        thread = threading.Thread(target=push)
+        thread.start()
+        slow_reads(ws, 400_000)
+        sizes, ages, until = [], [], time.monotonic() + 10
+        while time.monotonic() < until:
+            message = ws.receive(5)
+            sizes.append(len(message))
+            ages.append(time.monotonic() - sent[read_number(message)[0]])
+        stop.set()
+        thread.join()
+        ws.close()
+        self.assertLess(sizes[-1], sizes[0] / 2, "quality did not follow the link")
+        last = sorted(ages[len(ages) // 2 :])
+        self.assertLess(last[len(last) // 2], 0.8, "old frames queue")
+
+    def test_vanished_client_is_closed(self):
+        """Answers no pings and sends nothing, as behind a link that went dead."""
+        ws = WebSocket(server.port)
+        ws.answers_pings = False
+        begun = time.monotonic()
+        with self.assertRaises(Closed):
+            while time.monotonic() < begun + 30:
+                ws.receive(1)
+        self.assertTrue(15 < time.monotonic() - begun < 27)
+
+
+def read_all(ws):
+    messages = []
+    try:
+        while True:
+            message = ws.receive(5)
+            if message is None:
+                break
+            messages.append(len(message))
+    except (Closed, OSError, TimeoutError):
+        pass
+    return messages
+
+
+def slow_reads(ws, bytes_per_second):
+    """Makes the socket of `ws` read at a steady rate."""
+    plain = ws.socket
+
+    class Slow:
+        def recv(self, count):
+            time.sleep(8192 / bytes_per_second)
+            return plain.recv(min(count, 8192))
+
+        def __getattr__(self, name):
+            return getattr(plain, name)
+
+    ws.socket = Slow()
+
+
+class Mjpeg(unittest.TestCase):
+    def test_boundary_follows_each_picture(self):
+        camera = WebSocket(server.port)
+        viewer = socket.create_connection(("127.0.0.1", server.port), 10)
+        viewer.sendall(b"GET /stream.mjpeg HTTP/1.0\r\nHost: 127.0.0.1\r\n\r\n")
+        head = b""
+        while b"--frame\r\n" not in head:
+            head += viewer.recv(4096)
+        self.assertIn(b"multipart/x-mixed-replace; boundary=frame", head)
+        stream = head[head.index(b"--frame\r\n") + 9 :]
+        for number in (3, 4, 5):
+            camera.send(numbered(number))
+            camera.receive()
+            while b"\r\n--frame\r\n" not in stream:  # ends although no other frame was sent
+                data = viewer.recv(65536)
+                self.assertTrue(data)
+                stream += data
+            part, stream = stream.split(b"\r\n--frame\r\n", 1)
+            self.assertIn(b"Content-Type: image/jpeg\r\n", part)
+            body = part.split(b"\r\n\r\n", 1)[1]
+            self.assertEqual(read_number(body[: body.rindex(b"\xff\xd9") + 2])[0], number)
+        viewer.close()
+        camera.send(numbered(6))
+        self.assertEqual(read_number(camera.receive())[0], 6)
+        camera.close()
+
+    def test_watching_socket_sees_the_camera(self):
+        camera = WebSocket(server.port)
+        viewer = WebSocket(server.port, "/ws?watch=0")
+        time.sleep(0.1)
+        for number in (11, 12):
+            camera.send(numbered(number))
+            self.assertEqual(read_number(camera.receive())[0], number)
+            self.assertEqual(read_number(viewer.receive())[0], number)
+        viewer.close()
+        camera.close()
+
+
+if __name__ == "__main__":
+    server = Server(sys.argv.pop(1))
+    try:
+        program = unittest.main(exit=False, verbosity=2, warnings="ignore")
+    finally:
+        server.stop()
+    sys.exit(0 if program.result.wasSuccessful() else 1)
