@@ -7,7 +7,7 @@
  * Promises:
  * - A session's shown frames are in the order in which they were pushed, each at most once. A newer frame
  * waits for an older one only while that is still being worked on, and not longer than the measured p99 of
- * the service time or one interval, whichever ends first. Lost frames are never waited for.
+ * the service time or half an interval, whichever ends first. Lost frames are never waited for.
  * - A session holds at most one frame in its mailbox, RV_LIVE_WINDOW in work or in order, and the last shown
  * one, whatever is pushed.
  * - A device gets at most `credit` frames at a time. One that fails, or does not answer in

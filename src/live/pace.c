@@ -10,10 +10,10 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define CORRECTION 8       /* the loop's gain is 1 / CORRECTION */
-#define AVERAGE 16         /* moving averages over about this many */
-#define STAGGER_PERCENT 90 /* of an even spread of starts over the devices */
-#define SPREAD_PERCENT 95  /* of the mean interval: starts are not closer when pacing */
+#define CORRECTION 8      /* the loop's gain is 1 / CORRECTION */
+#define AVERAGE 16        /* moving averages over about this many */
+#define STAGGER_SHARE 0.9 /* of an even spread of starts over the devices */
+#define SPREAD_PERCENT 95 /* of the mean interval: starts are not closer when pacing */
 
 /* A pause (camera off, device out) counts little. */
 static gint64
@@ -48,19 +48,21 @@ hold_target(const RvLiveSession *session)
     return MIN(p99, p50 + 2 * rv_pace_interval(session));
 }
 
-/* The time between starts on devices that are evenly out of step; 0 with less than two devices. */
+/* The time between starts that keeps all devices busy and evenly out of step; 0 with less than two. */
 static gint64
 stagger(const RvLive *live)
 {
-    gint64 sum = 0, count = 0;
+    double rate = 0;
+    int count = 0;
     for (guint i = 0; i < live->devices->len; i++) {
         const RvLiveDevice *device = live->devices->pdata[i];
-        if (device->is_removed || device->state != RV_LIVE_DEVICE_WORKING)
+        gint64 median = rv_recent_p50(&device->recent);
+        if (device->is_removed || device->state != RV_LIVE_DEVICE_WORKING || median == 0)
             continue;
-        sum += rv_recent_p50(&device->recent);
+        rate += 1.0 / (double)median;
         count++;
     }
-    return count < 2 ? 0 : sum / (count * count) * STAGGER_PERCENT / 100;
+    return count < 2 ? 0 : (gint64)(STAGGER_SHARE / rate);
 }
 
 gint64
@@ -117,7 +119,7 @@ gint64
 rv_pace_give_up_time(const RvLiveSession *session, const RvEntry *older, const RvEntry *ready)
 {
     gint64 usual = older->started_us + rv_recent_p99(&older->job->device->recent);
-    gint64 patience = MIN(usual, ready->answered_us + rv_pace_interval(session));
+    gint64 patience = MIN(usual, ready->answered_us + rv_pace_interval(session) / 2);
     if (session->options.pace != RV_PACE_OFF)
         patience = MIN(patience, ready->slot_us);
     return MAX(patience, rv_pace_due(session, ready));
