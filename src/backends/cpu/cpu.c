@@ -1,4 +1,5 @@
 #include <omp.h>
+#include <pthread.h>
 #include <sched.h>
 #include <string.h>
 #include <sys/mman.h>
@@ -8,15 +9,23 @@
 
 /* Address space, not memory: no plan on a machine that we know comes near it. */
 #define ARENA_RESERVED ((gsize)1 << 40)
+#define ARENA_SMALLEST ((gsize)1 << 24)
 
 static const CpuOp *const cpu_ops[RV_OP_KINDS] = {
-    [RV_OP_CONV2D] = &cpu_conv2d,         [RV_OP_LINEAR] = &cpu_linear,
-    [RV_OP_ATTENTION] = &cpu_attention,   [RV_OP_GROUP_NORM] = &cpu_group_norm,
-    [RV_OP_LAYER_NORM] = &cpu_layer_norm, [RV_OP_ACT] = &cpu_act,
-    [RV_OP_GLU] = &cpu_glu,               [RV_OP_ADD] = &cpu_add,
-    [RV_OP_MIX] = &cpu_mix,               [RV_OP_CONCAT] = &cpu_concat,
-    [RV_OP_EMBED] = &cpu_embed,           [RV_OP_PICK] = &cpu_pick,
-    [RV_OP_SINUSOID] = &cpu_sinusoid,     [RV_OP_CONVERT] = &cpu_convert,
+    [RV_OP_CONV2D] = &cpu_conv2d,
+    [RV_OP_LINEAR] = &cpu_linear,
+    [RV_OP_ATTENTION] = &cpu_attention,
+    [RV_OP_GROUP_NORM] = &cpu_group_norm,
+    [RV_OP_LAYER_NORM] = &cpu_layer_norm,
+    [RV_OP_ACT] = &cpu_act,
+    [RV_OP_GLU] = &cpu_glu,
+    [RV_OP_ADD] = &cpu_add,
+    [RV_OP_MIX] = &cpu_mix,
+    [RV_OP_CONCAT] = &cpu_concat,
+    [RV_OP_EMBED] = &cpu_embed,
+    [RV_OP_PICK] = &cpu_pick,
+    [RV_OP_SINUSOID] = &cpu_sinusoid,
+    [RV_OP_CONVERT] = &cpu_convert,
 };
 
 typedef struct {
@@ -31,6 +40,67 @@ usable_cores(void)
     return sched_getaffinity(0, sizeof set, &set) == 0 ? CPU_COUNT(&set) : 1;
 }
 
+static void *
+reserve(gsize bytes)
+{
+    void *range = mmap(NULL, bytes, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+    return range != MAP_FAILED ? range : NULL;
+}
+
+/* Where address space is limited (ulimit -v) weights, pictures and threads get at least half of what is left.
+ */
+static bool
+reserve_arena(CpuDevice *cpu, GError **error)
+{
+    gsize bytes = ARENA_RESERVED;
+    cpu->arena = reserve(bytes);
+    while (cpu->arena == NULL && bytes > ARENA_SMALLEST) {
+        bytes /= 2;
+        void *most = reserve(bytes);
+        if (most == NULL)
+            continue;
+        munmap(most, bytes);
+        bytes /= 2;
+        cpu->arena = reserve(bytes);
+    }
+    cpu->arena_reserved = bytes;
+    return cpu->arena != NULL ||
+           rv_error_set(error, RV_ERROR_NO_MEMORY, "cpu", "raise the limit on virtual memory (ulimit -v)",
+                        "cannot reserve address space for scratch memory");
+}
+
+static void *
+wait_for_unlock(void *mutex)
+{
+    pthread_mutex_lock(mutex);
+    pthread_mutex_unlock(mutex);
+    return NULL;
+}
+
+/* OpenMP ends the process when it cannot start its threads: try first whether they can all exist at once,
+ * then have it start them. */
+static bool
+start_threads(int count, GError **error)
+{
+    pthread_mutex_t mutex = PTHREAD_MUTEX_INITIALIZER;
+    g_autofree pthread_t *threads = g_new(pthread_t, (gsize)count);
+    int started = 0;
+    pthread_mutex_lock(&mutex);
+    while (started < count - 1 && pthread_create(&threads[started], NULL, wait_for_unlock, &mutex) == 0)
+        started++;
+    pthread_mutex_unlock(&mutex);
+    for (int i = 0; i < started; i++)
+        pthread_join(threads[i], NULL);
+    if (started < count - 1)
+        return rv_error_set(error, RV_ERROR_NO_MEMORY, "cpu",
+                            "give fewer with --threads, or raise the limits (ulimit -v, -u)",
+                            "cannot start %d threads", count);
+    int running = 0;
+#pragma omp parallel num_threads(count) reduction(+ : running)
+    running++;
+    return running > 0;
+}
+
 static bool
 cpu_open(const RvDeviceOptions *options, void **device, GError **error)
 {
@@ -38,15 +108,14 @@ cpu_open(const RvDeviceOptions *options, void **device, GError **error)
         return rv_error_set(error, RV_ERROR_DEVICE, "cpu", "use --precision fp32",
                             "the CPU computes in float32 only, not %s", rv_dtype_name(options->compute));
     if (options->index != 0)
-        return rv_error_set(error, RV_ERROR_DEVICE, "cpu", "use --device cpu", "there is only one CPU device, not number %d",
-                            options->index);
-    void *arena = mmap(NULL, ARENA_RESERVED, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
-    if (arena == MAP_FAILED)
-        return rv_error_set(error, RV_ERROR_NO_MEMORY, "cpu", "raise the limit on virtual memory (ulimit -v)",
-                            "cannot reserve address space for scratch memory");
+        return rv_error_set(error, RV_ERROR_DEVICE, "cpu", "use --device cpu",
+                            "there is only one CPU device, not number %d", options->index);
     CpuDevice *cpu = g_new0(CpuDevice, 1);
     cpu->threads = options->threads > 0 ? options->threads : usable_cores();
-    cpu->arena = arena;
+    if (!start_threads(cpu->threads, error) || !reserve_arena(cpu, error)) {
+        g_free(cpu);
+        return false;
+    }
     *device = cpu;
     return true;
 }
@@ -55,7 +124,7 @@ static void
 cpu_close(void *device)
 {
     CpuDevice *cpu = device;
-    munmap(cpu->arena, ARENA_RESERVED);
+    munmap(cpu->arena, cpu->arena_reserved);
     g_free(cpu);
 }
 
@@ -121,7 +190,7 @@ cpu_scratch(void *device, gsize bytes, GError **error)
     gsize page = 2 << 20;
     bytes = (bytes + page - 1) / page * page;
     if (bytes > cpu->arena_bytes) {
-        if (bytes > ARENA_RESERVED || mprotect(cpu->arena, bytes, PROT_READ | PROT_WRITE) != 0) {
+        if (bytes > cpu->arena_reserved || mprotect(cpu->arena, bytes, PROT_READ | PROT_WRITE) != 0) {
             rv_error_set(error, RV_ERROR_NO_MEMORY, "cpu", "use a smaller size or batch, or free memory",
                          "out of memory: %.1f MB of scratch memory are needed", (double)bytes / 1e6);
             return NULL;

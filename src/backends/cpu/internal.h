@@ -5,7 +5,7 @@
 typedef struct {
     int threads;
     void *arena; /* reserved address range; pages come into being when touched */
-    gsize arena_bytes;
+    gsize arena_reserved, arena_bytes;
 } CpuDevice;
 
 /* How one kind of op is readied and run; one file per op. `prepare` and `release` may be NULL. Outputs
