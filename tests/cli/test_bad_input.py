@@ -11,7 +11,7 @@ from common import (BINARY, DATA, FAST, MODEL, REFERENCE, copy_model, difference
 
 MEDIA = DATA / "media"
 UNET = "unet/diffusion_pytorch_model.safetensors"
-REDRAW = ["img2img", "--model", MODEL, "-p", "a fox", "--steps", 2, "--threads", 1]
+REDRAW = ["img2img", "--model", MODEL, "-p", "a fox", "--steps", 2, "--threads", 1, "--seed", 3]
 
 
 def base_of(model):
@@ -149,7 +149,7 @@ def test_missing_tensors_are_named(folder):
     assert any(names[0] in name for name in info["missing"]) and len(info["missing"]) == 1, info["missing"]
     shutil.rmtree(model)
     error = refuse_model(folder, changed_unet(folder, drop(14)), "14")
-    assert sum(name in error for name in names[:14]) >= 10 and names[13] not in error, error
+    assert sum(name in error for name in names[:14]) == 10 and "4 more" in error, error
 
 
 def compact(header, body):
@@ -205,7 +205,7 @@ def test_missing_parts(folder):
 
 
 def test_pickles_are_refused(folder):
-    for name, content in (("model.ckpt", b"PK\x03\x04" + b"x" * 100), ("old.ckpt", b"\x80\x02}q\x00."), ("hidden.safetensors", b"PK\x03\x04" + b"x" * 1000),
+    for name, content in (("model.ckpt", b"PK\x03\x04" + b"x" * 100), ("old.ckpt", b"\x80\x02}q\x00(X\x05\0\0\0state."), ("hidden.safetensors", b"PK\x03\x04" + b"x" * 1000),
                           ("model.pt", b"PK\x03\x04" + b"x" * 100), ("model.bin", b"PK\x03\x04" + b"x" * 100)):
         (folder / name).write_bytes(content)
         error = refuse(folder, 3, "txt2img", *base_of(folder / name), "-o", folder / "out.png")
@@ -220,7 +220,7 @@ def test_not_a_number_names_the_stage(folder):
         start, _ = header[tensor]["data_offsets"]
         body[start:start + 2] = struct.pack("<H", 0x7E00)
         write_safetensors(model / file, header, body)
-        error = refuse(folder, 3, "txt2img", *base_of(model), "-o", folder / "out.png")
+        error = refuse(folder, 1, "txt2img", *base_of(model), "-o", folder / "out.png", says="finite")
         assert says.lower() in error.lower(), error
         refuse(folder, 3, "models", "verify", model, says=[tensor, "finite"])
         shutil.rmtree(model)
