@@ -3,17 +3,17 @@
  * Every started frame gets a slot. Without pacing it is in the past. With it the slots follow a second-order
  * loop: the next slot is one mean interval after the last, corrected by 1/8 of its distance from the target,
  * which is the start plus the p99 of the service time. So the jitter of the service hides behind the hold,
- * and the jitter of the starts is filtered. A frame later than its slot is shown at once and does not move
- * other slots. */
+ * and the jitter of the starts is filtered. No slot is more than half an interval after its target. A frame
+ * later than its slot is shown at once and does not move other slots. */
 #include "live/internal.h"
 
 #include <stdlib.h>
 #include <string.h>
 
-#define CORRECTION 8      /* the loop's gain is 1 / CORRECTION */
-#define AVERAGE 16        /* moving averages over about this many */
-#define STAGGER_SHARE 0.9 /* of an even spread of starts over the devices */
-#define SPREAD_PERCENT 95 /* of the mean interval: starts are not closer when pacing */
+#define CORRECTION 8       /* the loop's gain is 1 / CORRECTION */
+#define AVERAGE 16         /* moving averages over about this many */
+#define STAGGER_PERCENT 90 /* of an even spread of starts over the devices */
+#define SPREAD_PERCENT 95  /* of the mean interval: starts are not closer when pacing */
 
 /* A pause (camera off, device out) counts little. */
 static gint64
@@ -48,21 +48,33 @@ hold_target(const RvLiveSession *session)
     return MIN(p99, p50 + 2 * rv_pace_interval(session));
 }
 
-/* The time between starts that keeps all devices busy and evenly out of step; 0 with less than two. */
+/* The time between starts that keeps all working devices busy (`count`: how many); 0: unknown. */
 static gint64
-stagger(const RvLive *live)
+device_interval(const RvLive *live, int *count)
 {
     double rate = 0;
-    int count = 0;
+    int measured = 0;
+    *count = 0;
     for (guint i = 0; i < live->devices->len; i++) {
         const RvLiveDevice *device = live->devices->pdata[i];
         gint64 median = rv_recent_p50(&device->recent);
-        if (device->is_removed || device->state != RV_LIVE_DEVICE_WORKING || median == 0)
+        if (device->is_removed || device->state != RV_LIVE_DEVICE_WORKING)
             continue;
-        rate += 1.0 / (double)median;
-        count++;
+        (*count)++;
+        measured += median > 0;
+        rate += median > 0 ? 1.0 / (double)median : 0;
     }
-    return count < 2 ? 0 : (gint64)(STAGGER_SHARE / rate);
+    /* Those not measured yet are taken to be like the others. */
+    return measured > 0 ? (gint64)(measured / (rate * *count)) : 0;
+}
+
+/* The least interval that a session alone could have: that of its camera or of the devices. It depends on
+ * nothing that pacing does, so waiting cannot prolong it. */
+static gint64
+natural_interval(const RvLiveSession *session)
+{
+    int count;
+    return MAX(session->push_interval_us, device_interval(session->live, &count));
 }
 
 gint64
@@ -71,12 +83,13 @@ rv_pace_grab_time(const RvLiveSession *session)
     if (session->last_start_us == 0)
         return G_MININT64;
     gint64 time = session->last_start_us;
-    /* Only who pushes faster than the devices work would start them all at once. */
-    gint64 spread = stagger(session->live);
-    if (session->push_interval_us < spread)
+    int count;
+    gint64 spread = device_interval(session->live, &count) * STAGGER_PERCENT / 100;
+    /* Several devices would all start at once for who pushes faster than they work, and finish at once. */
+    if (count > 1 && session->push_interval_us < spread)
         time += spread;
     if (session->options.pace != RV_PACE_OFF)
-        time = MAX(time, session->last_start_us + session->start_interval_us * SPREAD_PERCENT / 100);
+        time = MAX(time, session->last_start_us + natural_interval(session) * SPREAD_PERCENT / 100);
     if (session->options.interval_us > 0)
         time = MAX(time, session->last_slot_us + session->options.interval_us - hold_target(session));
     return time;
@@ -93,6 +106,7 @@ next_slot(const RvLiveSession *session, gint64 now)
     gint64 offset = target - expected;
     bool is_locked = session->start_interval_us > 0 && llabs(offset) <= rv_pace_interval(session);
     gint64 slot = is_locked ? expected + offset / CORRECTION : target;
+    slot = MIN(slot, target + natural_interval(session) / 2);
     return session->options.interval_us > 0 ? MAX(slot, earliest) : slot;
 }
 
