@@ -38,6 +38,9 @@ typedef struct {
     const char *address;   /* of the peer, for logs; may be NULL; copied */
     const char *effect;    /* NULL: what the server runs; "invert": colours inverted, no model */
     void (*on_shown)(RvShown *shown, void *user);
+    /* The server stops: close the connection and the client soon. NULL for WebSockets, which the server
+     * closes itself. */
+    void (*on_stop)(void *user);
     void *user;
 } RvClientOptions;
 

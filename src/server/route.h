@@ -14,8 +14,11 @@ typedef enum {
     RV_AUTH_REQUIRED /* a token or a user's password, if the server has any */
 } RvRouteAuth;
 
+typedef struct RvRoute RvRoute;
+
 typedef struct {
     RvServer *server;
+    const RvRoute *route;
     SoupServerMessage *message;
     GHashTable *query;    /* decoded, key -> value; NULL without a query */
     const char *argument; /* what the pattern's "{...}" matched, decoded; NULL without */
@@ -25,7 +28,7 @@ typedef void (*RvRouteHandler)(const RvCall *call);
 /* `connection` is open and belongs to the handler (take a reference). */
 typedef void (*RvSocketHandler)(const RvCall *call, SoupWebsocketConnection *connection);
 
-typedef struct {
+struct RvRoute {
     const char *methods; /* "GET", "GET,POST"; HEAD comes with GET */
     const char
         *path; /* "/api/state", "/prompt/{text}": one {name} at most, at the end, which may hold slashes */
@@ -34,8 +37,8 @@ typedef struct {
     RvRouteHandler handler;
     RvSocketHandler socket; /* instead of handler: a WebSocket */
     const char *help;       /* one line */
-    int code;               /* for the handler: which parameter a row means */
-} RvRoute;
+    const char *parameter;  /* for the handler: which live parameter, or file */
+};
 
 extern const RvRoute rv_routes[]; /* ends with a row without a path */
 

@@ -15,6 +15,7 @@ typedef struct {
     Kind kind;
     gsize offset; /* in RvSettings */
     double min, max;
+    bool clamps; /* a fader that overshoots is no mistake */
     bool (*set)(RvSettings *settings, const char *text, GError **error); /* of SPECIAL */
 } Row;
 
@@ -147,9 +148,9 @@ static const Row rows[] = {
     { "prompt/1", SPECIAL, .set = set_second },
     { "mode", SPECIAL, .set = set_mode },
     { "pace", SPECIAL, .set = set_pace },
-    { "crossfade", NUMBER, AT(crossfade), 0.0, 1.0 },
-    { "opacity", NUMBER, AT(opacity), 0.0, 1.0 },
-    { "blend", NUMBER, AT(opacity), 0.0, 1.0 }, /* fast-trt's name */
+    { "crossfade", NUMBER, AT(crossfade), 0.0, 1.0, true },
+    { "opacity", NUMBER, AT(opacity), 0.0, 1.0, true },
+    { "blend", NUMBER, AT(opacity), 0.0, 1.0, true }, /* fast-trt's name */
     { "strength", NUMBER, AT(strength), 0.0, 1.0 },
     { "ramp_ms", NUMBER, AT(ramp_ms), 0.0, MAX_RAMP_MS },
     { "seed", SEED, AT(seed) },
@@ -218,7 +219,10 @@ static bool
 set_number(RvSettings *settings, const Row *row, const RvValue *value, GError **error)
 {
     double number;
-    if (!as_number(value, &number) || number < row->min - 1e-9 || number > row->max + 1e-9)
+    bool is_number = as_number(value, &number);
+    if (is_number && row->clamps)
+        number = CLAMP(number, row->min, row->max);
+    if (!is_number || number < row->min - 1e-9 || number > row->max + 1e-9)
         return rv_error_set(error, RV_ERROR_USAGE, row->name, "correct it", "not a number from %g to %g",
                             row->min, row->max);
     void *at = (char *)settings + row->offset;

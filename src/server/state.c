@@ -143,6 +143,18 @@ rv_state_revision(const RvState *state)
     return state->revision;
 }
 
+bool
+rv_state_is_paused(const RvState *state)
+{
+    return state->settings.paused;
+}
+
+bool
+rv_state_has_pair(const RvState *state)
+{
+    return state->settings.prompts->len > 1;
+}
+
 const char *
 rv_state_pace(const RvState *state)
 {

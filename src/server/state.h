@@ -45,6 +45,8 @@ G_DEFINE_AUTOPTR_CLEANUP_FUNC(RvState, rv_state_free)
  * snapshot has another seed. */
 RvParameters *rv_state_snapshot(RvState *state, gint64 now_us);
 guint32 rv_state_revision(const RvState *state);
+bool rv_state_is_paused(const RvState *state);
+bool rv_state_has_pair(const RvState *state); /* a second prompt was set */
 /* "off", "smooth" or "latency-budget=MS"; borrowed. */
 const char *rv_state_pace(const RvState *state);
 

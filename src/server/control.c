@@ -1,0 +1,134 @@
+/* control.c - the live parameters over HTTP, in the forms of the programs that are replaced. */
+#include <string.h>
+
+#include "server/log.h"
+#include "server/server_internal.h"
+
+JsonBuilder *
+rv_control_build_state(RvServer *server)
+{
+    JsonBuilder *json = json_builder_new();
+    json_builder_begin_object(json);
+    rv_state_add_json(server->state, json);
+    json_builder_set_member_name(json, "revision");
+    json_builder_add_int_value(json, rv_state_revision(server->state));
+    rv_mirror_add_summary(server->mirror, json);
+    json_builder_end_object(json);
+    return json;
+}
+
+void
+rv_control_state(const RvCall *call)
+{
+    RvServer *server = call->server;
+    if (strcmp(soup_server_message_get_method(call->message), "POST") == 0) {
+        g_autoptr(GError) error = NULL;
+        g_autoptr(JsonObject) object = rv_json_body(call, &error);
+        if (object == NULL || !rv_state_set_json(server->state, object, &error)) {
+            rv_answer_error(call, error);
+            return;
+        }
+    }
+    g_autoptr(JsonBuilder) json = rv_control_build_state(server);
+    rv_answer_json(call, 200, json);
+}
+
+void
+rv_control_set(const RvCall *call)
+{
+    const char *prompt = call->query != NULL ? g_hash_table_lookup(call->query, "prompt") : NULL;
+    g_autoptr(GError) error = NULL;
+    if (prompt == NULL) {
+        rv_answer_text(call, 400, "text/plain; charset=utf-8", "No valid parameters provided.");
+        return;
+    }
+    if (!rv_state_set_text(call->server->state, "prompt", prompt, &error)) {
+        rv_answer_error(call, error);
+        return;
+    }
+    g_autofree char *text = g_strconcat("Prompt updated to: ", prompt, NULL);
+    rv_answer_text(call, 200, "text/plain; charset=utf-8", text);
+}
+
+static void
+answer_object(const RvCall *call, guint status, const char *name, const char *value, const char *second,
+              const char *text, double number)
+{
+    g_autoptr(JsonBuilder) json = json_builder_new();
+    json_builder_begin_object(json);
+    json_builder_set_member_name(json, name);
+    json_builder_add_string_value(json, value);
+    if (second != NULL) {
+        json_builder_set_member_name(json, second);
+        if (text != NULL)
+            json_builder_add_string_value(json, text);
+        else
+            json_builder_add_double_value(json, number);
+    }
+    json_builder_end_object(json);
+    rv_answer_json(call, status, json);
+}
+
+/* Of a path without it: ?msg=, or the body. */
+static char *
+argument_of(const RvCall *call)
+{
+    if (call->argument != NULL)
+        return g_strdup(call->argument);
+    const char *message = call->query != NULL ? g_hash_table_lookup(call->query, "msg") : NULL;
+    if (message != NULL)
+        return g_strdup(message);
+    g_autoptr(GBytes) body = soup_message_body_flatten(soup_server_message_get_request_body(call->message));
+    gsize size;
+    const char *text = g_bytes_get_data(body, &size);
+    return size > 0 && g_utf8_validate(text, (gssize)size, NULL) ? g_strndup(text, size) : NULL;
+}
+
+/* GenDJ sets the first of a pair by the address that sets the only prompt elsewhere. */
+static const char *
+parameter_of(const RvCall *call)
+{
+    bool is_pair = rv_state_has_pair(call->server->state);
+    return strcmp(call->route->parameter, "prompt") == 0 && is_pair ? "prompt/0" : call->route->parameter;
+}
+
+void
+rv_control_parameter(const RvCall *call)
+{
+    RvServer *server = call->server;
+    const char *name = call->route->parameter;
+    g_autofree char *value = argument_of(call);
+    g_autoptr(GError) error = NULL;
+    if (value == NULL)
+        rv_error_set(&error, RV_ERROR_USAGE, call->route->path, "put it into the address",
+                     "there is no value");
+    else
+        rv_state_set_text(server->state, parameter_of(call), value, &error);
+    bool is_crossfade = strcmp(name, "crossfade") == 0;
+    if (error != NULL && is_crossfade)
+        answer_object(call, 400, "status", "error", "message", error->message, 0.0);
+    else if (error != NULL)
+        rv_answer_error(call, error);
+    else if (is_crossfade)
+        answer_object(call, 200, "status", "success", "blend", NULL,
+                      CLAMP(g_ascii_strtod(value, NULL), 0.0, 1.0));
+    else if (g_str_has_prefix(name, "prompt"))
+        answer_object(call, 200, "safety", "safe", NULL, NULL, 0.0);
+    else
+        answer_object(call, 200, "status", "updated", NULL, NULL, 0.0);
+}
+
+void
+rv_control_ignored(const RvCall *call)
+{
+    answer_object(call, 200, "status", "updated", "note", "this changes nothing here", 0.0);
+}
+
+void
+rv_control_debug(const RvCall *call)
+{
+    static const char *const yes[] = { "1", "true", "on", "yes", "t", "y", NULL };
+    g_autofree char *value = argument_of(call), *lower = value != NULL ? g_ascii_strdown(value, -1) : NULL;
+    rv_log_set_level(lower != NULL && g_strv_contains(yes, lower) ? RV_LOG_DEBUG : RV_LOG_INFO);
+    answer_object(call, 200, "status", "updated", NULL, NULL, 0.0);
+}

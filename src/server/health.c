@@ -1,0 +1,69 @@
+/* health.c - for those who watch over the server. */
+#include <string.h>
+
+#include "server/metrics.h"
+#include "server/server_internal.h"
+
+void
+rv_health_alive(const RvCall *call)
+{
+    rv_answer_text(call, 200, "text/plain; charset=utf-8", "ok\n");
+}
+
+void
+rv_health_ready(const RvCall *call)
+{
+    bool ready = rv_mirror_is_ready(call->server->mirror);
+    rv_answer_text(call, ready ? 200 : 503, "text/plain; charset=utf-8", ready ? "ready\n" : "not ready\n");
+}
+
+void
+rv_health_stats(const RvCall *call)
+{
+    g_autoptr(JsonBuilder) json = json_builder_new();
+    json_builder_begin_object(json);
+    rv_mirror_add_stats(call->server->mirror, json);
+    json_builder_end_object(json);
+    rv_answer_json(call, 200, json);
+}
+
+void
+rv_health_metrics(const RvCall *call)
+{
+    RvServer *server = call->server;
+    g_autoptr(GString) text = g_string_new(NULL);
+    rv_mirror_add_metrics(server->mirror, text);
+    rv_metrics_head(text, "reverie_refused_requests_total", "counter",
+                    "Sent away for their host, origin or log-in.");
+    rv_metrics_sample(text, "reverie_refused_requests_total", NULL, (double)server->refused);
+    rv_metrics_head(text, "reverie_login_failures_total", "counter", "Wrong tokens and passwords.");
+    rv_metrics_sample(text, "reverie_login_failures_total", NULL, (double)rv_auth_failures(server->auth));
+    rv_metrics_head(text, "reverie_parameters_revision", "gauge", "How often the live parameters changed.");
+    rv_metrics_sample(text, "reverie_parameters_revision", NULL, rv_state_revision(server->state));
+    rv_osc_port_add_metrics(server->osc, text);
+    rv_metrics_process(text);
+    rv_answer_text(call, 200, "text/plain; version=0.0.4; charset=utf-8", text->str);
+}
+
+void
+rv_health_routes(const RvCall *call)
+{
+    g_autoptr(JsonBuilder) json = json_builder_new();
+    json_builder_begin_array(json);
+    for (const RvRoute *route = rv_routes; route->path != NULL; route++) {
+        json_builder_begin_object(json);
+        json_builder_set_member_name(json, "methods");
+        json_builder_add_string_value(json, route->methods);
+        json_builder_set_member_name(json, "path");
+        json_builder_add_string_value(json, route->path);
+        json_builder_set_member_name(json, "auth");
+        json_builder_add_boolean_value(json, route->auth == RV_AUTH_REQUIRED);
+        json_builder_set_member_name(json, "websocket");
+        json_builder_add_boolean_value(json, route->socket != NULL);
+        json_builder_set_member_name(json, "help");
+        json_builder_add_string_value(json, route->help);
+        json_builder_end_object(json);
+    }
+    json_builder_end_array(json);
+    rv_answer_json(call, 200, json);
+}

@@ -1,0 +1,35 @@
+/* mirror.h - the mirror: the scheduler of src/live, its devices and their clients (client.h). Main loop only.
+ */
+#pragma once
+#include "server/client.h"
+#include "server/options.h"
+#include "server/state.h"
+
+#include <json-glib/json-glib.h>
+
+typedef struct RvMirror RvMirror;
+
+/* Borrows both; `on_change` is called when the mirror became ready, and when the last of its devices could
+ * not be opened (`error`; the server cannot go on). */
+RvMirror *rv_mirror_new(const RvServeOptions *options, RvState *state,
+                        void (*on_change)(const GError *error, void *user), void *user);
+/* Opens the devices in the background. `model`: path of the model; unused with an effect. */
+void rv_mirror_start(RvMirror *mirror, const char *model);
+/* A frame was drawn, and a device works. */
+bool rv_mirror_is_ready(const RvMirror *mirror);
+/* The parameters changed: the pace goes to the sessions. */
+void rv_mirror_apply_state(RvMirror *mirror);
+int rv_mirror_clients(const RvMirror *mirror);
+/* From now on clients, their frames and watches are refused; clients are told to stop. */
+void rv_mirror_refuse(RvMirror *mirror);
+/* Frames that are on devices or wait to be shown. */
+int rv_mirror_in_work(const RvMirror *mirror);
+/* Waits for devices until `deadline_us`. Nothing of the mirror may be called any more, and the loop not be
+ * run. */
+void rv_mirror_free(RvMirror *mirror, gint64 deadline_us);
+
+/* Members of the object that `json` is in: fps, frame_ms ... (fast-trt's), of the client that came last. */
+void rv_mirror_add_summary(const RvMirror *mirror, JsonBuilder *json);
+/* The same, and sessions, devices, frames. */
+void rv_mirror_add_stats(RvMirror *mirror, JsonBuilder *json);
+void rv_mirror_add_metrics(RvMirror *mirror, GString *to);

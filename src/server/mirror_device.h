@@ -1,0 +1,28 @@
+/* mirror_device.h - a drawer in a thread of its own, as a device of src/live. */
+#pragma once
+#include "live/live.h"
+#include "server/drawer.h"
+
+typedef struct RvMirrorDevice RvMirrorDevice;
+
+/* Of results that the device answers: the data of their frames. */
+typedef struct {
+    RvPicture *picture;
+    bool is_passthrough;
+} RvDrawn;
+
+typedef struct {
+    RvLive *live;
+    RvState *state; /* snapshots are taken of it when a frame is started */
+    /* On the main loop, once: the drawer is open and warm, and the device takes frames; or it failed. */
+    void (*on_open)(RvMirrorDevice *device, const GError *error, void *user);
+    void *user;
+} RvMirrorDeviceOptions;
+
+/* Takes `drawer` and opens it in the background. */
+RvMirrorDevice *rv_mirror_device_new(RvDrawer *drawer, const RvMirrorDeviceOptions *options);
+const RvDrawer *rv_mirror_device_drawer(const RvMirrorDevice *device); /* its size is good after on_open */
+bool rv_mirror_device_is_open(const RvMirrorDevice *device);
+/* No frame is drawn any more. Waits for the thread until `deadline_us` (monotonic); one that hangs is left
+ * behind. Frees `device`; call before rv_live_free(). Accepts NULL. */
+void rv_mirror_device_close(RvMirrorDevice *device, gint64 deadline_us);

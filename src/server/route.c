@@ -1,0 +1,351 @@
+#include "server/server_internal.h"
+
+#include <netinet/in.h>
+#include <netinet/tcp.h>
+#include <string.h>
+
+#include "server/log.h"
+#include "server/transports.h"
+
+#define MAX_BODY (256 * 1024)
+#define MAX_PATH_BYTES 8192
+#define USER_TIMEOUT_MS 30000 /* a peer that stops answering is gone after that */
+
+/* ---- finding ---- */
+
+static bool
+has_method(const RvRoute *route, const char *method)
+{
+    g_auto(GStrv) methods = g_strsplit(route->methods, ",", -1);
+    bool is_get = g_strv_contains((const char *const *)methods, "GET");
+    return g_strv_contains((const char *const *)methods, method) ||
+           (is_get && !route->changes_state && strcmp(method, "HEAD") == 0);
+}
+
+/* "/prompt/{text}" takes "/prompt/a%20b", and "/prompt" and "/prompt/" without an argument. */
+static bool
+path_matches(const RvRoute *route, const char *path, const char **rest)
+{
+    const char *brace = strchr(route->path, '{');
+    *rest = NULL;
+    if (brace == NULL)
+        return strcmp(route->path, path) == 0;
+    gsize prefix = (gsize)(brace - route->path);
+    if (strncmp(path, route->path, prefix) == 0) {
+        *rest = path[prefix] != '\0' ? path + prefix : NULL;
+        return true;
+    }
+    return strlen(path) == prefix - 1 && strncmp(path, route->path, prefix - 1) == 0;
+}
+
+/* `*path_known` when only the method is wrong. */
+static const RvRoute *
+find_route(const char *method, const char *path, bool is_socket, const char **rest,
+           const RvRoute **path_known)
+{
+    *path_known = NULL;
+    for (const RvRoute *route = rv_routes; route->path != NULL; route++) {
+        if (!path_matches(route, path, rest) || (route->socket != NULL) != is_socket)
+            continue;
+        if (has_method(route, method))
+            return route;
+        *path_known = route;
+    }
+    return NULL;
+}
+
+static bool
+wants_socket(SoupServerMessage *message)
+{
+    const char *upgrade =
+        soup_message_headers_get_one(soup_server_message_get_request_headers(message), "Upgrade");
+    return upgrade != NULL && g_ascii_strcasecmp(upgrade, "websocket") == 0;
+}
+
+/* ---- answering ---- */
+
+void
+rv_answer_text(const RvCall *call, guint status, const char *type, const char *text)
+{
+    soup_server_message_set_status(call->message, status, NULL);
+    soup_server_message_set_response(call->message, type, SOUP_MEMORY_COPY, text, strlen(text));
+}
+
+void
+rv_answer_json(const RvCall *call, guint status, JsonBuilder *builder)
+{
+    g_autoptr(JsonNode) root = json_builder_get_root(builder);
+    g_autofree char *text = json_to_string(root, FALSE), *line = g_strconcat(text, "\n", NULL);
+    rv_answer_text(call, status, "application/json; charset=utf-8", line);
+}
+
+static void
+answer_problem(const RvCall *call, guint status, const char *text)
+{
+    g_autoptr(JsonBuilder) json = json_builder_new();
+    json_builder_begin_object(json);
+    json_builder_set_member_name(json, "error");
+    json_builder_add_string_value(json, text);
+    json_builder_end_object(json);
+    rv_answer_json(call, status, json);
+}
+
+void
+rv_answer_error(const RvCall *call, const GError *error)
+{
+    static const guint statuses[] = {
+        [RV_ERROR_FAILED] = 500,    [RV_ERROR_USAGE] = 400,       [RV_ERROR_INVALID] = 400,
+        [RV_ERROR_NOT_FOUND] = 404, [RV_ERROR_UNSUPPORTED] = 501, [RV_ERROR_NO_MEMORY] = 503,
+        [RV_ERROR_DEVICE] = 503,    [RV_ERROR_CANCELLED] = 500,   [RV_ERROR_BUSY] = 429,
+        [RV_ERROR_IO] = 500,
+    };
+    bool is_ours = error->domain == RV_ERROR && error->code >= 0 && error->code < (int)G_N_ELEMENTS(statuses);
+    answer_problem(call, is_ours ? statuses[error->code] : 500, error->message);
+}
+
+/* ---- checks, before a body is read ---- */
+
+static void
+set_headers(RvServer *server, SoupServerMessage *message)
+{
+    static const struct {
+        const char *name, *value;
+    } headers[] = {
+        { "X-Content-Type-Options", "nosniff" },
+        { "Referrer-Policy", "no-referrer" },
+        { "X-Frame-Options", "SAMEORIGIN" },
+        { "Content-Security-Policy",
+          "default-src 'self'; img-src 'self' blob: data:; media-src 'self' blob: data: mediastream:; "
+          "connect-src 'self' ws: wss:; style-src 'self' 'unsafe-inline'; worker-src 'self' blob:; "
+          "object-src 'none'; base-uri 'none'; form-action 'self'; frame-ancestors 'self'" },
+        { "Permissions-Policy",
+          "camera=(self), microphone=(self), display-capture=(self), fullscreen=(self), midi=(self), "
+          "screen-wake-lock=(self), autoplay=(self)" },
+        { "Cross-Origin-Opener-Policy", "same-origin" },
+        { "Cache-Control", "no-store" },
+    };
+    SoupMessageHeaders *response = soup_server_message_get_response_headers(message);
+    for (gsize i = 0; i < G_N_ELEMENTS(headers); i++)
+        soup_message_headers_replace(response, headers[i].name, headers[i].value);
+    const char *origin =
+        soup_message_headers_get_one(soup_server_message_get_request_headers(message), "Origin");
+    if (!rv_guard_origin_is_allowed(server->guard, origin))
+        return;
+    soup_message_headers_replace(response, "Access-Control-Allow-Origin", origin);
+    soup_message_headers_replace(response, "Access-Control-Allow-Credentials", "true");
+    soup_message_headers_replace(response, "Vary", "Origin");
+}
+
+/* A page that was allowed asks what it may send. */
+static void
+answer_preflight(const RvCall *call)
+{
+    SoupMessageHeaders *response = soup_server_message_get_response_headers(call->message);
+    soup_message_headers_replace(response, "Access-Control-Allow-Methods", "GET, POST");
+    soup_message_headers_replace(response, "Access-Control-Allow-Headers", "Authorization, Content-Type");
+    soup_message_headers_replace(response, "Access-Control-Max-Age", "600");
+    soup_server_message_set_status(call->message, 204, NULL);
+}
+
+static bool
+origin_is_fine(const RvCall *call, const RvRoute *route, const char *host)
+{
+    SoupMessageHeaders *request = soup_server_message_get_request_headers(call->message);
+    const char *origin = soup_message_headers_get_one(request, "Origin");
+    const char *site = soup_message_headers_get_one(request, "Sec-Fetch-Site");
+    bool changes = route->changes_state || route->socket != NULL ||
+                   strcmp(soup_server_message_get_method(call->message), "POST") == 0;
+    if (!changes || rv_guard_origin_is_allowed(call->server->guard, origin))
+        return true;
+    bool is_foreign =
+        origin == NULL && site != NULL && (strcmp(site, "cross-site") == 0 || strcmp(site, "same-site") == 0);
+    return !is_foreign && rv_guard_origin_is_ours(call->server->guard, origin, host);
+}
+
+static bool
+body_is_fine(const RvCall *call)
+{
+    SoupMessageHeaders *request = soup_server_message_get_request_headers(call->message);
+    if (soup_message_headers_get_encoding(request) == SOUP_ENCODING_CHUNKED) {
+        answer_problem(call, 411, "say how long the body is (Content-Length)");
+        return false;
+    }
+    if (soup_message_headers_get_content_length(request) > MAX_BODY) {
+        answer_problem(call, 413, "the body is too long");
+        return false;
+    }
+    return true;
+}
+
+static void
+set_cookie(const RvCall *call, const char *value)
+{
+    const char *secure = soup_server_is_https(call->server->soup) ? "; Secure" : "";
+    g_autofree char *cookie =
+        g_strdup_printf("reverie=%s; Path=/; HttpOnly; SameSite=Lax; Max-Age=31536000%s", value, secure);
+    soup_message_headers_append(soup_server_message_get_response_headers(call->message), "Set-Cookie",
+                                cookie);
+}
+
+/* The address without its token, which should stay in no history. */
+static void
+redirect_without_token(const RvCall *call, const char *path)
+{
+    g_autoptr(GString) target = g_string_new(path);
+    GHashTableIter iter;
+    gpointer key, value;
+    g_hash_table_iter_init(&iter, call->query);
+    for (char mark = '?'; g_hash_table_iter_next(&iter, &key, &value);) {
+        if (strcmp(key, "token") == 0)
+            continue;
+        g_autofree char *k = g_uri_escape_string(key, NULL, FALSE),
+                        *v = g_uri_escape_string(value, NULL, FALSE);
+        g_string_append_printf(target, "%c%s=%s", mark, k, v);
+        mark = '&';
+    }
+    soup_server_message_set_redirect(call->message, 303, target->str);
+}
+
+static bool
+is_let_in(const RvCall *call, const RvRoute *route, const char *path)
+{
+    SoupMessageHeaders *request = soup_server_message_get_request_headers(call->message);
+    const char *address = soup_server_message_get_remote_host(call->message);
+    const char *token = call->query != NULL ? g_hash_table_lookup(call->query, "token") : NULL;
+    g_autofree char *cookie = NULL;
+    RvAuthVerdict verdict = rv_auth_check(call->server->auth, address != NULL ? address : "?",
+                                          soup_message_headers_get_one(request, "Authorization"),
+                                          soup_message_headers_get_list(request, "Cookie"), token,
+                                          g_get_monotonic_time(), &cookie);
+    if (verdict == RV_AUTH_OK) {
+        const char *accept = soup_message_headers_get_list(request, "Accept");
+        bool is_page = accept != NULL && strstr(accept, "text/html") != NULL && route->socket == NULL;
+        if (cookie != NULL && is_page)
+            set_cookie(call, cookie);
+        if (cookie != NULL && is_page && token != NULL &&
+            strcmp(soup_server_message_get_method(call->message), "GET") == 0)
+            redirect_without_token(call, path);
+        return true;
+    }
+    call->server->refused++;
+    if (verdict != RV_AUTH_MISSING)
+        rv_log(RV_LOG_WARNING, "login-failed", "address", address, "limited",
+               verdict == RV_AUTH_LIMITED ? "yes" : "no", NULL);
+    if (verdict == RV_AUTH_LIMITED) {
+        soup_message_headers_replace(soup_server_message_get_response_headers(call->message), "Retry-After",
+                                     "60");
+        answer_problem(call, 429, "too many wrong log-ins: wait a minute");
+        return false;
+    }
+    soup_message_headers_replace(soup_server_message_get_response_headers(call->message), "WWW-Authenticate",
+                                 "Basic realm=\"reverie\", charset=\"UTF-8\"");
+    answer_problem(call, 401, "log in: a token or a user's name and password");
+    return false;
+}
+
+/* Everything that sends a request away; leaves the status at 0 when it may go on. */
+static void
+check(const RvCall *call, const char *path)
+{
+    RvServer *server = call->server;
+    const char *method = soup_server_message_get_method(call->message), *rest;
+    const char *host =
+        soup_message_headers_get_one(soup_server_message_get_request_headers(call->message), "Host");
+    const RvRoute *known, *route = find_route(method, path, wants_socket(call->message), &rest, &known);
+    bool is_open = rv_auth_is_open(server->auth);
+    if (strlen(path) > MAX_PATH_BYTES) {
+        answer_problem(call, 414, "the address is too long");
+    } else if (is_open && !rv_guard_host_is_ours(server->guard, host)) {
+        server->refused++;
+        answer_problem(call, 403, "this name is not known to be ours: add it to --allowed-hosts");
+    } else if (strcmp(method, "OPTIONS") == 0) {
+        answer_preflight(call);
+    } else if (route == NULL && known != NULL) {
+        soup_message_headers_replace(soup_server_message_get_response_headers(call->message), "Allow",
+                                     known->methods);
+        answer_problem(call, 405, "this address takes other methods: see Allow");
+    } else if (route == NULL) {
+        answer_problem(call, 404, "there is nothing here: see /api/routes");
+    } else if (!origin_is_fine(call, route, host)) {
+        server->refused++;
+        answer_problem(call, 403, "a page of another site may not do this: see --allowed-hosts");
+    } else if (body_is_fine(call) && (route->auth == RV_AUTH_NONE || is_let_in(call, route, path)) &&
+               server->is_stopping && route->handler != rv_health_alive) {
+        soup_message_headers_replace(soup_server_message_get_response_headers(call->message), "Retry-After",
+                                     "10");
+        answer_problem(call, 503, "the server is stopping");
+    }
+}
+
+/* ---- libsoup's callbacks ---- */
+
+/* Small messages leave at once, and half-open connections end. */
+static void
+tune_socket(SoupServerMessage *message)
+{
+    GSocket *socket = soup_server_message_get_socket(message);
+    if (socket == NULL)
+        return;
+    g_socket_set_option(socket, IPPROTO_TCP, TCP_NODELAY, 1, NULL);
+    g_socket_set_option(socket, IPPROTO_TCP, TCP_USER_TIMEOUT, USER_TIMEOUT_MS, NULL);
+    g_socket_set_keepalive(socket, TRUE);
+}
+
+static void
+on_early(SoupServer *soup, SoupServerMessage *message, const char *path, GHashTable *query, gpointer user)
+{
+    RvServer *server = user;
+    RvCall call = { .server = server, .message = message, .query = query };
+    tune_socket(message);
+    set_headers(server, message);
+    check(&call, path);
+}
+
+static void
+on_request(SoupServer *soup, SoupServerMessage *message, const char *path, GHashTable *query, gpointer user)
+{
+    const char *rest;
+    const RvRoute *known;
+    if (wants_socket(message) || soup_server_message_get_status(message) != 0)
+        return; /* an upgrade comes next, or it was answered */
+    const RvRoute *route = find_route(soup_server_message_get_method(message), path, false, &rest, &known);
+    g_autofree char *argument = rest != NULL ? g_uri_unescape_string(rest, NULL) : NULL;
+    RvCall call = {
+        .server = user, .route = route, .message = message, .query = query, .argument = argument
+    };
+    if (rest != NULL && (argument == NULL || !g_utf8_validate(argument, -1, NULL)))
+        answer_problem(&call, 400, "the address is not UTF-8 text");
+    else
+        route->handler(&call);
+}
+
+static void
+on_socket_closed(SoupWebsocketConnection *connection, gpointer user)
+{
+    RvServer *server = user;
+    g_ptr_array_remove(server->sockets, connection);
+}
+
+static void
+on_socket(SoupServer *soup, SoupServerMessage *message, const char *path, SoupWebsocketConnection *connection,
+          gpointer user)
+{
+    RvServer *server = user;
+    const char *rest;
+    const RvRoute *known, *route = find_route("GET", path, true, &rest, &known);
+    const char *text = g_uri_get_query(soup_server_message_get_uri(message));
+    g_autoptr(GHashTable) query = text != NULL ? soup_form_decode(text) : NULL;
+    RvCall call = { .server = server, .route = route, .message = message, .query = query };
+    g_ptr_array_add(server->sockets, g_object_ref(connection));
+    g_signal_connect(connection, "closed", G_CALLBACK(on_socket_closed), server);
+    route->socket(&call, connection);
+}
+
+void
+rv_routes_install(RvServer *server)
+{
+    static char *protocols[] = { (char *)RV_WS_PROTOCOL, NULL };
+    soup_server_add_early_handler(server->soup, NULL, on_early, server, NULL);
+    soup_server_add_handler(server->soup, NULL, on_request, server, NULL);
+    soup_server_add_websocket_handler(server->soup, NULL, NULL, protocols, on_socket, server, NULL);
+}

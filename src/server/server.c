@@ -1,0 +1,287 @@
+#include "server/server_internal.h"
+
+#include <errno.h>
+#include <glib-unix.h>
+#include <glib/gstdio.h>
+#include <stdio.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "server/log.h"
+#include "server/notify.h"
+#include "server/tls.h"
+#include "server/transports.h"
+
+#define SAVE_AFTER_MS 500
+#define DRAIN_US (3 * G_USEC_PER_SEC) /* frames in work may still be shown */
+#define CLOSE_US (5 * G_USEC_PER_SEC) /* and connections be closed politely */
+#define END_US (12 * G_USEC_PER_SEC)  /* and devices come to an end */
+#define STOP_POLL_MS 20
+
+RvMirror *
+rv_server_mirror(RvServer *server)
+{
+    return server->mirror;
+}
+
+RvState *
+rv_server_state(RvServer *server)
+{
+    return server->state;
+}
+
+const RvServeOptions *
+rv_server_options(RvServer *server)
+{
+    return server->options;
+}
+
+/* ---- settings that last ---- */
+
+static void
+save_settings(RvServer *server)
+{
+    g_autoptr(GError) error = NULL;
+    if (!rv_state_save(server->state, server->settings_path, &error))
+        rv_log(RV_LOG_WARNING, "settings-not-kept", "error", error->message, NULL);
+}
+
+static gboolean
+on_save(gpointer data)
+{
+    RvServer *server = data;
+    server->save = 0;
+    save_settings(server);
+    return G_SOURCE_REMOVE;
+}
+
+static void
+on_state_change(RvState *state, void *user)
+{
+    RvServer *server = user;
+    if (server->mirror == NULL) /* while they are read */
+        return;
+    rv_mirror_apply_state(server->mirror);
+    rv_events_state_changed(server->events);
+    if (server->save == 0)
+        server->save = g_timeout_add(SAVE_AFTER_MS, on_save, server);
+}
+
+static bool
+open_data(RvServer *server, GError **error)
+{
+    const char *folder = server->options->data;
+    if (g_mkdir_with_parents(folder, 0700) != 0 || access(folder, W_OK) != 0)
+        return rv_error_set(error, RV_ERROR_IO, folder, "choose another with --data",
+                            "cannot keep settings there: %s", g_strerror(errno));
+    server->settings_path = g_build_filename(folder, "mirror.json", NULL);
+    server->state = rv_state_new(on_state_change, server);
+    g_autoptr(GError) damaged = NULL;
+    bool is_new = !g_file_test(server->settings_path, G_FILE_TEST_EXISTS);
+    if (!rv_state_load(server->state, server->settings_path, &damaged))
+        rv_log(RV_LOG_WARNING, "settings-damaged", "error", damaged->message, NULL);
+    return !is_new || rv_state_set_text(server->state, "pace", server->options->pace, error);
+}
+
+/* ---- listening ---- */
+
+static bool
+load_certificate(RvServer *server, GError **error)
+{
+    const RvServeOptions *o = server->options;
+    g_autofree char *cert =
+        o->tls_self_signed ? g_build_filename(o->data, "self-signed.crt", NULL) : g_strdup(o->tls_cert);
+    g_autofree char *key =
+        o->tls_self_signed ? g_build_filename(o->data, "self-signed.key", NULL) : g_strdup(o->tls_key);
+    bool is_new = false;
+    if (cert == NULL)
+        return true;
+    if (o->tls_self_signed && !rv_tls_ensure_self_signed(cert, key, o->host, &is_new, error))
+        return false;
+    if (is_new)
+        rv_log(RV_LOG_INFO, "certificate-made", "path", cert, NULL);
+    g_autoptr(GError) wrong = NULL;
+    g_autoptr(GTlsCertificate) certificate = g_tls_certificate_new_from_files(cert, key, &wrong);
+    if (certificate == NULL)
+        return rv_error_set(error, RV_ERROR_INVALID, cert, "check --tls-cert and --tls-key",
+                            "no usable certificate: %s", wrong->message);
+    soup_server_set_tls_certificate(server->soup, certificate);
+    return true;
+}
+
+static void
+set_url(RvServer *server)
+{
+    GSList *uris = soup_server_get_uris(server->soup);
+    int port = uris != NULL ? g_uri_get_port(uris->data) : server->options->port;
+    g_slist_free_full(uris, (GDestroyNotify)g_uri_unref);
+    const char *host = server->options->host, *scheme = soup_server_is_https(server->soup) ? "https" : "http";
+    server->url = strchr(host, ':') != NULL ? g_strdup_printf("%s://[%s]:%d", scheme, host, port)
+                                            : g_strdup_printf("%s://%s:%d", scheme, host, port);
+}
+
+static bool
+listen_on(RvServer *server, GError **error)
+{
+    const RvServeOptions *o = server->options;
+    server->soup = g_object_new(SOUP_TYPE_SERVER, "raw-paths", TRUE, "server-header", "reverie ", NULL);
+    /* Compressing JPEGs again would cost 25 ms a frame. */
+    soup_server_remove_websocket_extension(server->soup, SOUP_TYPE_WEBSOCKET_EXTENSION_DEFLATE);
+    if (!load_certificate(server, error))
+        return false;
+    rv_routes_install(server);
+    g_autoptr(GSocketAddress) address = g_inet_socket_address_new_from_string(o->host, (guint)o->port);
+    g_autoptr(GError) wrong = NULL;
+    bool is_tls = o->tls_cert != NULL || o->tls_self_signed;
+    if (!soup_server_listen(server->soup, address, is_tls ? SOUP_SERVER_LISTEN_HTTPS : 0, &wrong))
+        return rv_error_set(error, RV_ERROR_IO, o->listen,
+                            "stop what listens there, or choose another with --listen", "cannot listen: %s",
+                            wrong->message);
+    set_url(server);
+    rv_log(RV_LOG_INFO, "listening", "url", server->url, "auth",
+           rv_auth_is_open(server->auth) ? "none" : "required", NULL);
+    if (o->osc != 0)
+        server->osc = rv_osc_port_new(server, o->host, o->osc, error);
+    return o->osc == 0 || server->osc != NULL;
+}
+
+/* ---- ready, and the end ---- */
+
+static void
+on_mirror_change(const GError *error, void *user)
+{
+    RvServer *server = user;
+    if (error != NULL) {
+        server->failure = g_error_copy(error);
+        g_main_loop_quit(server->loop);
+        return;
+    }
+    printf("reverie: ready on %s\n", server->url);
+    fflush(stdout);
+    rv_notify("READY=1\nSTATUS=drawing");
+    rv_events_state_changed(server->events);
+}
+
+static gboolean
+on_watchdog(gpointer data)
+{
+    rv_notify("WATCHDOG=1");
+    return G_SOURCE_CONTINUE;
+}
+
+static void
+close_sockets(RvServer *server)
+{
+    g_autoptr(GPtrArray) sockets = g_ptr_array_new_with_free_func(g_object_unref);
+    for (guint i = 0; i < server->sockets->len; i++)
+        g_ptr_array_add(sockets, g_object_ref(g_ptr_array_index(server->sockets, i)));
+    for (guint i = 0; i < sockets->len; i++) {
+        SoupWebsocketConnection *socket = g_ptr_array_index(sockets, i);
+        if (soup_websocket_connection_get_state(socket) == SOUP_WEBSOCKET_STATE_OPEN)
+            soup_websocket_connection_close(socket, SOUP_WEBSOCKET_CLOSE_GOING_AWAY,
+                                            "the server is stopping");
+    }
+}
+
+static gboolean
+stop_step(gpointer data)
+{
+    RvServer *server = data;
+    gint64 passed = g_get_monotonic_time() - server->stop_us;
+    if (rv_mirror_in_work(server->mirror) > 0 && passed < DRAIN_US)
+        return G_SOURCE_CONTINUE;
+    close_sockets(server);
+    if ((server->sockets->len > 0 || rv_mirror_clients(server->mirror) > 0) && passed < CLOSE_US)
+        return G_SOURCE_CONTINUE;
+    g_main_loop_quit(server->loop);
+    return G_SOURCE_REMOVE;
+}
+
+static gboolean
+on_signal(gpointer data)
+{
+    RvServer *server = data;
+    if (server->is_stopping) { /* somebody is in a hurry */
+        save_settings(server);
+        _exit(0);
+    }
+    server->is_stopping = true;
+    server->stop_us = g_get_monotonic_time();
+    rv_log(RV_LOG_INFO, "stopping", "clients", rv_log_int(rv_mirror_clients(server->mirror)), NULL);
+    rv_notify("STOPPING=1");
+    save_settings(server);
+    rv_mirror_refuse(server->mirror);
+    g_timeout_add(STOP_POLL_MS, stop_step, server);
+    return G_SOURCE_CONTINUE;
+}
+
+static void
+run_loop(RvServer *server)
+{
+    guint term = g_unix_signal_add(SIGTERM, on_signal, server),
+          interrupt = g_unix_signal_add(SIGINT, on_signal, server);
+    gint64 watchdog_us = rv_notify_watchdog_us();
+    guint watchdog =
+        watchdog_us > 0 ? g_timeout_add((guint)MAX(watchdog_us / 1000, 10), on_watchdog, server) : 0;
+    g_main_loop_run(server->loop);
+    g_source_remove(term);
+    g_source_remove(interrupt);
+    if (watchdog != 0)
+        g_source_remove(watchdog);
+}
+
+/* No signal of a socket may come when the server is gone. */
+static void
+forget_sockets(RvServer *server)
+{
+    for (guint i = 0; i < server->sockets->len; i++)
+        g_signal_handlers_disconnect_by_data(g_ptr_array_index(server->sockets, i), server);
+    g_ptr_array_unref(server->sockets);
+}
+
+static void
+finish(RvServer *server)
+{
+    gint64 begin_us = server->is_stopping ? server->stop_us : g_get_monotonic_time();
+    if (server->save != 0)
+        g_source_remove(server->save);
+    rv_osc_port_free(server->osc);
+    rv_events_free(server->events);
+    if (server->soup != NULL)
+        soup_server_disconnect(server->soup);
+    rv_mirror_free(server->mirror, begin_us + END_US);
+    forget_sockets(server);
+    g_clear_object(&server->soup);
+    rv_state_free(server->state);
+    rv_auth_free(server->auth);
+    rv_guard_free(server->guard);
+    g_main_loop_unref(server->loop);
+    g_free(server->url);
+    g_free(server->settings_path);
+}
+
+bool
+rv_server_run(const RvServeOptions *options, const char *model, GError **error)
+{
+    RvServer server = { .options = options };
+    rv_log_set_json(strcmp(options->log, "json") == 0);
+    signal(SIGPIPE, SIG_IGN);
+    server.loop = g_main_loop_new(NULL, FALSE);
+    server.sockets = g_ptr_array_new_with_free_func(g_object_unref);
+    server.guard = rv_guard_new(options->allowed_hosts);
+    server.auth = rv_auth_new(options->token, options->users, error);
+    bool ok = server.auth != NULL && open_data(&server, error);
+    if (ok) {
+        server.events = rv_events_new(&server);
+        server.mirror = rv_mirror_new(options, server.state, on_mirror_change, &server);
+        ok = listen_on(&server, error);
+    }
+    if (ok) {
+        rv_mirror_start(server.mirror, model);
+        run_loop(&server);
+    }
+    finish(&server);
+    if (server.failure != NULL)
+        g_propagate_error(error, server.failure);
+    return ok && server.failure == NULL;
+}

@@ -1,0 +1,16 @@
+/* server.h - `reverie serve`: one main loop for HTTP, sockets, signals and the mirror. */
+#pragma once
+#include "server/auth.h"
+#include "server/client.h"
+#include "server/mirror.h"
+#include "server/options.h"
+#include "server/state.h"
+
+/* Serves until SIGTERM or SIGINT. `options` are finished; `model` is the model's path, NULL with an effect.
+ * False when it cannot start or its model cannot be opened. */
+bool rv_server_run(const RvServeOptions *options, const char *model, GError **error);
+
+/* Parts, for routes and transports; borrowed. */
+RvMirror *rv_server_mirror(RvServer *server);
+RvState *rv_server_state(RvServer *server);
+const RvServeOptions *rv_server_options(RvServer *server);

@@ -1,0 +1,66 @@
+/* server_internal.h - what the files of the HTTP core share. */
+#pragma once
+#include "server/guard.h"
+#include "server/route.h"
+#include "server/server.h"
+
+typedef struct RvEvents RvEvents;
+typedef struct RvOscPort RvOscPort;
+
+struct RvServer {
+    const RvServeOptions *options;
+    SoupServer *soup;
+    GMainLoop *loop;
+    RvState *state;
+    RvMirror *mirror;
+    RvAuth *auth;
+    RvGuard *guard;
+    RvEvents *events;
+    RvOscPort *osc;
+    GPtrArray *sockets; /* open WebSockets, referenced */
+    char *url, *settings_path;
+    bool is_stopping;
+    gint64 stop_us; /* when that began */
+    guint save;     /* source: settings are to be kept */
+    GError *failure;
+    guint64 refused; /* requests that guard or auth sent away */
+};
+
+/* route.c: checks and dispatches every request. */
+void rv_routes_install(RvServer *server);
+
+/* events.c: `/api/events`. */
+RvEvents *rv_events_new(RvServer *server);
+void rv_events_free(RvEvents *events);
+void rv_events_state_changed(RvEvents *events);
+void rv_events_get(const RvCall *call);
+
+/* osc_port.c */
+RvOscPort *rv_osc_port_new(RvServer *server, const char *host, int port, GError **error);
+void rv_osc_port_free(RvOscPort *port); /* accepts NULL */
+void rv_osc_port_add_metrics(const RvOscPort *port, GString *to);
+
+/* pages.c */
+void rv_pages_get(const RvCall *call);  /* the route's parameter names the file */
+void rv_pages_file(const RvCall *call); /* `/static/{path}` */
+
+/* control.c */
+void rv_control_state(const RvCall *call);
+void rv_control_set(const RvCall *call);
+void rv_control_parameter(const RvCall *call);
+void rv_control_ignored(const RvCall *call);
+void rv_control_debug(const RvCall *call);
+/* The object that `/api/state` answers; also in events. */
+JsonBuilder *rv_control_build_state(RvServer *server);
+
+/* health.c */
+void rv_health_alive(const RvCall *call);
+void rv_health_ready(const RvCall *call);
+void rv_health_stats(const RvCall *call);
+void rv_health_metrics(const RvCall *call);
+void rv_health_routes(const RvCall *call);
+
+/* json_body.c: what POST requests bring; NULL with RV_ERROR_INVALID. */
+JsonObject *rv_json_body(const RvCall *call, GError **error);
+/* Nesting of brackets is bounded, so that a recursive parser cannot run out of stack. */
+bool rv_json_is_shallow(const char *text, gsize size);
