@@ -1,7 +1,6 @@
 /* samples.c - rings of measurements and their quantiles. */
 #include "live/samples.h"
 
-#include <stdlib.h>
 #include <string.h>
 
 void
@@ -59,18 +58,39 @@ rv_samples_count_since(const RvSamples *samples, gint64 since_us)
     return low;
 }
 
-static int
-compare_values(const void *a, const void *b)
+/* Reorders values[low..high] so that values[index] is what sorting would put there, with none larger before
+ * it and none smaller behind (Hoare's FIND). Sorting a minute of frames would hold up the loop for
+ * milliseconds. */
+static gint64
+put_in_place(gint64 *values, int low, int high, int index)
 {
-    gint64 x = *(const gint64 *)a, y = *(const gint64 *)b;
-    return x < y ? -1 : x > y;
+    while (low < high) {
+        gint64 pivot = values[index];
+        int i = low, j = high;
+        while (i <= j) {
+            while (values[i] < pivot)
+                i++;
+            while (pivot < values[j])
+                j--;
+            if (i > j)
+                break;
+            gint64 kept = values[i];
+            values[i++] = values[j];
+            values[j--] = kept;
+        }
+        if (j < index)
+            low = i;
+        if (index < i)
+            high = j;
+    }
+    return values[index];
 }
 
-/* Nearest rank: the smallest value that at least `percent` % of the sorted values do not exceed. */
-static gint64
-nearest_rank(const gint64 *sorted, guint count, guint percent)
+/* Nearest rank: where the smallest value stands that at least `percent` % of the values do not exceed. */
+static int
+rank_index(int count, int percent)
 {
-    return sorted[(count * percent + 99) / 100 - 1];
+    return (count * percent + 99) / 100 - 1;
 }
 
 void
@@ -81,23 +101,24 @@ rv_samples_quantiles(const RvSamples *samples, int column, gint64 since_us, RvLi
     guint count = rv_samples_count_since(samples, since_us);
     if (count == 0)
         return;
-    g_autofree gint64 *sorted = g_new(gint64, count);
+    g_autofree gint64 *values = g_new(gint64, count);
     guint rows = count;
     count = 0;
     for (guint i = 0; i < rows; i++) {
         gsize row = row_index(samples, i);
         gint32 value = samples->values[row * (gsize)samples->columns + (gsize)column];
         if (value >= 0)
-            sorted[count++] = value;
+            values[count++] = value;
     }
     if (count == 0)
         return;
-    qsort(sorted, count, sizeof *sorted, compare_values);
+    int last = (int)count - 1;
+    int ranks[] = { rank_index((int)count, 50), rank_index((int)count, 95), rank_index((int)count, 99) };
     quantiles->count = count;
-    quantiles->p50 = nearest_rank(sorted, count, 50);
-    quantiles->p95 = nearest_rank(sorted, count, 95);
-    quantiles->p99 = nearest_rank(sorted, count, 99);
-    quantiles->max = sorted[count - 1];
+    quantiles->p50 = put_in_place(values, 0, last, ranks[0]);
+    quantiles->p95 = put_in_place(values, ranks[0], last, ranks[1]);
+    quantiles->p99 = put_in_place(values, ranks[1], last, ranks[2]);
+    quantiles->max = put_in_place(values, ranks[2], last, last);
 }
 
 void
@@ -109,11 +130,11 @@ rv_recent_add(RvRecent *recent, gint64 value)
     recent->unseen++;
     if (recent->unseen < 8 && recent->count > 32)
         return;
-    gint64 sorted[RV_RECENT];
-    memcpy(sorted, recent->values, recent->count * sizeof *sorted);
-    qsort(sorted, recent->count, sizeof *sorted, compare_values);
-    recent->p50 = nearest_rank(sorted, recent->count, 50);
-    recent->p99 = nearest_rank(sorted, recent->count, 99);
+    gint64 values[RV_RECENT];
+    int count = (int)recent->count, median = rank_index(count, 50);
+    memcpy(values, recent->values, recent->count * sizeof *values);
+    recent->p50 = put_in_place(values, 0, count - 1, median);
+    recent->p99 = put_in_place(values, median, count - 1, rank_index(count, 99));
     recent->unseen = 0;
 }
 

@@ -164,6 +164,37 @@ test_quantiles(void)
     rv_samples_finish(&samples);
 }
 
+static int
+compare(const void *a, const void *b)
+{
+    return *(const int *)a - *(const int *)b;
+}
+
+/* Against sorting: every size, few and many different values. */
+static void
+test_quantiles_of_random_values(void)
+{
+    GRand *random = g_rand_new_with_seed(5);
+    for (int count = 1; count <= 400; count++) {
+        RvSamples samples;
+        rv_samples_init(&samples, 1, 400);
+        int values[400], range = g_rand_int_range(random, 1, count % 2 ? 5 : 100000);
+        for (int i = 0; i < count; i++) {
+            values[i] = g_rand_int_range(random, 0, range);
+            rv_samples_add(&samples, i, (gint64[]) { values[i] });
+        }
+        qsort(values, (size_t)count, sizeof *values, compare);
+        RvLiveQuantiles q;
+        rv_samples_quantiles(&samples, 0, 0, &q);
+        g_assert_cmpint(q.p50, ==, values[(count * 50 + 99) / 100 - 1]);
+        g_assert_cmpint(q.p95, ==, values[(count * 95 + 99) / 100 - 1]);
+        g_assert_cmpint(q.p99, ==, values[(count * 99 + 99) / 100 - 1]);
+        g_assert_cmpint(q.max, ==, values[count - 1]);
+        rv_samples_finish(&samples);
+    }
+    g_rand_free(random);
+}
+
 static void
 test_recent(void)
 {
@@ -281,6 +312,7 @@ main(int argc, char **argv)
     g_test_add_func("/live/clock/real", test_real_clock);
     g_test_add_func("/live/clock/frames", test_frames);
     g_test_add_func("/live/clock/quantiles", test_quantiles);
+    g_test_add_func("/live/clock/quantiles_of_random_values", test_quantiles_of_random_values);
     g_test_add_func("/live/clock/recent", test_recent);
     g_test_add_func("/live/clock/threads", test_threads);
     return g_test_run();

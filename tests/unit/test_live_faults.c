@@ -28,6 +28,10 @@ test_hung_device_is_taken_out_and_comes_back(void)
     g_assert_cmpint(rv_live_working_devices(world->live), ==, 1);
     g_assert_cmpuint(client->shown->len, >, before + 45); /* 25 a second */
     g_assert_cmpuint(client->lost->len, ==, 1);
+    for (guint i = before + 1; i < client->shown->len; i++) {
+        gint64 gap = client_shown(client, i)->time_us - client_shown(client, i - 1)->time_us;
+        g_assert_cmpint(gap, <=, 2 * 34 * MS + 17 * MS); /* also across the frame that never comes */
+    }
     world_run(world, 26 * SECOND);
     g_assert_cmpint(machine_stats(bad).state, !=, RV_LIVE_DEVICE_WORKING);
     g_assert_cmpint(rv_simulated_device_in_hand(bad->simulated), ==, 2); /* the frame and a probe */
