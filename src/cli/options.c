@@ -25,8 +25,9 @@ rv_parse_options(int *argc, char ***argv, const char *usage, const char *summary
     /* --help shows every group: a newcomer should not have to ask twice. */
     for (int i = 1; i < *argc; i++)
         if (strcmp((*argv)[i], "--help") == 0 || strcmp((*argv)[i], "-h") == 0) {
-            g_autofree char *help = g_option_context_get_help(context, FALSE, NULL);
+            char *help = g_option_context_get_help(context, FALSE, NULL);
             printf("%s", help);
+            g_free(help);
             exit(rv_console_finish(0));
         }
     g_option_context_set_help_enabled(context, FALSE);

@@ -56,7 +56,7 @@ def test_films(folder):
 
 def kill_at_frame(frame, *arguments):
     """SIGKILL as soon as the file of that frame is there."""
-    process = subprocess.Popen([str(word) for word in (BINARY, "video", *BASE, *arguments)], env=environment(), stderr=subprocess.DEVNULL)
+    process = subprocess.Popen([str(word) for word in (BINARY, "video", *BASE, *arguments)], env=environment(None, arguments), stderr=subprocess.DEVNULL)
     end = time.monotonic() + 60
     while not frame.exists() and process.poll() is None and time.monotonic() < end:
         time.sleep(0.002)

@@ -135,7 +135,7 @@ def handles_interrupt(process):
 
 def interrupt(arguments, delay, number=signal.SIGINT, ready=None):
     """Exit code and how long it took from the signal."""
-    process = subprocess.Popen([str(word) for word in (BINARY, *arguments)], stdout=subprocess.PIPE, stderr=subprocess.PIPE, env=environment())
+    process = subprocess.Popen([str(word) for word in (BINARY, *arguments)], stdout=subprocess.PIPE, stderr=subprocess.PIPE, env=environment(None, arguments))
     while process.poll() is None and not (handles_interrupt(process) and (ready is None or ready())):
         time.sleep(0.001)
     time.sleep(delay)
