@@ -92,7 +92,9 @@ report(GstMessage *message, const char *path, bool is_writing, GError **error)
                             fault->message);
     bool is_full = g_error_matches(fault, GST_RESOURCE_ERROR, GST_RESOURCE_ERROR_NO_SPACE_LEFT);
     return rv_error_set(error, fault->domain == GST_RESOURCE_ERROR ? RV_ERROR_IO : RV_ERROR_FAILED, path,
-                        is_full ? "make room on the disk" : NULL, "cannot write film: %s", fault->message);
+                        is_full ? "make room on the disk"
+                                : "try another size or another ending: mp4, mkv, webm",
+                        "cannot write film: %s", fault->message);
 }
 
 /* --- reading --- */
