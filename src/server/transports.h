@@ -12,3 +12,7 @@ void rv_websocket_open(const RvCall *call, SoupWebsocketConnection *connection);
 
 /* `GET /stream.mjpeg`: what a client is shown, for OBS and projectors. Query: client=ID, quality=1..100. */
 void rv_mjpeg_get(const RvCall *call);
+
+/* `POST /offer` {"sdp","type":"offer"} -> {"sdp","type":"answer"}: WebRTC. Query: effect=invert, codec=vp8 or
+ * h264. */
+void rv_offer_post(const RvCall *call);

@@ -1,0 +1,95 @@
+/* The receiving half: the peer's packets to camera frames. */
+#include <string.h>
+
+#include <gst/app/gstappsink.h>
+#include <gst/video/video.h>
+
+#include "media/webrtc_internal.h"
+
+static void
+deliver(RvWebrtc *peer)
+{
+    g_mutex_lock(&peer->lock);
+    RvPicture *picture = g_steal_pointer(&peer->arrived);
+    g_mutex_unlock(&peer->lock);
+    if (picture == NULL)
+        return;
+    if (peer->is_closed || peer->has_ended) {
+        rv_picture_free(picture);
+        return;
+    }
+    peer->stats.frames_in++;
+    peer->options.on_frame(picture, peer->options.user);
+}
+
+static RvPicture *
+to_picture(GstSample *sample)
+{
+    GstVideoInfo info;
+    GstVideoFrame frame;
+    if (!gst_video_info_from_caps(&info, gst_sample_get_caps(sample)) ||
+        !gst_video_frame_map(&frame, &info, gst_sample_get_buffer(sample), GST_MAP_READ))
+        return NULL;
+    int width = GST_VIDEO_INFO_WIDTH(&info), height = GST_VIDEO_INFO_HEIGHT(&info);
+    RvPicture *picture = rv_picture_new(width, height, false, NULL);
+    gsize stride = 3 * (gsize)width;
+    for (int y = 0; picture != NULL && y < height; y++)
+        memcpy(picture->rgb + (gsize)y * stride,
+               (const guint8 *)GST_VIDEO_FRAME_PLANE_DATA(&frame, 0) +
+                   (gssize)y * GST_VIDEO_FRAME_PLANE_STRIDE(&frame, 0),
+               stride);
+    gst_video_frame_unmap(&frame);
+    return picture;
+}
+
+/* Streaming thread. A frame that the main loop has not taken yet is replaced. */
+static GstFlowReturn
+on_sample(GstAppSink *sink, gpointer data)
+{
+    RvWebrtc *peer = data;
+    g_autoptr(GstSample) sample = gst_app_sink_pull_sample(sink);
+    RvPicture *picture = sample == NULL ? NULL : to_picture(sample);
+    if (picture == NULL)
+        return GST_FLOW_OK;
+    g_mutex_lock(&peer->lock);
+    RvPicture *older = peer->arrived;
+    peer->arrived = picture;
+    g_mutex_unlock(&peer->lock);
+    if (older == NULL)
+        rv_webrtc_post(peer, deliver);
+    rv_picture_free(older);
+    return GST_FLOW_OK;
+}
+
+static const char *
+h264_decoder(void)
+{
+    g_autoptr(GstElementFactory) openh264 = gst_element_factory_find("openh264dec");
+    return openh264 != NULL ? "openh264dec" : "avdec_h264 max-threads=1";
+}
+
+void
+rv_webrtc_add_receiver(RvWebrtc *peer, GstPad *pad)
+{
+    bool is_h264 = peer->offer->codec == RV_VIDEO_H264;
+    g_autofree char *h264 = g_strdup_printf("rtph264depay request-keyframe=true wait-for-keyframe=true ! "
+                                            "h264parse ! %s",
+                                            h264_decoder());
+    g_autofree char *description = g_strdup_printf(
+        "%s ! videoconvert n-threads=1 ! video/x-raw,format=RGB ! "
+        "appsink name=frames sync=false max-buffers=1 drop=true",
+        is_h264 ? h264 : "rtpvp8depay request-keyframe=true wait-for-keyframe=true ! vp8dec threads=1");
+    g_autoptr(GError) error = NULL;
+    GstElement *receiver = gst_parse_bin_from_description(description, TRUE, &error);
+    if (receiver == NULL) {
+        GST_ELEMENT_ERROR(peer->pipeline, CORE, MISSING_PLUGIN, ("no decoder: %s", error->message), (NULL));
+        return;
+    }
+    GstAppSinkCallbacks callbacks = { .new_sample = on_sample };
+    g_autoptr(GstElement) frames = gst_bin_get_by_name(GST_BIN(receiver), "frames");
+    gst_app_sink_set_callbacks(GST_APP_SINK(frames), &callbacks, peer, NULL);
+    gst_bin_add(GST_BIN(peer->pipeline), receiver);
+    gst_element_sync_state_with_parent(receiver);
+    g_autoptr(GstPad) sink = gst_element_get_static_pad(receiver, "sink");
+    gst_pad_link(pad, sink);
+}

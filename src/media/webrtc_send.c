@@ -1,0 +1,221 @@
+/* The sending half: frames to packets. */
+#include <string.h>
+
+#include <gst/app/gstappsrc.h>
+#include <gst/rtp/gstrtpbuffer.h>
+#include <gst/video/video.h>
+
+#include "media/webrtc_internal.h"
+
+#define START_BITRATE 2500000
+#define RESEND_SHARE 0.25 /* of the bitrate: uncapped, retransmission floods a link that is full */
+#define RESEND_BURST_S 0.5
+#define TWCC_URI "http://www.ietf.org/id/draft-holmer-rmcat-transport-wide-cc-extensions-01"
+#define PLAYOUT_DELAY_URI "http://www.webrtc.org/experiments/rtp-hdrext/playout-delay"
+
+typedef struct {
+    const char *factory, *settings, *bitrate_property;
+    int bitrate_unit;
+} Encoder;
+
+static const Encoder vp8_encoders[] = {
+    { "vp8enc",
+      "deadline=1 cpu-used=8 threads=1 end-usage=cbr lag-in-frames=0 static-threshold=100 "
+      "buffer-initial-size=100 buffer-optimal-size=200 buffer-size=400 max-intra-bitrate=500 "
+      "keyframe-max-dist=3000",
+      "target-bitrate", 1 },
+};
+/* The graphics card's first. Key frames are rare: the peer asks for them when it needs one. */
+static const Encoder h264_encoders[] = {
+    { "nvh264enc", "preset=low-latency-hp zerolatency=true rc-mode=cbr-ld-hq bframes=0 gop-size=-1",
+      "bitrate", 1000 },
+    { "x264enc", "tune=zerolatency speed-preset=ultrafast threads=1 byte-stream=true key-int-max=3000",
+      "bitrate", 1000 },
+    { "openh264enc", "complexity=low rate-control=bitrate gop-size=3000", "bitrate", 1 },
+};
+
+static const Encoder *
+find_encoder(RvVideoCodec codec)
+{
+    const Encoder *list = codec == RV_VIDEO_H264 ? h264_encoders : vp8_encoders;
+    gsize count = codec == RV_VIDEO_H264 ? G_N_ELEMENTS(h264_encoders) : G_N_ELEMENTS(vp8_encoders);
+    for (gsize i = 0; i < count; i++) {
+        g_autoptr(GstElementFactory) factory = gst_element_factory_find(list[i].factory);
+        if (factory != NULL)
+            return &list[i];
+    }
+    return NULL;
+}
+
+/* What the payloader's packets must look like. Without an ssrc here the answer names none that Chrome would
+ * show, and without the extension maps it does not answer them. */
+static GstCaps *
+packet_caps(const RvSdpOffer *offer)
+{
+    GstCaps *caps = gst_caps_new_simple("application/x-rtp", "media", G_TYPE_STRING, "video", "encoding-name",
+                                        G_TYPE_STRING, rv_video_codec_name(offer->codec), "payload",
+                                        G_TYPE_INT, offer->payload_type, "clock-rate", G_TYPE_INT, 90000,
+                                        "ssrc", G_TYPE_UINT, g_random_int() | 1, NULL);
+    g_autofree char *twcc = g_strdup_printf("extmap-%d", offer->twcc_id);
+    g_autofree char *delay = g_strdup_printf("extmap-%d", offer->playout_delay_id);
+    if (offer->twcc_id != 0)
+        gst_caps_set_simple(caps, twcc, G_TYPE_STRING, TWCC_URI, NULL);
+    if (offer->playout_delay_id != 0)
+        gst_caps_set_simple(caps, delay, G_TYPE_STRING, PLAYOUT_DELAY_URI, NULL);
+    return caps;
+}
+
+static char *
+describe_sender(const RvSdpOffer *offer, const Encoder *encoder)
+{
+    bool is_h264 = offer->codec == RV_VIDEO_H264;
+    return g_strdup_printf(
+        "appsrc name=source is-live=true format=time do-timestamp=true max-buffers=1 leaky-type=downstream "
+        "block=false ! videoconvert n-threads=1 ! video/x-raw,format=I420,colorimetry=(string)bt601 ! "
+        "%s name=encoder %s %s=%d ! %s pt=%d mtu=1200 name=payloader auto-header-extension=false ! "
+        "capsfilter name=packets",
+        encoder->factory, encoder->settings, encoder->bitrate_property, START_BITRATE / encoder->bitrate_unit,
+        is_h264 ? "video/x-h264,profile=constrained-baseline ! rtph264pay config-interval=-1 "
+                  "aggregate-mode=zero-latency"
+                : "rtpvp8pay picture-id-mode=15-bit",
+        offer->payload_type);
+}
+
+/* Minimum and maximum of the playout delay, 12 bits each, in units of 10 ms: show frames as they come. */
+static gboolean
+add_playout_delay(GstBuffer **buffer, guint index, gpointer data)
+{
+    static const guint8 none[3] = { 0, 0, 0 };
+    RvWebrtc *peer = data;
+    GstRTPBuffer packet = GST_RTP_BUFFER_INIT;
+    *buffer = gst_buffer_make_writable(*buffer);
+    if (gst_rtp_buffer_map(*buffer, GST_MAP_READWRITE, &packet)) {
+        gst_rtp_buffer_add_extension_onebyte_header(&packet, (guint8)peer->offer->playout_delay_id, none,
+                                                    sizeof none);
+        gst_rtp_buffer_unmap(&packet);
+    }
+    return TRUE;
+}
+
+static GstPadProbeReturn
+on_payload(GstPad *pad, GstPadProbeInfo *info, gpointer data)
+{
+    if (info->type & GST_PAD_PROBE_TYPE_BUFFER_LIST) {
+        GstBufferList *list = gst_buffer_list_make_writable(GST_PAD_PROBE_INFO_BUFFER_LIST(info));
+        gst_buffer_list_foreach(list, add_playout_delay, data);
+        GST_PAD_PROBE_INFO_DATA(info) = list;
+    } else {
+        GstBuffer *buffer = GST_PAD_PROBE_INFO_BUFFER(info);
+        add_playout_delay(&buffer, 0, data);
+        GST_PAD_PROBE_INFO_DATA(info) = buffer;
+    }
+    return GST_PAD_PROBE_OK;
+}
+
+/* Retransmissions, which have a payload type of their own, pass as long as they are a small share. */
+static GstPadProbeReturn
+on_maybe_resent(GstPad *pad, GstPadProbeInfo *info, gpointer data)
+{
+    RvWebrtc *peer = data;
+    GstBuffer *buffer = GST_PAD_PROBE_INFO_BUFFER(info);
+    guint8 head[2];
+    if (gst_buffer_extract(buffer, 0, head, sizeof head) != sizeof head ||
+        (head[1] & 0x7f) == peer->offer->payload_type)
+        return GST_PAD_PROBE_OK;
+    gint64 now_us = g_get_monotonic_time();
+    double rate = RESEND_SHARE * g_atomic_int_get(&peer->target_bitrate) / 8;
+    double allowance = peer->resend_allowance + rate * (double)(now_us - peer->resent_us) / G_USEC_PER_SEC;
+    peer->resent_us = now_us;
+    peer->resend_allowance = MIN(allowance, rate * RESEND_BURST_S);
+    if (peer->resend_allowance < (double)gst_buffer_get_size(buffer))
+        return GST_PAD_PROBE_DROP;
+    peer->resend_allowance -= (double)gst_buffer_get_size(buffer);
+    return GST_PAD_PROBE_OK;
+}
+
+static void
+on_deep_element(GstBin *bin, GstBin *parent, GstElement *element, gpointer data)
+{
+    GstElementFactory *factory = gst_element_get_factory(element);
+    if (factory == NULL || strcmp(gst_plugin_feature_get_name(factory), "rtprtxsend") != 0)
+        return;
+    g_object_set(element, "max-size-packets", 512, "max-size-time", 0, NULL);
+    g_autoptr(GstPad) pad = gst_element_get_static_pad(element, "src");
+    gst_pad_add_probe(pad, GST_PAD_PROBE_TYPE_BUFFER, on_maybe_resent, data, NULL);
+}
+
+bool
+rv_webrtc_add_sender(RvWebrtc *peer, GError **error)
+{
+    const Encoder *encoder = find_encoder(peer->offer->codec);
+    if (encoder == NULL)
+        return rv_error_set(error, RV_ERROR_FAILED, NULL, "install gstreamer1.0-plugins-good and -ugly",
+                            "no encoder for %s", rv_video_codec_name(peer->offer->codec));
+    g_autofree char *description = describe_sender(peer->offer, encoder);
+    g_autoptr(GError) cause = NULL;
+    GstElement *sender = gst_parse_bin_from_description(description, TRUE, &cause);
+    if (sender == NULL)
+        return rv_error_set(error, RV_ERROR_FAILED, NULL,
+                            "install the GStreamer plugins that README.md names", "no video sender: %s",
+                            cause->message);
+    peer->bitrate_property = encoder->bitrate_property;
+    peer->bitrate_unit = encoder->bitrate_unit;
+    g_signal_connect(peer->pipeline, "deep-element-added", G_CALLBACK(on_deep_element), peer);
+    gst_bin_add(GST_BIN(peer->pipeline), sender);
+    peer->source = gst_bin_get_by_name(GST_BIN(sender), "source");
+    peer->encoder = gst_bin_get_by_name(GST_BIN(sender), "encoder");
+    g_autoptr(GstElement) packets = gst_bin_get_by_name(GST_BIN(sender), "packets");
+    g_autoptr(GstCaps) caps = packet_caps(peer->offer);
+    g_object_set(packets, "caps", caps, NULL);
+    if (peer->offer->playout_delay_id != 0) {
+        g_autoptr(GstElement) payloader = gst_bin_get_by_name(GST_BIN(sender), "payloader");
+        g_autoptr(GstPad) pad = gst_element_get_static_pad(payloader, "src");
+        gst_pad_add_probe(pad, GST_PAD_PROBE_TYPE_BUFFER | GST_PAD_PROBE_TYPE_BUFFER_LIST, on_payload, peer,
+                          NULL);
+    }
+    rv_webrtc_set_bitrate(peer, START_BITRATE);
+    if (!gst_element_link_pads(sender, "src", peer->rtc, "sink_%u"))
+        return rv_error_set(error, RV_ERROR_FAILED, NULL, "use the WebSocket transport",
+                            "the video sender does not fit");
+    return true;
+}
+
+void
+rv_webrtc_set_bitrate(RvWebrtc *peer, int bitrate)
+{
+    if (g_atomic_int_get(&peer->target_bitrate) == bitrate)
+        return;
+    g_atomic_int_set(&peer->target_bitrate, bitrate);
+    g_object_set(peer->encoder, peer->bitrate_property, bitrate / peer->bitrate_unit, NULL);
+}
+
+static void
+set_size(RvWebrtc *peer, int width, int height)
+{
+    if (peer->width == width && peer->height == height)
+        return;
+    peer->width = width;
+    peer->height = height;
+    g_autoptr(GstCaps) caps =
+        gst_caps_new_simple("video/x-raw", "format", G_TYPE_STRING, "RGB", "width", G_TYPE_INT, width,
+                            "height", G_TYPE_INT, height, "framerate", GST_TYPE_FRACTION, 0, 1, NULL);
+    gst_app_src_set_caps(GST_APP_SRC(peer->source), caps);
+}
+
+void
+rv_webrtc_send(RvWebrtc *peer, const guint8 *rgb, int width, int height, GDestroyNotify done, void *data)
+{
+    gsize offsets[GST_VIDEO_MAX_PLANES] = { 0 }, size = 3 * (gsize)width * (gsize)height;
+    if (!peer->is_answered || peer->is_closed || peer->has_ended || width % 2 != 0 || height % 2 != 0) {
+        done(data);
+        return;
+    }
+    set_size(peer, width, height);
+    GstBuffer *buffer =
+        gst_buffer_new_wrapped_full(GST_MEMORY_FLAG_READONLY, (gpointer)rgb, size, 0, size, data, done);
+    gint strides[GST_VIDEO_MAX_PLANES] = { 3 * width };
+    gst_buffer_add_video_meta_full(buffer, GST_VIDEO_FRAME_FLAG_NONE, GST_VIDEO_FORMAT_RGB, (guint)width,
+                                   (guint)height, 1, offsets, strides);
+    gst_app_src_push_buffer(GST_APP_SRC(peer->source), buffer);
+    peer->stats.frames_out++;
+}
