@@ -51,11 +51,14 @@ is_too_slow(const RvLiveSession *session, const RvLiveDevice *device, gint64 fas
            now - MAX(device->last_sample_us, device->last_start_us) < RETRY_SLOW_US;
 }
 
-/* A second frame on a busy device is there to hide uploads and decoding: any earlier and it only ages. */
+/* A further frame on a busy device is there to hide uploads and decoding: before half the time of the one in
+ * work it would only age. */
 static gint64
 device_grab_time(const RvLiveDevice *device)
 {
-    return device->jobs.length == 0 ? G_MININT64 : device->last_start_us + rv_recent_p50(&device->recent) / 2;
+    const RvLiveJob *head = device->jobs.head != NULL ? device->jobs.head->data : NULL;
+    return head == NULL ? G_MININT64
+                        : MAX(head->started_us, device->last_answer_us) + rv_recent_p50(&device->recent) / 2;
 }
 
 /* The device that will have a frame done first; of equals the one idle for longest. */

@@ -99,6 +99,43 @@ test_slow_devices_get_more_patience(void)
     world_free(world);
 }
 
+/* One stall of a device of which little is known does not buy it long patience. */
+static void
+test_stall_does_not_stretch_patience(void)
+{
+    World *world = world_new(NULL);
+    Client *client = world_add_client(world, NULL);
+    Machine *machine = world_add_machine(world, 40 * MS, NULL);
+    client_camera(client, 30);
+    for (guint64 stall = 1; stall <= 2; stall++) {
+        world_run(world, SECOND);
+        rv_simulated_device_hang(machine->simulated, rv_clock_now(world->clock) + 20 * SECOND);
+        world_run(world, 5 * SECOND);
+        g_assert_cmpuint(machine_stats(machine).taken_out, ==, stall);
+        world_run(world, 16 * SECOND);
+        g_assert_cmpuint(machine_stats(machine).brought_back, ==, stall);
+    }
+    world_free(world);
+}
+
+/* A late answer is a sign of life: the probe does not wait for its pause. */
+static void
+test_late_answer_brings_the_device_back(void)
+{
+    World *world = world_new(&(RvLiveOptions) { .probe_first_us = 20 * SECOND });
+    Client *client = world_add_client(world, NULL);
+    Machine *machine = world_add_machine(world, 10 * MS, NULL);
+    client_camera(client, 30);
+    world_run(world, SECOND);
+    rv_simulated_device_hang(machine->simulated, rv_clock_now(world->clock) + 1500 * MS);
+    world_run(world, 1400 * MS);
+    g_assert_cmpint(machine_stats(machine).state, ==, RV_LIVE_DEVICE_OUT);
+    world_run(world, 200 * MS);
+    g_assert_cmpint(machine_stats(machine).state, ==, RV_LIVE_DEVICE_WORKING);
+    client_check(client);
+    world_free(world);
+}
+
 /* A device that takes 5 s a frame and nobody said so is learnt, not lost for ever. */
 static void
 test_patience_is_learnt(void)
@@ -314,6 +351,8 @@ main(int argc, char **argv)
     g_test_add_func("/live/faults/hung_device", test_hung_device_is_taken_out_and_comes_back);
     g_test_add_func("/live/faults/only_device_stalls", test_only_device_stalls);
     g_test_add_func("/live/faults/more_patience", test_slow_devices_get_more_patience);
+    g_test_add_func("/live/faults/stall_does_not_stretch_patience", test_stall_does_not_stretch_patience);
+    g_test_add_func("/live/faults/late_answer_brings_back", test_late_answer_brings_the_device_back);
     g_test_add_func("/live/faults/patience_is_learnt", test_patience_is_learnt);
     g_test_add_func("/live/faults/errors_of_frames", test_errors_of_frames_do_not_harm_the_device);
     g_test_add_func("/live/faults/errors_of_devices", test_errors_of_the_device_take_it_out);
