@@ -8,8 +8,6 @@
 #include "base/error.h"
 
 #define MAX_LINES 1000
-#define TWCC_URI "http://www.ietf.org/id/draft-holmer-rmcat-transport-wide-cc-extensions-01"
-#define PLAYOUT_DELAY_URI "http://www.webrtc.org/experiments/rtp-hdrext/playout-delay"
 
 const char *
 rv_video_codec_name(RvVideoCodec codec)
@@ -203,10 +201,14 @@ read_extensions(const GstSDPMedia *media, RvSdpOffer *offer, GError **error)
         if (id > 14) /* one-byte headers only */
             continue;
         rest = strchr(rest, ' ');
-        if (rest != NULL && strcmp(rest + 1, TWCC_URI) == 0)
+        if (rest == NULL)
+            continue;
+        if (strcmp(rest + 1, RV_RTP_TWCC) == 0)
             offer->twcc_id = id;
-        else if (rest != NULL && strcmp(rest + 1, PLAYOUT_DELAY_URI) == 0)
+        else if (strcmp(rest + 1, RV_RTP_PLAYOUT_DELAY) == 0)
             offer->playout_delay_id = id;
+        else if (strcmp(rest + 1, RV_RTP_COLOUR_SPACE) == 0)
+            offer->colour_space_id = id;
     }
     return true;
 }

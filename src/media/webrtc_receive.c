@@ -2,6 +2,7 @@
 #include <string.h>
 
 #include <gst/app/gstappsink.h>
+#include <gst/rtp/gstrtpbuffer.h>
 #include <gst/video/video.h>
 
 #include "media/webrtc_internal.h"
@@ -61,6 +62,55 @@ on_sample(GstAppSink *sink, gpointer data)
     return GST_FLOW_OK;
 }
 
+/* VP8 does not say how its samples mean colours. Chrome sends canvases and screens as BT.709 in full range,
+ * cameras as BT.601 in limited range, and tells by RTP's colour-space extension, on key frames: primaries,
+ * transfer, matrix (as in H.273), then the range above 4 bits of chroma siting (1 limited, 2 full). */
+static char *
+colorimetry(const guint8 *extension)
+{
+    GstVideoColorMatrix matrix = extension[2] == 1   ? GST_VIDEO_COLOR_MATRIX_BT709
+                                 : extension[2] == 7 ? GST_VIDEO_COLOR_MATRIX_SMPTE240M
+                                 : extension[2] == 9 ? GST_VIDEO_COLOR_MATRIX_BT2020
+                                                     : GST_VIDEO_COLOR_MATRIX_BT601;
+    GstVideoColorRange range =
+        extension[3] >> 4 == 2 ? GST_VIDEO_COLOR_RANGE_0_255 : GST_VIDEO_COLOR_RANGE_16_235;
+    return g_strdup_printf("%d:%d:%d:%d", range, matrix, GST_VIDEO_TRANSFER_BT709,
+                           GST_VIDEO_COLOR_PRIMARIES_BT709);
+}
+
+static GstPadProbeReturn
+on_vp8_packet(GstPad *pad, GstPadProbeInfo *info, gpointer data)
+{
+    GstElement *setter = data;
+    int id = GPOINTER_TO_INT(g_object_get_data(G_OBJECT(setter), "extension-id"));
+    GstRTPBuffer packet = GST_RTP_BUFFER_INIT;
+    gpointer extension;
+    guint size;
+    if (!gst_rtp_buffer_map(GST_PAD_PROBE_INFO_BUFFER(info), GST_MAP_READ, &packet))
+        return GST_PAD_PROBE_OK;
+    if (gst_rtp_buffer_get_extension_onebyte_header(&packet, (guint8)id, 0, &extension, &size) && size >= 4) {
+        g_autofree char *text = colorimetry(extension);
+        g_autoptr(GstCaps) caps =
+            gst_caps_new_simple("video/x-raw", "colorimetry", G_TYPE_STRING, text, NULL);
+        g_object_set(setter, "caps", caps, NULL);
+    }
+    gst_rtp_buffer_unmap(&packet);
+    return GST_PAD_PROBE_OK;
+}
+
+static void
+follow_colour_space(RvWebrtc *peer, GstElement *receiver)
+{
+    g_autoptr(GstElement) setter = gst_bin_get_by_name(GST_BIN(receiver), "colour");
+    g_autoptr(GstElement) depay = gst_bin_get_by_name(GST_BIN(receiver), "depay");
+    if (setter == NULL || depay == NULL || peer->offer->colour_space_id == 0)
+        return;
+    g_autoptr(GstPad) sink = gst_element_get_static_pad(depay, "sink");
+    g_object_set_data(G_OBJECT(setter), "extension-id", GINT_TO_POINTER(peer->offer->colour_space_id));
+    gst_pad_add_probe(sink, GST_PAD_PROBE_TYPE_BUFFER, on_vp8_packet, gst_object_ref(setter),
+                      gst_object_unref);
+}
+
 static const char *
 h264_decoder(void)
 {
@@ -78,7 +128,9 @@ rv_webrtc_add_receiver(RvWebrtc *peer, GstPad *pad)
     g_autofree char *description = g_strdup_printf(
         "%s ! videoconvert n-threads=1 ! video/x-raw,format=RGB ! "
         "appsink name=frames sync=false max-buffers=1 drop=true",
-        is_h264 ? h264 : "rtpvp8depay request-keyframe=true wait-for-keyframe=true ! vp8dec threads=1");
+        is_h264 ? h264
+                : "rtpvp8depay name=depay request-keyframe=true wait-for-keyframe=true ! vp8dec "
+                  "threads=1 ! capssetter name=colour caps=video/x-raw,colorimetry=(string)bt601");
     g_autoptr(GError) error = NULL;
     GstElement *receiver = gst_parse_bin_from_description(description, TRUE, &error);
     if (receiver == NULL) {
@@ -88,6 +140,7 @@ rv_webrtc_add_receiver(RvWebrtc *peer, GstPad *pad)
     GstAppSinkCallbacks callbacks = { .new_sample = on_sample };
     g_autoptr(GstElement) frames = gst_bin_get_by_name(GST_BIN(receiver), "frames");
     gst_app_sink_set_callbacks(GST_APP_SINK(frames), &callbacks, peer, NULL);
+    follow_colour_space(peer, receiver);
     gst_bin_add(GST_BIN(peer->pipeline), receiver);
     gst_element_sync_state_with_parent(receiver);
     g_autoptr(GstPad) sink = gst_element_get_static_pad(receiver, "sink");

@@ -10,8 +10,6 @@
 #define START_BITRATE 2500000
 #define RESEND_SHARE 0.25 /* of the bitrate: uncapped, retransmission floods a link that is full */
 #define RESEND_BURST_S 0.5
-#define TWCC_URI "http://www.ietf.org/id/draft-holmer-rmcat-transport-wide-cc-extensions-01"
-#define PLAYOUT_DELAY_URI "http://www.webrtc.org/experiments/rtp-hdrext/playout-delay"
 
 typedef struct {
     const char *factory, *settings, *bitrate_property;
@@ -47,6 +45,14 @@ find_encoder(RvVideoCodec codec)
     return NULL;
 }
 
+static void
+add_extension(GstCaps *caps, int id, const char *uri)
+{
+    g_autofree char *field = g_strdup_printf("extmap-%d", id);
+    if (id != 0)
+        gst_caps_set_simple(caps, field, G_TYPE_STRING, uri, NULL);
+}
+
 /* What the payloader's packets must look like. Without an ssrc here the answer names none that Chrome would
  * show, and without the extension maps it does not answer them. */
 static GstCaps *
@@ -56,12 +62,9 @@ packet_caps(const RvSdpOffer *offer)
                                         G_TYPE_STRING, rv_video_codec_name(offer->codec), "payload",
                                         G_TYPE_INT, offer->payload_type, "clock-rate", G_TYPE_INT, 90000,
                                         "ssrc", G_TYPE_UINT, g_random_int() | 1, NULL);
-    g_autofree char *twcc = g_strdup_printf("extmap-%d", offer->twcc_id);
-    g_autofree char *delay = g_strdup_printf("extmap-%d", offer->playout_delay_id);
-    if (offer->twcc_id != 0)
-        gst_caps_set_simple(caps, twcc, G_TYPE_STRING, TWCC_URI, NULL);
-    if (offer->playout_delay_id != 0)
-        gst_caps_set_simple(caps, delay, G_TYPE_STRING, PLAYOUT_DELAY_URI, NULL);
+    add_extension(caps, offer->twcc_id, RV_RTP_TWCC);
+    add_extension(caps, offer->playout_delay_id, RV_RTP_PLAYOUT_DELAY);
+    add_extension(caps, offer->colour_space_id, RV_RTP_COLOUR_SPACE);
     return caps;
 }
 
