@@ -238,21 +238,24 @@ test_probes_back_off(void)
     world_free(world);
 }
 
-/* A device that does nothing but fail after every revival is not tried all the time. */
+/* A device that fails at once, or at every fifth frame, after every revival is not tried all the time. */
 static void
 test_flapping_device_is_tried_less_and_less(void)
 {
-    World *world = world_new(NULL);
-    Client *client = world_add_client(world, NULL);
-    Machine *machine = world_add_machine(world, 10 * MS, NULL);
-    machine->usual = failure(RV_ERROR_DEVICE); /* probes succeed */
-    client_camera(client, 30);
-    world_run(world, 300 * SECOND);
-    g_assert_cmpuint(machine_stats(machine).taken_out, >, 5);
-    g_assert_cmpuint(machine_stats(machine).taken_out, <, 20);
-    g_assert_cmpuint(client->lost->len, ==, machine_stats(machine).taken_out);
-    client_check(client);
-    world_free(world);
+    for (guint64 every = 1; every <= 5; every += 4) {
+        World *world = world_new(NULL);
+        Client *client = world_add_client(world, NULL);
+        Machine *machine = world_add_machine(world, 10 * MS, NULL); /* probes succeed */
+        for (guint64 frame = 0; frame < 10000; frame += every)
+            machine_special(machine, frame, failure(RV_ERROR_DEVICE));
+        client_camera(client, 30);
+        world_run(world, 300 * SECOND);
+        g_assert_cmpuint(machine_stats(machine).taken_out, >, 5);
+        g_assert_cmpuint(machine_stats(machine).taken_out, <, 20);
+        g_assert_cmpuint(client->lost->len, ==, machine_stats(machine).taken_out);
+        client_check(client);
+        world_free(world);
+    }
 }
 
 /* One that answers cancelled jobs early is probed again and again, and holds no more than one probe. */

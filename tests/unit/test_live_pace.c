@@ -292,6 +292,64 @@ test_faster_camera_is_followed(void)
     world_free(world);
 }
 
+/* One frame in forty takes long: the others are not held back for it by more than two intervals. */
+static void
+test_heavy_tail_is_not_waited_for(void)
+{
+    World *world = world_new(NULL);
+    Client *client = world_add_client(world, &(RvLiveSessionOptions) { .pace = RV_PACE_SMOOTH });
+    Machine *machine = world_add_machine(world, 20 * MS, NULL);
+    for (guint64 frame = 0; frame < 2000; frame++) {
+        if (frame % 20 < 3) /* one of them is in the mailbox when the device is free */
+            machine_special(machine, frame, (RvSimulatedService) { .service_us = 200 * MS });
+    }
+    client_camera(client, 30);
+    world_run(world, 60 * SECOND);
+    g_assert_cmpint(client_stats(client).age.p50, >=, 80 * MS);
+    g_assert_cmpint(client_stats(client).age.p50, <=, 130 * MS); /* not 200 */
+    client_check(client);
+    world_free(world);
+}
+
+static RvLiveJob *in_hand[2];
+static int in_hand_count;
+
+static void
+holding_start(void *device, RvLiveJob *job)
+{
+    in_hand[in_hand_count++] = job;
+}
+
+/* Two overdue results at once: without pacing both are passed on, in order; with it the newer one is enough.
+ */
+static void
+test_two_at_once(void)
+{
+    static const RvLiveDeviceClass class = { .start = holding_start };
+    for (int paced = 0; paced < 2; paced++) {
+        World *world = world_new(NULL);
+        Client *client =
+            world_add_client(world, &(RvLiveSessionOptions) { .pace = paced ? RV_PACE_SMOOTH : RV_PACE_OFF });
+        rv_live_add_device(world->live, &class, NULL, NULL);
+        rv_live_add_device(world->live, &class, NULL, NULL);
+        in_hand_count = 0;
+        client_push(client);
+        world_run(world, 10 * MS);
+        client_push(client);
+        world_run(world, 40 * MS);
+        g_assert_cmpint(in_hand_count, ==, 2);
+        for (int i = 1; i >= 0; i--)
+            rv_live_device_done(in_hand[i], rv_frame_new_result(rv_live_job_frame(in_hand[i]), NULL, 0, NULL),
+                                NULL);
+        world_run(world, 1 * MS);
+        g_assert_cmpuint(client->shown->len, ==, paced ? 1 : 2);
+        g_assert_cmpuint(client_stats(client).counters.late, ==, paced ? 1 : 0);
+        g_assert_cmpuint(client_shown(client, client->shown->len - 1)->sequence, ==, 1);
+        client_check(client);
+        world_free(world);
+    }
+}
+
 /* Settings change while frames are under way. */
 static void
 test_settings_change_in_flight(void)
@@ -327,6 +385,8 @@ main(int argc, char **argv)
     g_test_add_func("/live/pace/sessions_share_by_weight", test_sessions_share_by_weight);
     g_test_add_func("/live/pace/modest_and_greedy_sessions", test_modest_and_greedy_sessions);
     g_test_add_func("/live/pace/faster_camera_is_followed", test_faster_camera_is_followed);
+    g_test_add_func("/live/pace/heavy_tail_is_not_waited_for", test_heavy_tail_is_not_waited_for);
+    g_test_add_func("/live/pace/two_at_once", test_two_at_once);
     g_test_add_func("/live/pace/settings_change_in_flight", test_settings_change_in_flight);
     return g_test_run();
 }
