@@ -1,6 +1,7 @@
 /* control.c - the live parameters over HTTP, in the forms of the programs that are replaced. */
 #include <string.h>
 
+#include "server/json_text.h"
 #include "server/log.h"
 #include "server/server_internal.h"
 
@@ -17,13 +18,22 @@ rv_control_build_state(RvServer *server)
     return json;
 }
 
+static GBytes *
+body_of(const RvCall *call)
+{
+    return soup_message_body_flatten(soup_server_message_get_request_body(call->message));
+}
+
 void
 rv_control_state(const RvCall *call)
 {
     RvServer *server = call->server;
     if (strcmp(soup_server_message_get_method(call->message), "POST") == 0) {
         g_autoptr(GError) error = NULL;
-        g_autoptr(JsonObject) object = rv_json_body(call, &error);
+        g_autoptr(GBytes) body = body_of(call);
+        gsize size;
+        const char *text = g_bytes_get_data(body, &size);
+        g_autoptr(JsonObject) object = rv_json_parse_object(text, size, &error);
         if (object == NULL || !rv_state_set_json(server->state, object, &error)) {
             rv_answer_error(call, error);
             return;
@@ -78,7 +88,7 @@ argument_of(const RvCall *call)
     const char *message = call->query != NULL ? g_hash_table_lookup(call->query, "msg") : NULL;
     if (message != NULL)
         return g_strdup(message);
-    g_autoptr(GBytes) body = soup_message_body_flatten(soup_server_message_get_request_body(call->message));
+    g_autoptr(GBytes) body = body_of(call);
     gsize size;
     const char *text = g_bytes_get_data(body, &size);
     return size > 0 && g_utf8_validate(text, (gssize)size, NULL) ? g_strndup(text, size) : NULL;

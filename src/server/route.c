@@ -163,14 +163,36 @@ origin_is_fine(const RvCall *call, const RvRoute *route, const char *host)
 }
 
 static bool
+body_is_chunked(SoupServerMessage *message)
+{
+    return soup_message_headers_get_encoding(soup_server_message_get_request_headers(message)) ==
+           SOUP_ENCODING_CHUNKED;
+}
+
+static bool
+body_is_long(SoupServerMessage *message)
+{
+    return soup_message_headers_get_content_length(soup_server_message_get_request_headers(message)) >
+           MAX_BODY;
+}
+
+/* libsoup reads a body to its end before it answers, unless the client waits for "100 Continue": what will be
+ * refused is not kept. */
+static void
+bound_body(SoupServerMessage *message)
+{
+    if (body_is_chunked(message) || body_is_long(message))
+        soup_message_body_set_accumulate(soup_server_message_get_request_body(message), FALSE);
+}
+
+static bool
 body_is_fine(const RvCall *call)
 {
-    SoupMessageHeaders *request = soup_server_message_get_request_headers(call->message);
-    if (soup_message_headers_get_encoding(request) == SOUP_ENCODING_CHUNKED) {
+    if (body_is_chunked(call->message)) {
         answer_problem(call, 411, "say how long the body is (Content-Length)");
         return false;
     }
-    if (soup_message_headers_get_content_length(request) > MAX_BODY) {
+    if (body_is_long(call->message)) {
         answer_problem(call, 413, "the body is too long");
         return false;
     }
@@ -203,7 +225,9 @@ redirect_without_token(const RvCall *call, const char *path)
         g_string_append_printf(target, "%c%s=%s", mark, k, v);
         mark = '&';
     }
-    soup_server_message_set_redirect(call->message, 303, target->str);
+    soup_message_headers_replace(soup_server_message_get_response_headers(call->message), "Location",
+                                 target->str);
+    soup_server_message_set_status(call->message, 303, NULL);
 }
 
 static bool
@@ -298,6 +322,7 @@ on_early(SoupServer *soup, SoupServerMessage *message, const char *path, GHashTa
     RvCall call = { .server = server, .message = message, .query = query };
     tune_socket(message);
     set_headers(server, message);
+    bound_body(message);
     check(&call, path);
 }
 

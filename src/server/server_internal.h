@@ -59,8 +59,3 @@ void rv_health_ready(const RvCall *call);
 void rv_health_stats(const RvCall *call);
 void rv_health_metrics(const RvCall *call);
 void rv_health_routes(const RvCall *call);
-
-/* json_body.c: what POST requests bring; NULL with RV_ERROR_INVALID. */
-JsonObject *rv_json_body(const RvCall *call, GError **error);
-/* Nesting of brackets is bounded, so that a recursive parser cannot run out of stack. */
-bool rv_json_is_shallow(const char *text, gsize size);

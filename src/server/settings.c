@@ -67,8 +67,7 @@ rv_settings_set_prompts(RvSettings *settings, const RvWeightedPrompt *prompts, g
         RvWeightedPrompt prompt = { g_strdup(g_ptr_array_index(texts, i)), prompts[i].weight };
         g_array_append_val(settings->prompts, prompt);
     }
-    if (n == 1)
-        settings->crossfade = 0.0;
+    settings->crossfade = n == 2 ? prompts[1].weight / sum : 0.0;
     return true;
 }
 

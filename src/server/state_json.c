@@ -5,6 +5,7 @@
 
 #include <glib/gstdio.h>
 
+#include "server/json_text.h"
 #include "server/state_internal.h"
 
 static bool
@@ -85,9 +86,9 @@ rv_state_set_json(RvState *state, JsonObject *object, GError **error)
 {
     RvSettings draft = rv_settings_copy(&state->settings);
     bool ok = true;
-    /* A preset first, so that numbers beside it refine it; prompts last, so that they win over `prompt`, and
-     * the fader after them. */
-    static const char *const first[] = { "mode", "prompt", "prompts", NULL };
+    /* A preset first, so that numbers beside it refine it; prompts last, so that their weights win over the
+     * fader's and they over `prompt`. */
+    static const char *const first[] = { "mode", "crossfade", "prompt", "prompts", NULL };
     for (gsize i = 0; ok && first[i] != NULL; i++) {
         JsonNode *node = json_object_get_member(object, first[i]);
         ok = node == NULL || set_member(&draft, first[i], node, error);
@@ -166,13 +167,9 @@ rv_state_add_json(const RvState *state, JsonBuilder *json)
 static bool
 load_text(RvState *state, const char *text, GError **error)
 {
-    g_autoptr(JsonParser) parser = json_parser_new();
-    if (!json_parser_load_from_data(parser, text, -1, error))
+    g_autoptr(JsonObject) object = rv_json_parse_object(text, strlen(text), error);
+    if (object == NULL)
         return false;
-    JsonNode *root = json_parser_get_root(parser);
-    if (root == NULL || !JSON_NODE_HOLDS_OBJECT(root))
-        return rv_error_set(error, RV_ERROR_INVALID, NULL, NULL, "not a JSON object");
-    JsonObject *object = json_node_get_object(root);
     if (json_object_has_member(object, "prompts")) /* `prompt` repeats the first of them */
         json_object_remove_member(object, "prompt");
     return rv_state_set_json(state, object, error);

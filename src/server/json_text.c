@@ -1,9 +1,9 @@
-#include "server/server_internal.h"
+#include "server/json_text.h"
 
 #define MAX_DEPTH 32
 
-bool
-rv_json_is_shallow(const char *text, gsize size)
+static bool
+is_shallow(const char *text, gsize size)
 {
     int depth = 0;
     bool in_string = false;
@@ -26,21 +26,19 @@ rv_json_is_shallow(const char *text, gsize size)
 }
 
 JsonObject *
-rv_json_body(const RvCall *call, GError **error)
+rv_json_parse_object(const char *text, gsize size, GError **error)
 {
-    g_autoptr(GBytes) body = soup_message_body_flatten(soup_server_message_get_request_body(call->message));
-    gsize size;
-    const char *text = g_bytes_get_data(body, &size);
     g_autoptr(JsonParser) parser = json_parser_new();
     g_autoptr(GError) wrong = NULL;
-    bool ok = size > 0 && g_utf8_validate(text, (gssize)size, NULL) && rv_json_is_shallow(text, size) &&
+    bool ok = size > 0 && g_utf8_validate(text, (gssize)size, NULL) && is_shallow(text, size) &&
               json_parser_load_from_data(parser, text, (gssize)size, &wrong);
     JsonNode *root = ok ? json_parser_get_root(parser) : NULL;
-    if (root == NULL || !JSON_NODE_HOLDS_OBJECT(root)) {
-        rv_error_set(error, RV_ERROR_INVALID, "body", "send an object such as {\"prompt\":\"...\"}",
-                     "not a JSON object: %s",
-                     wrong != NULL ? wrong->message : "empty, no text, or nested too deep");
-        return NULL;
-    }
-    return json_object_ref(json_node_get_object(root));
+    if (root != NULL && JSON_NODE_HOLDS_OBJECT(root))
+        return json_object_ref(json_node_get_object(root));
+    rv_error_set(error, RV_ERROR_INVALID, "JSON", "send an object such as {\"prompt\":\"...\"}",
+                 "not a JSON object: %s",
+                 wrong != NULL ? wrong->message
+                 : ok          ? "something else"
+                               : "empty, no text, or nested too deep");
+    return NULL;
 }

@@ -1,0 +1,390 @@
+#!/usr/bin/env python3
+"""`reverie serve` as a service: options, readiness, log-in, foreign pages, limits, TLS, settings that last, the end."""
+import base64
+import json
+import os
+import signal
+import socket
+import ssl
+import stat
+import subprocess
+import time
+
+from serve import MODEL, Server, eventually, free_port, refused, run_tests
+from ws_client import Closed, WebSocket
+
+
+def basic(name, password):
+    return {"Authorization": "Basic " + base64.b64encode(f"{name}:{password}".encode()).decode()}
+
+
+def test_wrong_usage(folder):
+    here = ["--data", folder, "--effect", "invert", "--listen"]
+    refused(*here, "0.0.0.0:0", expect=2, word="--token")
+    refused(*here, "[::]:0", expect=2, word="--token")
+    refused(*here, "nowhere", expect=2)
+    refused(*here, "127.0.0.1:99999", expect=2)
+    refused("--data", folder, "--effect", "sepia", expect=2)
+    refused("--data", folder, "--effect", "invert", "--size", "100x100", expect=2)
+    refused("--data", folder, "--effect", "invert", "--size", "64", expect=2)
+    refused("--data", folder, "--effect", "invert", "--pace", "sometimes", expect=2)
+    refused("--data", folder, "--effect", "invert", "--osc", "many", expect=2)
+    refused("--data", folder, "--effect", "invert", "--token", "short", expect=2)
+    refused("--data", folder, "--effect", "invert", "--tls-cert", "a.pem", expect=2)
+    refused("--data", folder, "--effect", "invert", "--log", "xml", expect=2)
+    refused("--data", folder, "--effect", "invert", "superfluous", expect=2)
+    refused("--nonsense", expect=2)
+    refused("--data", folder, "--model", "no-such-model", expect=3)
+    refused("--data", folder, "--effect", "invert", "--users", folder / "none", expect=3)
+    refused("--data", folder, "--effect", "invert", "--web", folder / "none", expect=3)
+    (folder / "users").write_text("anna:secret\nnobody\n")
+    refused("--data", folder, "--effect", "invert", "--users", folder / "users", expect=3, word="users:2")
+    (folder / "bad.pem").write_text("nothing")
+    refused("--data", folder, "--effect", "invert", "--tls-cert", folder / "bad.pem", "--tls-key", folder / "bad.pem", expect=3)
+    (folder / "file").write_text("")
+    refused("--data", folder / "file" / "below", "--effect", "invert", expect=1)
+
+
+def test_occupied_port(folder):
+    with socket.socket() as other:
+        other.bind(("127.0.0.1", 0))
+        other.listen()
+        refused("--data", folder, "--effect", "invert", "--listen", f"127.0.0.1:{other.getsockname()[1]}", expect=1)
+
+
+def test_environment_and_file(folder):
+    config = folder / "reverie.env"
+    config.write_text("# a comment\n\nexport REVERIE_SIZE=\"256x128\"\nmax_clients = 3\nlisten=127.0.0.1:1\neffect='invert'\n")
+    with Server("--config", config, effect=False) as server:  # the flag --listen wins
+        assert (server.state()["width"], server.state()["height"]) == (256, 128)
+    with Server("--config", config, effect=False, env={"REVERIE_SIZE": "64x64"}) as server:
+        assert server.state()["width"] == 64
+    config.write_text("size=64x64\nflavour=vanilla\n")
+    refused("--config", config, expect=2, word="reverie.env:2")
+    config.write_text("just words\n")
+    refused("--config", config, expect=2, word="reverie.env:1")
+    refused("--config", folder / "none", expect=3)
+    refused("--data", folder, "--effect", "invert", expect=2, env={"REVERIE_UDP_PORT": "x"}, word="REVERIE_UDP_PORT")
+    refused("--data", folder, "--effect", "invert", expect=2, env={"REVERIE_INSECURE": "perhaps"}, word="REVERIE_INSECURE")
+
+
+def test_help_names_every_option(_):
+    text = subprocess.run([os.environ.get("REVERIE", "build/reverie"), "serve", "--help"], capture_output=True, check=True).stdout.decode()
+    for name in ("listen data models model device precision size effect users token tls-cert tls-key tls-self-signed udp-port "
+                 "osc config pace threads insecure").split():
+        assert f"--{name}" in text, name
+
+
+def test_health_and_pages(_):
+    with Server() as server:
+        assert server.status("/healthz") == 200 and server.status("/readyz") == 200
+        assert server.status("/healthz", method="HEAD") == 200
+        for path in ("/mirror", "/view"):
+            status, headers, body = server.request(path)
+            assert status == 200 and headers["Content-Type"].startswith("text/html") and b"<" in body, path
+            assert "default-src 'self'" in headers["Content-Security-Policy"] and headers["X-Content-Type-Options"] == "nosniff"
+            again = server.request(path, headers={"If-None-Match": headers["ETag"]})
+            assert again[0] == 304 and again[2] == b""
+        for path in ("/nothing", "/static/", "/static/nothing.js", "/static/../meson.build", "/static/%2e%2e/meson.build",
+                     "/static//etc/passwd", "/static/%2fetc/passwd", "/static/.git", "/static/mirror"):
+            assert server.status(path) == 404, path
+        status, headers, _ = server.request("/api/stats", method="DELETE")
+        assert status == 405 and headers["Allow"] == "GET"
+        routes = server.json("/api/routes")
+        assert {"/ws", "/api/state", "/metrics", "/set"} <= {r["path"] for r in routes} and all(r["help"] for r in routes)
+
+
+def test_every_route_is_guarded(_):
+    """Walks the table: without the token nothing but health and the pages' files answers."""
+    with Server("--token", "sesame-sesame") as server:
+        bearer = {"Authorization": "Bearer sesame-sesame"}
+        for route in server.json("/api/routes", headers=bearer):
+            path = route["path"].split("{")[0]
+            for method in route["methods"].split(","):
+                headers = {"Upgrade": "websocket", "Connection": "Upgrade", "Sec-WebSocket-Version": "13",
+                           "Sec-WebSocket-Key": "MTIzNDU2Nzg5MDEyMzQ1Ng=="} if route["websocket"] else {}
+                status = server.status(path, method=method, headers=headers)
+                assert (status == 401) == route["auth"], (route, status)
+        assert {r["path"] for r in server.json("/api/routes", headers=bearer) if not r["auth"]} == {"/healthz", "/readyz", "/static/{path}"}
+
+
+def test_ready_only_when_warm(_):
+    with Server("--model", MODEL, "--size", "64x64", "--threads", 1, effect=False, listen=f"127.0.0.1:{(port := free_port())}",
+                wait=False) as server:
+        server.scheme, server.host, server.port = "http", "127.0.0.1", port
+
+        def alive():
+            try:
+                return server.status("/healthz") == 200
+            except ConnectionError:
+                return False
+        eventually(alive, "the server listens")
+        before = server.status("/readyz")
+        server.wait_ready()
+        assert server.status("/readyz") == 200
+        assert before in (200, 503)
+        assert server.metric("reverie_ready") == 1
+        assert server.metric('reverie_device_bytes{device="auto"}') > 0
+
+
+def test_broken_model_ends_the_server(folder):
+    (folder / "model").mkdir()
+    (folder / "model" / "model_index.json").write_text("{}")
+    refused("--data", folder, "--model", folder / "model", "--listen", "127.0.0.1:0", expect=3)
+
+
+def test_token(_):
+    with Server("--token", "open sesame") as server:
+        status, headers, _ = server.request("/api/state")
+        assert status == 401 and "Basic" in headers["WWW-Authenticate"]
+        assert server.status("/api/state", headers={"Authorization": "Bearer open sesame"}) == 200
+        assert server.status("/api/state", headers=basic("anybody", "open sesame")) == 200
+        assert server.status("/api/state?token=open%20sesame") == 200
+        status, headers, _ = server.request("/mirror?token=open+sesame&debug=true", headers={"Accept": "text/html"})
+        assert status == 303 and headers["Location"] == "/mirror?debug=true", dict(headers)
+        cookie = headers["Set-Cookie"]
+        assert "HttpOnly" in cookie and "SameSite=Lax" in cookie and "sesame" not in cookie
+        value = cookie.split(";")[0]
+        assert server.status("/api/state", headers={"Cookie": "other=1; " + value}) == 200
+        assert server.status("/api/state", headers={"Cookie": value[:-1] + ("0" if value[-1] != "0" else "1")}) == 401
+        socket_ = WebSocket(server.port, "/ws?token=open%20sesame")
+        assert socket_.status == 101
+        socket_.close()
+        assert WebSocket(server.port, "/ws").status == 401
+        assert "sesame" not in server.logs()
+
+
+def test_users_and_guessing(folder):
+    (folder / "users").write_text("# who\nanna:pass:word\nbert:schön\n")
+    with Server("--users", folder / "users") as server:
+        assert server.status("/api/state", headers=basic("anna", "pass:word")) == 200
+        assert server.status("/api/state", headers=basic("bert", "schön")) == 200
+        good = server.request("/mirror", headers={**basic("anna", "pass:word"), "Accept": "text/html"})[1]["Set-Cookie"].split(";")[0]
+        assert server.status("/api/state", headers=basic("anna", "schön")) == 401
+        assert server.status("/api/state", headers=basic("carl", "no such user")) == 401
+        for _ in range(8):
+            assert server.status("/api/state", headers={"Authorization": "Basic ???"}) == 401
+        assert server.status("/api/state", headers=basic("anna", "pass:word")) == 429
+        assert server.status("/api/state", headers={"Cookie": good}) == 200, "a visitor who is in already stays in"
+        assert server.status("/api/state", headers=basic("anna", "pass:word"), source="127.0.0.2") == 200, "others are not shut out"
+        assert server.status("/healthz") == 200
+        assert server.metric_with({"Cookie": good}, "reverie_login_failures_total") == 10
+
+
+def test_foreign_pages(_):
+    with Server("--allowed-hosts", "stage.example") as server:
+        own = f"http://127.0.0.1:{server.port}"
+        assert server.status("/set?prompt=a", headers={"Origin": own}) == 200
+        for origin in ("http://evil.example", "null", "http://127.0.0.1:1", "https://127.0.0.1", "file://"):
+            assert server.status("/set?prompt=evil", headers={"Origin": origin}) == 403, origin
+            assert server.status("/api/state", method="POST", body="{}", headers={"Origin": origin}) == 403, origin
+            assert WebSocket(server.port, extra=[f"Origin: {origin}"]).status == 403, origin
+        for site in ("cross-site", "same-site"):
+            assert server.status("/prompt/evil", headers={"Sec-Fetch-Site": site}) == 403
+        assert server.state()["prompt"] == "a"
+        for host in ("evil.example", "evil.example:80", "127.0.0.1.evil.example"):
+            assert server.status("/api/state", headers={"Host": host}) == 403, host
+        for host in ("localhost", "localhost:7860", "127.0.0.1", "[::1]:1", "192.168.1.5", socket.gethostname(), "STAGE.example:8080"):
+            assert server.status("/api/state", headers={"Host": host}) == 200, host
+        assert "Access-Control-Allow-Origin" not in server.request("/api/state", headers={"Origin": "http://evil.example"})[1]
+        status, headers, _ = server.request("/set?prompt=b", headers={"Origin": "https://stage.example"})
+        assert status == 200 and headers["Access-Control-Allow-Origin"] == "https://stage.example"
+        status, headers, _ = server.request("/api/state", "OPTIONS", headers={"Origin": "https://stage.example"})
+        assert status == 204 and "POST" in headers["Access-Control-Allow-Methods"]
+
+
+def raw(server, data, wait=3.0):
+    with socket.create_connection(("127.0.0.1", server.port), timeout=wait) as connection:
+        connection.sendall(data)
+        reply = b""
+        try:
+            while chunk := connection.recv(65536):
+                reply += chunk
+                if b"\r\n\r\n" in reply:
+                    break
+        except (TimeoutError, ConnectionError):
+            pass
+        return reply
+
+
+def flood(server, head, amount):
+    """Sends a body that has no end, and goes away."""
+    with socket.create_connection(("127.0.0.1", server.port), timeout=10) as connection:
+        try:
+            connection.sendall(head)
+            for _ in range(amount // 65536):
+                connection.sendall(b"x" * 65536)
+        except ConnectionError:
+            pass
+
+
+def test_limits(_):
+    with Server() as server:
+        head = b"POST /api/state HTTP/1.1\r\nHost: 127.0.0.1\r\n"
+        huge = head + b"Content-Length: 9999999999\r\n"
+        assert b" 413 " in raw(server, huge + b"Expect: 100-continue\r\n\r\n"), "refused before the body is sent"
+        assert b" 413 " in raw(server, head + b"Content-Length: 1000000\r\n\r\n" + b"x" * 1000000)
+        assert b" 411 " in raw(server, head + b"Transfer-Encoding: chunked\r\n\r\n5\r\nhello\r\n0\r\n\r\n")
+        before = server.metric("process_resident_memory_bytes")
+        for kind in (huge + b"\r\n", b"GET /nothing HTTP/1.1\r\nHost: a\r\nContent-Length: 9999999999\r\n\r\n",
+                     head + b"Transfer-Encoding: chunked\r\n\r\nfffffff0\r\n"):
+            flood(server, kind, 96 << 20)
+        assert server.metric("process_resident_memory_bytes") - before < (48 << 20), "bodies that are refused are not kept"
+        assert server.status("/api/state", method="POST", body="[" * 200000) == 400
+        assert server.status("/api/state", method="POST", body='{"a":' * 10000) == 400
+        for body in ("", "7", "[]", "{", '{"prompt":', "\xff\xfe", '{"steps":"many"}', '{"prompts":{}}'):
+            assert server.status("/api/state", method="POST", body=body.encode("latin-1")) == 400, body
+        assert server.status("/prompt/" + "a" * 5000) == 400
+        assert server.status("/prompt/" + "a" * 9000) == 414
+        assert server.status("/prompt/%ff%fe") == 400 and server.status("/prompt/%00") in (200, 400)
+        for data in (b"\x00" * 1000, b"GET\r\n\r\n", b"GET / HTTP/9.9\r\n\r\n", b"\r\n" * 1000, b"GET /" + b"a" * 200000):
+            raw(server, data, wait=0.3)
+        assert server.status("/healthz") == 200
+        assert server.state()["prompt"] == "a psychedelic landscape"
+
+
+def test_too_many_clients(_):
+    with Server("--max-clients", 2) as server:
+        sockets = [WebSocket(server.port) for _ in range(2)]
+        eventually(lambda: server.state()["clients"] == 2, "two clients")
+        third = WebSocket(server.port)
+        try:
+            assert third.status != 101 or third.receive(3) is None
+        except Closed:
+            pass
+        assert server.state()["clients"] == 2
+        sockets[0].close()
+        eventually(lambda: server.state()["clients"] == 1, "one left")
+        sockets.append(WebSocket(server.port))
+        eventually(lambda: server.state()["clients"] == 2, "another came")
+
+
+def test_half_open_connections(_):
+    with Server() as server:
+        idle = [socket.create_connection(("127.0.0.1", server.port)) for _ in range(50)]
+        for connection in idle:
+            connection.sendall(b"GET /api/state HTTP/1.1\r\nHost: ")
+        assert server.status("/healthz") == 200
+        for connection in idle:
+            connection.close()
+
+
+def test_self_signed_tls(folder):
+    with Server("--tls-self-signed", data=folder) as server:
+        assert server.scheme == "https" and server.status("/healthz") == 200
+        key, cert = folder / "self-signed.key", folder / "self-signed.crt"
+        assert stat.S_IMODE(key.stat().st_mode) == 0o600
+        first = cert.read_bytes()
+        context = ssl.create_default_context(cafile=str(cert))  # trusts it and checks its names
+        for name in ("localhost", "127.0.0.1", socket.gethostname()):
+            with socket.create_connection(("127.0.0.1", server.port)) as plain, context.wrap_socket(plain, server_hostname=name) as tls:
+                days = (ssl.cert_time_to_seconds(tls.getpeercert()["notAfter"]) - time.time()) / 86400
+                assert 300 < days < 825
+    with Server("--tls-self-signed", data=folder) as server:
+        assert cert.read_bytes() == first, "it is made once"
+    with Server("--tls-cert", cert, "--tls-key", key) as server:
+        assert server.scheme == "https" and server.status("/readyz") == 200
+    cert.write_text("damaged")
+    with Server("--tls-self-signed", data=folder) as server:
+        assert cert.read_bytes() != b"damaged" and server.status("/healthz") == 200
+
+
+def test_settings_last(folder):
+    with Server("--pace", "off", data=folder) as server:
+        assert server.state()["pace"] == "off"
+        status, state = server.post({"prompts": [{"text": "ein Wald", "weight": 1}, {"text": "日本", "weight": 3}], "seed": 2**60,
+                                     "steps": 3, "strength": 0.25, "opacity": 0.5, "mirror": True, "ramp_ms": 250})
+        assert status == 200
+    with Server("--pace", "smooth", data=folder) as server:
+        again = server.state()
+        for name in ("prompt", "prompts", "seed", "steps", "strength", "opacity", "mirror", "ramp_ms", "pace"):
+            assert again[name] == state[name], name
+        server.status("/prompt/kept%20without%20a%20goodbye")
+        eventually(lambda: "goodbye" in (folder / "mirror.json").read_text(), "the settings are written by themselves")
+        server.process.send_signal(signal.SIGKILL)
+        server.process.wait()
+    with Server(data=folder) as server:
+        assert server.state()["prompts"][0]["text"] == "kept without a goodbye"
+    assert not [p for p in folder.iterdir() if p.name not in ("mirror.json",)], list(folder.iterdir())
+
+
+def test_damaged_settings(folder):
+    for text in ("{", "[]", '{"steps": 1000}', "\0\0", "[" * 100000):
+        (folder / "mirror.json").write_text(text)
+        with Server(data=folder) as server:
+            assert server.state()["prompt"] == "a psychedelic landscape"
+            assert "settings-damaged" in server.logs()
+        assert (folder / "mirror.json.bad").read_text() == text
+
+
+def test_stops_gracefully(folder):
+    with Server(data=folder) as server:
+        clients = [WebSocket(server.port) for _ in range(3)]
+        events = socket.create_connection(("127.0.0.1", server.port))
+        events.sendall(b"GET /api/events HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n")
+        eventually(lambda: server.state()["clients"] == 3, "three clients")
+        server.status("/seed/4711")
+        start = time.monotonic()
+        server.process.send_signal(signal.SIGTERM)
+        codes = []
+        for client in clients:
+            try:
+                while True:
+                    client.receive(5)
+            except Closed as closed:
+                codes.append(closed.args)
+            client.socket.close()
+        assert server.process.wait(20) == 0 and time.monotonic() - start < 10
+        assert all("1001" in str(code) for code in codes), codes
+        assert json.loads((folder / "mirror.json").read_text())["seed"] == 4711
+
+
+def test_stops_while_nobody_listens_to_it(_):
+    """A peer that never closes its side cannot hold the server up."""
+    with Server() as server:
+        stuck = WebSocket(server.port)
+        eventually(lambda: server.state()["clients"] == 1, "a client")
+        server.stop(limit=12)
+        stuck.socket.close()
+
+
+def test_systemd(folder):
+    path = folder / "notify"
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as listener:
+        listener.bind(str(path))
+        listener.settimeout(10)
+        with Server(env={"NOTIFY_SOCKET": str(path), "WATCHDOG_USEC": "200000"}) as server:
+            messages = [listener.recv(1000).decode() for _ in range(4)]
+            assert messages[0].startswith("READY=1") and messages[1:].count("WATCHDOG=1") == 3, messages
+            server.stop()
+        rest = []
+        listener.settimeout(0.2)
+        try:
+            while True:
+                rest.append(listener.recv(1000).decode())
+        except TimeoutError:
+            pass
+        assert "STOPPING=1" in rest
+
+
+def test_json_logs(_):
+    with Server("--log", "json") as server:
+        server.status("/healthz")
+        client = WebSocket(server.port)
+        eventually(lambda: server.state()["clients"] == 1, "a client")
+        client.close()
+        eventually(lambda: "client-close" in server.logs(), "the log line")
+        lines = [json.loads(line) for line in server.logs().splitlines()]
+        opened = [line for line in lines if line["event"] == "client-open"]
+        assert len(opened) == 1 and opened[0]["transport"] == "ws" and opened[0]["level"] == "info"
+
+
+def metric_with(self, headers, line):
+    text = self.request("/metrics", headers=headers)[2].decode()
+    return float(next(row.split()[1] for row in text.splitlines() if row.startswith(line + " ")))
+
+
+Server.metric_with = metric_with
+
+if __name__ == "__main__":
+    run_tests(globals())
