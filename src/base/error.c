@@ -1,10 +1,9 @@
 #include "base/error.h"
 
-G_DEFINE_QUARK(reverie-error, rv_error)
+G_DEFINE_QUARK(reverie - error, rv_error)
 
 bool
-rv_error_set(GError **error, RvError code, const char *where, const char *todo,
-             const char *what_format, ...)
+rv_error_set(GError **error, RvError code, const char *where, const char *todo, const char *what_format, ...)
 {
     if (error == NULL)
         return false;

@@ -26,8 +26,8 @@ GQuark rv_error_quark(void);
 
 /* Sets *error (if error is not NULL) to "WHAT (WHERE): TODO"; `where` and `todo` may be NULL.
  * Always returns false, so that a failing function can `return rv_error_set(...)`. */
-bool rv_error_set(GError **error, RvError code, const char *where, const char *todo,
-                  const char *what_format, ...) G_GNUC_PRINTF(5, 6);
+bool rv_error_set(GError **error, RvError code, const char *where, const char *todo, const char *what_format,
+                  ...) G_GNUC_PRINTF(5, 6);
 
 /* The process exit code of an error (interface.md): 0 for NULL. */
 int rv_error_exit_code(const GError *error);

@@ -17,8 +17,10 @@ typedef struct {
 static BenchOptions bench;
 
 static const GOptionEntry bench_entries[] = {
-    { "random", 0, 0, G_OPTION_ARG_STRING, &bench.random, "Full-size random weights of a family: sdxl, sd15, sd21, mini", "FAMILY" },
-    { "size", 0, 0, G_OPTION_ARG_STRING, &bench.size, "Picture size (default: 1024x1024; steps: 512x512; mini: 256x256)", "WxH" },
+    { "random", 0, 0, G_OPTION_ARG_STRING, &bench.random,
+      "Full-size random weights of a family: sdxl, sd15, sd21, mini", "FAMILY" },
+    { "size", 0, 0, G_OPTION_ARG_STRING, &bench.size,
+      "Picture size (default: 1024x1024; steps: 512x512; mini: 256x256)", "WxH" },
     { "frames", 0, 0, G_OPTION_ARG_INT, &bench.frames, "Frames to time (default: 300)", "N" },
     { "steps", 0, 0, G_OPTION_ARG_INT, &bench.steps, "Sampling steps (frame: 2; steps: 20)", "N" },
     { "strength", 0, 0, G_OPTION_ARG_DOUBLE, &bench.strength, "Of a frame (default: 0.7)", "X" },
@@ -26,7 +28,8 @@ static const GOptionEntry bench_entries[] = {
     { "batch", 0, 0, G_OPTION_ARG_INT, &rv_generate_options.batch, "Pictures at a time (steps only)", "N" },
     { "sampler", 0, 0, G_OPTION_ARG_STRING, &rv_generate_options.sampler, "Sampler", "S" },
     { "schedule", 0, 0, G_OPTION_ARG_STRING, &rv_generate_options.schedule, "Schedule", "S" },
-    { "json", 0, 0, G_OPTION_ARG_FILENAME, &bench.json, "Write the figures there; - is standard output", "F" },
+    { "json", 0, 0, G_OPTION_ARG_FILENAME, &bench.json, "Write the figures there; - is standard output",
+      "F" },
     { "profile", 0, 0, G_OPTION_ARG_NONE, &bench.profile, "Also print where the time goes, op by op", NULL },
     { "svg", 0, 0, G_OPTION_ARG_FILENAME, &bench.svg, "Draw the frames' times there", "F" },
     { 0 },
@@ -50,10 +53,11 @@ static bool
 parse_size(const char *text, int *width, int *height, GError **error)
 {
     char rest;
-    if (sscanf(text, "%dx%d%c", width, height, &rest) == 2 && *width >= RV_MIN_SIZE && *height >= RV_MIN_SIZE &&
-        *width <= RV_MAX_SIZE && *height <= RV_MAX_SIZE)
+    if (sscanf(text, "%dx%d%c", width, height, &rest) == 2 && *width >= RV_MIN_SIZE &&
+        *height >= RV_MIN_SIZE && *width <= RV_MAX_SIZE && *height <= RV_MAX_SIZE)
         return true;
-    return rv_error_set(error, RV_ERROR_USAGE, "--size", "give WIDTHxHEIGHT, for example 512x512", "\"%s\" is no size", text);
+    return rv_error_set(error, RV_ERROR_USAGE, "--size", "give WIDTHxHEIGHT, for example 512x512",
+                        "\"%s\" is no size", text);
 }
 
 /* A picture with edges, gradients and texture: what it shows does not matter, that it is not flat does. */
@@ -75,7 +79,8 @@ open_pipeline(Bench *b, GError **error)
     const RvGenerateOptions *o = &rv_generate_options;
     gint64 start = g_get_monotonic_time();
     if (bench.random != NULL && o->model != NULL)
-        return rv_error_set(error, RV_ERROR_USAGE, "--random", "give one of the two", "--model and --random exclude each other");
+        return rv_error_set(error, RV_ERROR_USAGE, "--random", "give one of the two",
+                            "--model and --random exclude each other");
     if (bench.random == NULL || strcmp(bench.random, "mini") == 0) {
         if (!rv_generate_open(&b->engine, &b->pipeline, error))
             return false;
@@ -83,12 +88,14 @@ open_pipeline(Bench *b, GError **error)
         RvEngineOptions engine = { o->device, o->precision, o->threads, rv_console_cancel_flag() };
         RvPipelineOptions options = { .vae = o->vae, .prediction = o->prediction };
         b->engine = rv_engine_open(&engine, error);
-        b->pipeline = b->engine != NULL ? rv_pipeline_open_random(b->engine, bench.random, &options, error) : NULL;
+        b->pipeline =
+            b->engine != NULL ? rv_pipeline_open_random(b->engine, bench.random, &options, error) : NULL;
         if (b->pipeline == NULL)
             return false;
     }
     char *note = NULL;
-    bool ok = rv_pipeline_complete(b->pipeline, &b->request, &note, error) && rv_pipeline_prepare(b->pipeline, &b->request, error);
+    bool ok = rv_pipeline_complete(b->pipeline, &b->request, &note, error) &&
+              rv_pipeline_prepare(b->pipeline, &b->request, error);
     g_free(note);
     b->ready_seconds = (double)(g_get_monotonic_time() - start) * 1e-6;
     return ok;
@@ -226,13 +233,17 @@ write_reports(const Bench *b, const char *what, int runs, GError **error)
     RvTimings t = rv_timings_of(samples, count);
     double fraction = b->flops / (t.median * 1e-3) / b->ceilings.matmul_flops;
     FILE *to = bench.json != NULL && strcmp(bench.json, "-") == 0 ? stderr : stdout;
-    fprintf(to, "%s, %dx%d: %d %ss, median %.1f ms, p99 %.1f, slowest %.1f (%.2f a second)\n", rv_pipeline_name(b->pipeline),
-            b->request.width, b->request.height, count, what, t.median, t.p99, t.max, 1000.0 / t.median);
-    fprintf(to, "encode %.1f ms, UNet %.1f ms, decode %.1f ms; ready after %.2f s\n", b->costs.encode * 1e3 / runs,
-            b->costs.unet * 1e3 / runs, b->costs.decode * 1e3 / runs, b->ready_seconds);
-    fprintf(to, "%.3f TFLOP a %s; ceiling %.3f TFLOP/s, copy %.1f GB/s: %.0f %% of the matrix ceiling\n", b->flops * 1e-12, what,
-            b->ceilings.matmul_flops * 1e-12, b->ceilings.copy_bytes * 1e-9, fraction * 100.0);
-    g_autofree char *title = g_strdup_printf("%s, %dx%d", rv_pipeline_name(b->pipeline), b->request.width, b->request.height);
+    fprintf(to, "%s, %dx%d: %d %ss, median %.1f ms, p99 %.1f, slowest %.1f (%.2f a second)\n",
+            rv_pipeline_name(b->pipeline), b->request.width, b->request.height, count, what, t.median, t.p99,
+            t.max, 1000.0 / t.median);
+    fprintf(to, "encode %.1f ms, UNet %.1f ms, decode %.1f ms; ready after %.2f s\n",
+            b->costs.encode * 1e3 / runs, b->costs.unet * 1e3 / runs, b->costs.decode * 1e3 / runs,
+            b->ready_seconds);
+    fprintf(to, "%.3f TFLOP a %s; ceiling %.3f TFLOP/s, copy %.1f GB/s: %.0f %% of the matrix ceiling\n",
+            b->flops * 1e-12, what, b->ceilings.matmul_flops * 1e-12, b->ceilings.copy_bytes * 1e-9,
+            fraction * 100.0);
+    g_autofree char *title =
+        g_strdup_printf("%s, %dx%d", rv_pipeline_name(b->pipeline), b->request.width, b->request.height);
     if (bench.svg != NULL && !rv_chart_write(bench.svg, title, samples, count, error))
         return false;
     if (bench.json == NULL)
@@ -244,7 +255,8 @@ write_reports(const Bench *b, const char *what, int runs, GError **error)
     GError *failed = NULL;
     if (g_file_set_contents(bench.json, text, -1, &failed))
         return true;
-    rv_error_set(error, RV_ERROR_IO, bench.json, "check the folder and the disk", "cannot write: %s", failed->message);
+    rv_error_set(error, RV_ERROR_IO, bench.json, "check the folder and the disk", "cannot write: %s",
+                 failed->message);
     g_error_free(failed);
     return false;
 }
@@ -252,7 +264,9 @@ write_reports(const Bench *b, const char *what, int runs, GError **error)
 static bool
 run_frames(Bench *b, bool steps_only, GError **error)
 {
-    const char *usual = bench.random != NULL && strcmp(bench.random, "mini") != 0 ? (steps_only ? "512x512" : "1024x1024") : "256x256";
+    const char *usual = bench.random != NULL && strcmp(bench.random, "mini") != 0
+                            ? (steps_only ? "512x512" : "1024x1024")
+                            : "256x256";
     b->request.seed = 1;
     b->request.prompt = "a photograph of a mountain lake at dawn";
     if (!parse_size(bench.size != NULL ? bench.size : usual, &b->request.width, &b->request.height, error))
@@ -317,8 +331,9 @@ run_load(Bench *b, GError **error)
     b->request.steps = 1;
     if (path == NULL || !time_reading(path, &seconds, &bytes, error) || !open_pipeline(b, error))
         return false;
-    printf("%s: %.1f MB, ready after %.3f s (%.2f GB/s)\nreading the files alone: %.3f s (%.2f GB/s)\n", rv_pipeline_name(b->pipeline),
-           bytes * 1e-6, b->ready_seconds, bytes * 1e-9 / b->ready_seconds, seconds, bytes * 1e-9 / MAX(seconds, 1e-9));
+    printf("%s: %.1f MB, ready after %.3f s (%.2f GB/s)\nreading the files alone: %.3f s (%.2f GB/s)\n",
+           rv_pipeline_name(b->pipeline), bytes * 1e-6, b->ready_seconds, bytes * 1e-9 / b->ready_seconds,
+           seconds, bytes * 1e-9 / MAX(seconds, 1e-9));
     return true;
 }
 
@@ -329,16 +344,17 @@ rv_command_bench(int argc, char **argv)
     g_autoptr(GError) error = NULL;
     g_auto(GStrv) arguments = NULL;
     rv_generate_options_init();
-    bench = (BenchOptions){ .strength = -1.0, .cfg = -1.0 };
+    bench = (BenchOptions) { .strength = -1.0, .cfg = -1.0 };
     Bench b = { .request.images = 1, .samples_ms = g_array_new(FALSE, FALSE, sizeof(double)) };
     b.request.eta = -1.0;
-    bool ok = rv_parse_options(&argc, &argv, "frame|steps|load",
-                               "frame: whole image-to-image frames, as a mirror needs them; steps: the sampler's steps;\n"
-                               "load: from the disk to a model that is ready.",
-                               "Examples:\n  reverie bench frame --frames 100 --svg frames.svg\n"
-                               "  reverie bench steps --random sd15 --size 256x256 --steps 4 --json -\n"
-                               "  reverie bench load --model sd15.safetensors\n",
-                               groups, &arguments, &error);
+    bool ok = rv_parse_options(
+        &argc, &argv, "frame|steps|load",
+        "frame: whole image-to-image frames, as a mirror needs them; steps: the sampler's steps;\n"
+        "load: from the disk to a model that is ready.",
+        "Examples:\n  reverie bench frame --frames 100 --svg frames.svg\n"
+        "  reverie bench steps --random sd15 --size 256x256 --steps 4 --json -\n"
+        "  reverie bench load --model sd15.safetensors\n",
+        groups, &arguments, &error);
     b.request.sampler = rv_generate_options.sampler;
     b.request.schedule = rv_generate_options.schedule;
     const char *what = ok && arguments[0] != NULL && arguments[1] == NULL ? arguments[0] : "";
@@ -349,7 +365,8 @@ rv_command_bench(int argc, char **argv)
     else if (ok && strcmp(what, "load") == 0)
         ok = run_load(&b, &error);
     else if (ok)
-        ok = rv_error_set(&error, RV_ERROR_USAGE, "bench", "see reverie bench --help", "say frame, steps or load");
+        ok = rv_error_set(&error, RV_ERROR_USAGE, "bench", "see reverie bench --help",
+                          "say frame, steps or load");
     rv_pipeline_free(b.pipeline);
     rv_engine_close(b.engine);
     rv_picture_free(b.init);

@@ -26,11 +26,13 @@ on_op(const RvOp *op, double seconds, void *user)
 {
     RvProfile *profile = user;
     RvShape in = op->in[0].shape, out = op->out.shape;
-    int stride = op->kind == RV_OP_CONV2D ? op->conv2d.stride : 0, kernel = op->kind == RV_OP_CONV2D ? op->conv2d.kernel : 0;
-    char *what = g_strdup_printf("%s %dx%dx%dx%d -> %dx%dx%dx%d", rv_op_kind_name(op->kind), in.n, in.h, in.w, in.c, out.n,
-                                 out.h, out.w, out.c);
+    int stride = op->kind == RV_OP_CONV2D ? op->conv2d.stride : 0,
+        kernel = op->kind == RV_OP_CONV2D ? op->conv2d.kernel : 0;
+    char *what = g_strdup_printf("%s %dx%dx%dx%d -> %dx%dx%dx%d", rv_op_kind_name(op->kind), in.n, in.h, in.w,
+                                 in.c, out.n, out.h, out.w, out.c);
     if (kernel > 0) {
-        char *longer = g_strdup_printf("%s k%d s%d%s", what, kernel, stride, op->conv2d.up_h > 0 ? " up" : "");
+        char *longer =
+            g_strdup_printf("%s k%d s%d%s", what, kernel, stride, op->conv2d.up_h > 0 ? " up" : "");
         g_free(what);
         what = longer;
     }
@@ -83,8 +85,8 @@ rv_profile_finish(RvProfile *profile, FILE *to)
     fprintf(to, "%8s %6s %6s %9s  %s\n", "ms", "%", "times", "GFLOP/s", "op");
     for (guint i = 0; i < MIN(rows->len, ROWS); i++) {
         const Row *row = g_ptr_array_index(rows, i);
-        fprintf(to, "%8.1f %6.1f %6d %9.1f  %s\n", row->seconds * 1e3, 100.0 * row->seconds / total, row->count,
-                row->flops / row->seconds * 1e-9, row->what);
+        fprintf(to, "%8.1f %6.1f %6d %9.1f  %s\n", row->seconds * 1e3, 100.0 * row->seconds / total,
+                row->count, row->flops / row->seconds * 1e-9, row->what);
     }
     fprintf(to, "%8.1f  in all, %u kinds of op\n", total * 1e3, rows->len);
     g_hash_table_destroy(profile->rows);

@@ -30,7 +30,8 @@ struct RvAutoencoder {
 };
 
 RvAutoencoder *
-rv_autoencoder_new(RvEngine *engine, const RvVaeConfig *vae, const RvTaesdConfig *taesd, RvWeightSource source)
+rv_autoencoder_new(RvEngine *engine, const RvVaeConfig *vae, const RvTaesdConfig *taesd,
+                   RvWeightSource source)
 {
     RvAutoencoder *a = g_new0(RvAutoencoder, 1);
     RvDeviceInfo info;
@@ -99,8 +100,9 @@ encoder_for(RvAutoencoder *a, int width, int height, GError **error)
     if (p != NULL)
         return p;
     p = rv_program_new(a->weights);
-    RvTensor bytes = rv_input_exact(p, "rgb", RV_U8, (RvShape){ 1, height, width, 3 });
-    RvTensor image = rv_convert(p, bytes, (RvConvert){ .dtype = a->compute, .scale = 2.0f / 255.0f, .shift = -1.0f });
+    RvTensor bytes = rv_input_exact(p, "rgb", RV_U8, (RvShape) { 1, height, width, 3 });
+    RvTensor image =
+        rv_convert(p, bytes, (RvConvert) { .dtype = a->compute, .scale = 2.0f / 255.0f, .shift = -1.0f });
     RvTensor latent = a->is_tiny ? rv_taesd_record_encode(p, &a->taesd, image, a->compute)
                                  : rv_vae_record_encode(p, &a->vae, image).mean;
     rv_output(p, "latent", latent);
@@ -115,9 +117,11 @@ decoder_for(RvAutoencoder *a, int width, int height, GError **error)
     if (p != NULL)
         return p;
     p = rv_program_new(a->weights);
-    RvTensor latent = rv_input(p, "latent", RV_F32, (RvShape){ 1, height / a->factor, width / a->factor, a->channels });
-    rv_output(p, "image", a->is_tiny ? rv_taesd_record_decode(p, &a->taesd, latent, a->compute)
-                                     : rv_vae_record_decode(p, &a->vae, latent));
+    RvTensor latent =
+        rv_input(p, "latent", RV_F32, (RvShape) { 1, height / a->factor, width / a->factor, a->channels });
+    rv_output(p, "image",
+              a->is_tiny ? rv_taesd_record_decode(p, &a->taesd, latent, a->compute)
+                         : rv_vae_record_decode(p, &a->vae, latent));
     return rv_programs_add(a->programs, key, p, error);
 }
 
@@ -167,9 +171,11 @@ blend_tile(Blend *blend, const float *tile, int x, int y, int width, int height,
         float wy = ramp(j, height, overlap, y == 0, y + height == blend->height);
         for (int i = 0; i < width; i++) {
             float w = wy * ramp(i, width, overlap, x == 0, x + width == blend->width);
-            gsize at = (gsize)(y + j) * (gsize)blend->width + (gsize)(x + i), from = (gsize)j * (gsize)width + (gsize)i;
+            gsize at = (gsize)(y + j) * (gsize)blend->width + (gsize)(x + i),
+                  from = (gsize)j * (gsize)width + (gsize)i;
             for (int c = 0; c < blend->channels; c++)
-                blend->sum[at * (gsize)blend->channels + (gsize)c] += w * tile[from * (gsize)blend->channels + (gsize)c];
+                blend->sum[at * (gsize)blend->channels + (gsize)c] +=
+                    w * tile[from * (gsize)blend->channels + (gsize)c];
             blend->weight[at] += w;
         }
     }
@@ -179,12 +185,13 @@ static bool
 blend_init(Blend *blend, int width, int height, int channels, GError **error)
 {
     gsize pixels = (gsize)width * (gsize)height;
-    *blend = (Blend){ .width = width, .height = height, .channels = channels };
-    blend->sum = g_try_new0(float, pixels * (gsize)channels);
+    *blend = (Blend) { .width = width, .height = height, .channels = channels };
+    blend->sum = g_try_new0(float, pixels *(gsize)channels);
     blend->weight = g_try_new0(float, pixels);
     if (blend->sum != NULL && blend->weight != NULL)
         return true;
-    return rv_error_set(error, RV_ERROR_NO_MEMORY, "autoencoder", "use a smaller size", "out of memory for %dx%d pixels", width, height);
+    return rv_error_set(error, RV_ERROR_NO_MEMORY, "autoencoder", "use a smaller size",
+                        "out of memory for %dx%d pixels", width, height);
 }
 
 static void
@@ -219,7 +226,8 @@ rv_autoencoder_prepare(RvAutoencoder *a, int width, int height, bool encode, GEr
 }
 
 static bool
-encode_tile(RvAutoencoder *a, const guint8 *rgb, int stride, int x, int y, int width, int height, float *latent, GError **error)
+encode_tile(RvAutoencoder *a, const guint8 *rgb, int stride, int x, int y, int width, int height,
+            float *latent, GError **error)
 {
     RvProgram *p = encoder_for(a, width, height, error);
     if (p == NULL)
@@ -240,7 +248,7 @@ encode_all(RvAutoencoder *a, const guint8 *rgb, int width, int height, Blend *bl
 {
     bool tiled = is_tiled(a, width, height);
     Tiling tx = tiling_of(blend->width, tiled), ty = tiling_of(blend->height, tiled);
-    g_autofree float *tile = g_new(float, (gsize)tx.tile * (gsize)ty.tile * (gsize)a->channels);
+    g_autofree float *tile = g_new(float, (gsize)tx.tile *(gsize)ty.tile *(gsize)a->channels);
     for (int j = 0; j < ty.count; j++)
         for (int i = 0; i < tx.count; i++) {
             int x = tile_start(&tx, i), y = tile_start(&ty, j), f = a->factor;
@@ -257,13 +265,15 @@ check_finite(const float *values, gsize count, const char *what, GError **error)
 {
     for (gsize i = 0; i < count; i++)
         if (!isfinite(values[i]))
-            return rv_error_set(error, RV_ERROR_FAILED, what, "verify the model's files (reverie models verify), or use another --vae",
+            return rv_error_set(error, RV_ERROR_FAILED, what,
+                                "verify the model's files (reverie models verify), or use another --vae",
                                 "the autoencoder gave numbers that are not finite");
     return true;
 }
 
 bool
-rv_autoencoder_encode(RvAutoencoder *a, const guint8 *rgb, int width, int height, float *latent, GError **error)
+rv_autoencoder_encode(RvAutoencoder *a, const guint8 *rgb, int width, int height, float *latent,
+                      GError **error)
 {
     gint64 start = g_get_monotonic_time();
     a->costs.encode_flops = 0.0;
@@ -283,7 +293,8 @@ rv_autoencoder_encode(RvAutoencoder *a, const guint8 *rgb, int width, int height
 }
 
 static bool
-decode_tile(RvAutoencoder *a, const float *latent, int stride, int x, int y, int width, int height, float *image, GError **error)
+decode_tile(RvAutoencoder *a, const float *latent, int stride, int x, int y, int width, int height,
+            float *image, GError **error)
 {
     RvProgram *p = decoder_for(a, width * a->factor, height * a->factor, error);
     if (p == NULL)
@@ -291,7 +302,8 @@ decode_tile(RvAutoencoder *a, const float *latent, int stride, int x, int y, int
     gsize row = (gsize)width * (gsize)a->channels, count = row * (gsize)height;
     g_autofree float *tile = g_new(float, count);
     for (int j = 0; j < height; j++)
-        memcpy(tile + (gsize)j * row, latent + ((gsize)(y + j) * (gsize)stride + (gsize)x) * (gsize)a->channels, row * sizeof *tile);
+        memcpy(tile + (gsize)j * row,
+               latent + ((gsize)(y + j) * (gsize)stride + (gsize)x) * (gsize)a->channels, row * sizeof *tile);
     gsize pixels = (gsize)width * (gsize)height * (gsize)a->factor * (gsize)a->factor;
     a->costs.decode_flops += rv_program_flops(p);
     return rv_program_write(p, "latent", tile, count * sizeof *tile, error) && rv_program_run(p, error) &&
@@ -310,7 +322,8 @@ decode_all(RvAutoencoder *a, const float *latent, int width, int height, Blend *
     gsize count = (gsize)(tx.tile * f) * (gsize)(ty.tile * f) * 3;
     g_autofree float *tile = g_try_new(float, count);
     if (tile == NULL)
-        return rv_error_set(error, RV_ERROR_NO_MEMORY, "autoencoder", "use a smaller size", "out of memory for a tile");
+        return rv_error_set(error, RV_ERROR_NO_MEMORY, "autoencoder", "use a smaller size",
+                            "out of memory for a tile");
     for (int j = 0; j < ty.count; j++)
         for (int i = 0; i < tx.count; i++) {
             int x = tile_start(&tx, i), y = tile_start(&ty, j);
@@ -326,15 +339,17 @@ RvPicture *
 rv_autoencoder_decode(RvAutoencoder *a, const float *latent, int width, int height, GError **error)
 {
     gint64 start = g_get_monotonic_time();
-    gsize latents = (gsize)(width / a->factor) * (gsize)(height / a->factor), count = (gsize)width * (gsize)height * 3;
-    g_autofree float *unscaled = g_new(float, latents * (gsize)a->channels);
+    gsize latents = (gsize)(width / a->factor) * (gsize)(height / a->factor),
+          count = (gsize)width * (gsize)height * 3;
+    g_autofree float *unscaled = g_new(float, latents *(gsize)a->channels);
     rv_to_pixels(latent, (gsize)a->channels, latents, unscaled, (gsize)a->channels);
     for (gsize i = 0; i < latents * (gsize)a->channels; i++)
         unscaled[i] = unscaled[i] / a->scale + a->shift;
     a->costs.decode_flops = 0.0;
     RvPicture *picture = NULL;
     Blend blend;
-    if (blend_init(&blend, width, height, 3, error) && decode_all(a, unscaled, width, height, &blend, error) &&
+    if (blend_init(&blend, width, height, 3, error) &&
+        decode_all(a, unscaled, width, height, &blend, error) &&
         check_finite(blend.sum, count, "decoding", error))
         picture = rv_picture_new(width, height, false, error);
     for (gsize i = 0; picture != NULL && i < count; i++)

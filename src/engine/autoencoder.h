@@ -8,7 +8,8 @@
 typedef struct RvAutoencoder RvAutoencoder;
 
 /* Exactly one of the two configs is given; the source must outlive the autoencoder. */
-RvAutoencoder *rv_autoencoder_new(RvEngine *engine, const RvVaeConfig *vae, const RvTaesdConfig *taesd, RvWeightSource source);
+RvAutoencoder *rv_autoencoder_new(RvEngine *engine, const RvVaeConfig *vae, const RvTaesdConfig *taesd,
+                                  RvWeightSource source);
 void rv_autoencoder_free(RvAutoencoder *autoencoder); /* accepts NULL */
 
 bool rv_autoencoder_is_tiny(const RvAutoencoder *autoencoder);
@@ -28,6 +29,8 @@ RvAutoencoderCosts rv_autoencoder_costs(const RvAutoencoder *autoencoder);
 
 /* rgb [height, width, 3] -> the posterior's mean, scaled for the UNet, [channels, height/f, width/f]. The
  * size must be a multiple of the factor. */
-bool rv_autoencoder_encode(RvAutoencoder *autoencoder, const guint8 *rgb, int width, int height, float *latent, GError **error);
+bool rv_autoencoder_encode(RvAutoencoder *autoencoder, const guint8 *rgb, int width, int height,
+                           float *latent, GError **error);
 /* latent [channels, height/f, width/f] -> a picture. Fails when the result is not finite. */
-RvPicture *rv_autoencoder_decode(RvAutoencoder *autoencoder, const float *latent, int width, int height, GError **error);
+RvPicture *rv_autoencoder_decode(RvAutoencoder *autoencoder, const float *latent, int width, int height,
+                                 GError **error);

@@ -39,7 +39,7 @@ rv_context_new(int tokens, int width, int pooled_width)
     context->tokens = tokens;
     context->width = width;
     context->pooled_width = pooled_width;
-    context->context = g_new0(float, (gsize)tokens * (gsize)width);
+    context->context = g_new0(float, (gsize)tokens *(gsize)width);
     context->pooled = pooled_width > 0 ? g_new0(float, (gsize)pooled_width) : NULL;
     return context;
 }
@@ -115,7 +115,8 @@ rv_conditioner_new(RvTextEncoder *first, RvTextEncoder *second)
     RvConditioner *conditioner = g_new0(RvConditioner, 1);
     conditioner->encoders[0] = first;
     conditioner->encoders[1] = second;
-    conditioner->cache = g_hash_table_new_full(g_str_hash, g_str_equal, g_free, (GDestroyNotify)rv_context_unref);
+    conditioner->cache =
+        g_hash_table_new_full(g_str_hash, g_str_equal, g_free, (GDestroyNotify)rv_context_unref);
     conditioner->order = g_queue_new();
     return conditioner;
 }
@@ -144,7 +145,7 @@ rv_conditioner_bytes(const RvConditioner *conditioner)
 static RvChunkOptions
 chunk_options(const RvTextEncoder *encoder)
 {
-    return (RvChunkOptions){
+    return (RvChunkOptions) {
         .positions = (guint)rv_text_encoder_config(encoder)->positions,
         .pad = rv_text_encoder_pad(encoder),
         .comma_backtrack = RV_COMMA_BACKTRACK,
@@ -156,8 +157,8 @@ static RvTextOutput
 text_output(const RvConditioner *conditioner, int encoder, int clip_skip)
 {
     if (conditioner->encoders[1] != NULL) /* SDXL: the one before the last, as it is */
-        return (RvTextOutput){ .skip = MAX(clip_skip, 2), .pooled = encoder == 1 };
-    return (RvTextOutput){ .skip = MAX(clip_skip, 1), .final_norm = true };
+        return (RvTextOutput) { .skip = MAX(clip_skip, 2), .pooled = encoder == 1 };
+    return (RvTextOutput) { .skip = MAX(clip_skip, 1), .final_norm = true };
 }
 
 /* Encodes all chunks with one encoder into columns [column, column + hidden) of the context. */
@@ -167,7 +168,7 @@ encode_chunks(const RvConditioner *conditioner, int index, const RvChunks *chunk
 {
     RvTextEncoder *encoder = conditioner->encoders[index];
     gsize positions = chunks->positions, width = (gsize)rv_text_encoder_config(encoder)->hidden_size;
-    g_autofree float *hidden = g_new(float, positions * width);
+    g_autofree float *hidden = g_new(float, positions *width);
     RvTextOutput output = text_output(conditioner, index, clip_skip);
     for (guint chunk = 0; chunk < chunks->count; chunk++) {
         output.pooled = output.pooled && chunk == 0;
@@ -191,7 +192,8 @@ add_scaled(float *to, const float *from, float factor, gsize count)
 
 /* Chunks of each member for one encoder, all padded to the same number. */
 static bool
-chunk_members(const RvTextEncoder *encoder, const GPtrArray *members, RvChunks **chunks, guint *count, GError **error)
+chunk_members(const RvTextEncoder *encoder, const GPtrArray *members, RvChunks **chunks, guint *count,
+              GError **error)
 {
     RvChunkOptions options = chunk_options(encoder);
     for (guint i = 0; i < members->len; i++) {
@@ -214,7 +216,8 @@ encode_members(RvConditioner *conditioner, const GPtrArray *members, int clip_sk
     bool ok = true;
     for (int e = 0; ok && e < encoders; e++) {
         width += rv_text_encoder_config(conditioner->encoders[e])->hidden_size;
-        ok = chunk_members(conditioner->encoders[e], members, chunks + (gsize)e * members->len, &count, error);
+        ok =
+            chunk_members(conditioner->encoders[e], members, chunks + (gsize)e * members->len, &count, error);
     }
     RvContext *sum = NULL;
     for (guint i = 0; ok && i < members->len; i++) {
@@ -250,13 +253,15 @@ check_finite(const RvContext *context, GError **error)
 {
     for (gsize i = 0; i < (gsize)context->tokens * (gsize)context->width; i++)
         if (!isfinite(context->context[i]))
-            return rv_error_set(error, RV_ERROR_FAILED, "text encoder", "verify the model's files (reverie models verify)",
+            return rv_error_set(error, RV_ERROR_FAILED, "text encoder",
+                                "verify the model's files (reverie models verify)",
                                 "the conditioning holds numbers that are not finite");
     return true;
 }
 
 static RvContext *
-encode_entry(RvConditioner *conditioner, const RvPromptEntry *entry, const RvConditioningOptions *options, GError **error)
+encode_entry(RvConditioner *conditioner, const RvPromptEntry *entry, const RvConditioningOptions *options,
+             GError **error)
 {
     g_autofree char *key = g_strdup_printf("%d|%d|%s", options->syntax, options->clip_skip, entry->text);
     RvContext *known = g_hash_table_lookup(conditioner->cache, key);
@@ -288,7 +293,8 @@ replace_by_zeros(RvConditioning *conditioning)
 }
 
 RvConditioning *
-rv_conditioner_encode(RvConditioner *conditioner, const char *prompt, const RvConditioningOptions *options, GError **error)
+rv_conditioner_encode(RvConditioner *conditioner, const char *prompt, const RvConditioningOptions *options,
+                      GError **error)
 {
     RvPromptOptions prompt_options = {
         .syntax = options->syntax,

@@ -87,17 +87,18 @@ program_for(RvDenoiser *d, int n, int height, int width, int tokens, GError **er
     p = rv_program_new(d->weights);
     RvUnetPrepared keys_values = { 0 };
     RvUnetInputs inputs = {
-        .sample = rv_input(p, "sample", RV_F32, (RvShape){ n, height, width, c->in_channels }),
+        .sample = rv_input(p, "sample", RV_F32, (RvShape) { n, height, width, c->in_channels }),
         .prepared_context = &keys_values,
-        .time.timestep = rv_input_exact(p, "timestep", RV_F32, (RvShape){ n, 1, 1, 1 }),
+        .time.timestep = rv_input_exact(p, "timestep", RV_F32, (RvShape) { n, 1, 1, 1 }),
     };
     if (c->time_ids > 0)
-        inputs.time.time_ids = rv_input_exact(p, "time_ids", RV_F32, (RvShape){ n, 1, c->time_ids, 1 });
+        inputs.time.time_ids = rv_input_exact(p, "time_ids", RV_F32, (RvShape) { n, 1, c->time_ids, 1 });
     if (c->pooled_dim > 0)
-        inputs.time.pooled = rv_input(p, "pooled", RV_F32, (RvShape){ n, 1, 1, c->pooled_dim });
+        inputs.time.pooled = rv_input(p, "pooled", RV_F32, (RvShape) { n, 1, 1, c->pooled_dim });
     if (c->time_cond_proj_dim > 0) {
-        RvTensor scale = rv_input_exact(p, "guidance", RV_F32, (RvShape){ n, 1, 1, 1 });
-        inputs.time.guidance = rv_sinusoid(p, scale, (RvSinusoid){ .width = c->time_cond_proj_dim, .shift = 1.0f });
+        RvTensor scale = rv_input_exact(p, "guidance", RV_F32, (RvShape) { n, 1, 1, 1 });
+        inputs.time.guidance =
+            rv_sinusoid(p, scale, (RvSinusoid) { .width = c->time_cond_proj_dim, .shift = 1.0f });
     }
     rv_unet_context_inputs(p, c, "kv", n, tokens, &keys_values);
     rv_output(p, "out", rv_unet_record(p, c, &inputs));
@@ -117,7 +118,8 @@ context_program_for(RvDenoiser *d, int n, int tokens, GError **error)
         return p;
     p = rv_program_new(d->weights);
     RvUnetPrepared keys_values = { 0 };
-    RvTensor context = rv_input(p, "context", RV_F32, (RvShape){ n, 1, tokens, d->config.cross_attention_dim });
+    RvTensor context =
+        rv_input(p, "context", RV_F32, (RvShape) { n, 1, tokens, d->config.cross_attention_dim });
     rv_unet_record_context(p, &d->config, context, &keys_values);
     rv_unet_prepared_outputs(p, "kv", &keys_values);
     return rv_programs_add(d->context_programs, key, p, error);
@@ -133,7 +135,7 @@ rv_denoiser_prepare(RvDenoiser *d, int rows, int width, int height, int tokens, 
 static bool
 write_repeated(RvProgram *p, const char *input, const float *row, gsize width, int n, GError **error)
 {
-    g_autofree float *rows = g_new(float, width * (gsize)n);
+    g_autofree float *rows = g_new(float, width *(gsize)n);
     for (int i = 0; i < n; i++)
         memcpy(rows + (gsize)i * width, row, width * sizeof *rows);
     return rv_program_write(p, input, rows, width * (gsize)n * sizeof *rows, error);
@@ -145,7 +147,8 @@ write_pooled(RvProgram *p, const Term *terms, int count, int images, int width, 
 {
     g_autofree float *pooled = g_new(float, (gsize)(width * count * images));
     for (int i = 0; i < count * images; i++)
-        memcpy(pooled + (gsize)i * (gsize)width, terms[i / images].context->pooled, (gsize)width * sizeof *pooled);
+        memcpy(pooled + (gsize)i * (gsize)width, terms[i / images].context->pooled,
+               (gsize)width * sizeof *pooled);
     return rv_program_write(p, "pooled", pooled, (gsize)(width * count * images) * sizeof *pooled, error);
 }
 
@@ -176,8 +179,8 @@ remember(RvDenoiser *d, RvProgram *p, const Term *terms, int count)
         g_ptr_array_add(loaded->contexts, rv_context_ref(terms[i].context));
 }
 
-/* Keys and values from the program that computes them, a row per term, to the one that uses them, a row per term and
- * image. */
+/* Keys and values from the program that computes them, a row per term, to the one that uses them, a row per
+ * term and image. */
 static bool
 carry_prepared(RvProgram *from, RvProgram *to, int terms, int images, GError **error)
 {
@@ -208,7 +211,7 @@ load_contexts(RvDenoiser *d, RvProgram *p, const Term *terms, int count, int ima
     if (compute == NULL)
         return false;
     gsize size = (gsize)tokens * (gsize)terms[0].context->width;
-    g_autofree float *context = g_new(float, size * (gsize)count);
+    g_autofree float *context = g_new(float, size *(gsize)count);
     for (int i = 0; i < count; i++)
         memcpy(context + (gsize)i * size, terms[i].context->context, size * sizeof *context);
     if (!rv_program_write(compute, "context", context, size * (gsize)count * sizeof *context, error) ||
@@ -220,14 +223,15 @@ load_contexts(RvDenoiser *d, RvProgram *p, const Term *terms, int count, int ima
 }
 
 static bool
-write_inputs(RvDenoiser *d, RvProgram *p, const RvGuidance *g, const Term *terms, int count, const float *pixels,
-             double timestep, GError **error)
+write_inputs(RvDenoiser *d, RvProgram *p, const RvGuidance *g, const Term *terms, int count,
+             const float *pixels, double timestep, GError **error)
 {
     const RvUnetConfig *c = &d->config;
     int n = count * g->images;
     float t = (float)timestep, scale = (float)(g->cfg_scale - 1.0) * 1000.0f;
     gsize all = (gsize)g->images * (gsize)g->width * (gsize)g->height * (gsize)c->in_channels;
-    return write_repeated(p, "sample", pixels, all, count, error) && write_repeated(p, "timestep", &t, 1, n, error) &&
+    return write_repeated(p, "sample", pixels, all, count, error) &&
+           write_repeated(p, "timestep", &t, 1, n, error) &&
            load_contexts(d, p, terms, count, g->images, error) &&
            (c->pooled_dim == 0 || write_pooled(p, terms, count, g->images, c->pooled_dim, error)) &&
            (c->time_ids == 0 || write_repeated(p, "time_ids", g->time_ids, (gsize)c->time_ids, n, error)) &&
@@ -238,8 +242,9 @@ write_inputs(RvDenoiser *d, RvProgram *p, const RvGuidance *g, const Term *terms
 static float *
 gather_pixels(const RvDenoiser *d, const RvGuidance *g, const float *sample)
 {
-    gsize pixels = (gsize)g->width * (gsize)g->height, in = (gsize)d->config.in_channels, own = (gsize)g->channels;
-    float *to = g_new(float, (gsize)g->images * pixels * in);
+    gsize pixels = (gsize)g->width * (gsize)g->height, in = (gsize)d->config.in_channels,
+          own = (gsize)g->channels;
+    float *to = g_new(float, (gsize)g->images *pixels *in);
     for (int i = 0; i < g->images; i++) {
         float *image = to + (gsize)i * pixels * in;
         rv_to_pixels(sample + (gsize)i * pixels * own, own, pixels, image, in);
@@ -251,15 +256,16 @@ gather_pixels(const RvDenoiser *d, const RvGuidance *g, const float *sample)
 
 /* Runs `count` terms of equal length and adds their outputs, times their factors, to `out`. */
 static bool
-run_terms(RvDenoiser *d, const RvGuidance *g, const Term *terms, int count, const float *pixels, double timestep, float *out,
-          GError **error)
+run_terms(RvDenoiser *d, const RvGuidance *g, const Term *terms, int count, const float *pixels,
+          double timestep, float *out, GError **error)
 {
     RvProgram *p = program_for(d, count * g->images, g->height, g->width, terms[0].context->tokens, error);
-    if (p == NULL || !write_inputs(d, p, g, terms, count, pixels, timestep, error) || !rv_program_run(p, error))
+    if (p == NULL || !write_inputs(d, p, g, terms, count, pixels, timestep, error) ||
+        !rv_program_run(p, error))
         return false;
     d->flops += rv_program_flops(p);
     gsize image = (gsize)g->width * (gsize)g->height * (gsize)g->channels, rows = (gsize)(count * g->images);
-    g_autofree float *result = g_new(float, image * rows), *planes = g_new(float, image);
+    g_autofree float *result = g_new(float, image *rows), *planes = g_new(float, image);
     if (!rv_program_read(p, "out", result, image * rows * sizeof *result, error))
         return false;
     for (gsize row = 0; row < rows; row++) {
@@ -294,7 +300,8 @@ terms_of(const RvGuidance *g, int evaluation)
 }
 
 bool
-rv_denoiser_run(RvDenoiser *d, const RvGuidance *g, const float *sample, double timestep, int evaluation, float *out, GError **error)
+rv_denoiser_run(RvDenoiser *d, const RvGuidance *g, const float *sample, double timestep, int evaluation,
+                float *out, GError **error)
 {
     gsize count = (gsize)g->images * (gsize)g->channels * (gsize)g->width * (gsize)g->height;
     g_autofree float *pixels = gather_pixels(d, g, sample);
@@ -311,7 +318,8 @@ rv_denoiser_run(RvDenoiser *d, const RvGuidance *g, const float *sample, double 
     for (gsize i = 0; i < count; i++)
         if (!isfinite(out[i])) {
             g_autofree char *where = g_strdup_printf("UNet, step %d", evaluation + 1);
-            return rv_error_set(error, RV_ERROR_FAILED, where, "verify the model's files (reverie models verify)",
+            return rv_error_set(error, RV_ERROR_FAILED, where,
+                                "verify the model's files (reverie models verify)",
                                 "the model gave numbers that are not finite");
         }
     return true;

@@ -16,20 +16,21 @@ gsize rv_denoiser_bytes(const RvDenoiser *denoiser);
 /* Since the denoiser was made. */
 double rv_denoiser_flops(const RvDenoiser *denoiser);
 
-/* Records the program of a size ahead of the first use: `rows` images (twice as many with guidance), latent size. */
+/* Records the program of a size ahead of the first use: `rows` images (twice as many with guidance), latent
+ * size. */
 bool rv_denoiser_prepare(RvDenoiser *denoiser, int rows, int width, int height, int tokens, GError **error);
 
 /* What stays the same over a run. */
 typedef struct {
     int images, width, height; /* of latents */
-    int channels;              /* of the sampler's latent; the model's further input channels come from `extra` */
-    const float *extra;        /* [images, in_channels - channels, height, width], or NULL */
-    float time_ids[6];         /* SDXL: height, width, crop top, crop left, target height, target width, in pixels */
+    int channels;       /* of the sampler's latent; the model's further input channels come from `extra` */
+    const float *extra; /* [images, in_channels - channels, height, width], or NULL */
+    float time_ids[6];  /* SDXL: height, width, crop top, crop left, target height, target width, in pixels */
     const RvConditioning *positive, *negative; /* negative NULL: no guidance */
     double cfg_scale;
 } RvGuidance;
 
 /* sample, out: [images, channels, height, width], the model's prediction at `timestep`; `evaluation`
  * (from 0) picks the contexts of a prompt that changes. Fails when the result is not finite. */
-bool rv_denoiser_run(RvDenoiser *denoiser, const RvGuidance *guidance, const float *sample, double timestep, int evaluation,
-                     float *out, GError **error);
+bool rv_denoiser_run(RvDenoiser *denoiser, const RvGuidance *guidance, const float *sample, double timestep,
+                     int evaluation, float *out, GError **error);

@@ -12,7 +12,8 @@ struct RvEngine {
 };
 
 static bool
-choose_backend(const RvEngineOptions *options, const RvBackend **backend, RvDeviceOptions *device, GError **error)
+choose_backend(const RvEngineOptions *options, const RvBackend **backend, RvDeviceOptions *device,
+               GError **error)
 {
     const char *name = options->device == NULL ? "auto" : options->device;
     if (strcmp(name, "auto") == 0 || strcmp(name, "cpu") == 0) {
@@ -20,12 +21,15 @@ choose_backend(const RvEngineOptions *options, const RvBackend **backend, RvDevi
         return true;
     }
     if (g_str_has_prefix(name, "cuda"))
-        return rv_error_set(error, RV_ERROR_DEVICE, name, "use --device cpu", "this build has no CUDA back end");
-    return rv_error_set(error, RV_ERROR_USAGE, name, "use auto, cpu or cuda[:NUMBER]", "there is no device of that name");
+        return rv_error_set(error, RV_ERROR_DEVICE, name, "use --device cpu",
+                            "this build has no CUDA back end");
+    return rv_error_set(error, RV_ERROR_USAGE, name, "use auto, cpu or cuda[:NUMBER]",
+                        "there is no device of that name");
 }
 
 static bool
-choose_precision(const RvEngineOptions *options, const RvBackend *backend, RvDeviceOptions *device, GError **error)
+choose_precision(const RvEngineOptions *options, const RvBackend *backend, RvDeviceOptions *device,
+                 GError **error)
 {
     const char *name = options->precision == NULL ? "auto" : options->precision;
     if (strcmp(name, "auto") == 0 || strcmp(name, "fp32") == 0)
@@ -34,7 +38,8 @@ choose_precision(const RvEngineOptions *options, const RvBackend *backend, RvDev
         return rv_error_set(error, RV_ERROR_DEVICE, backend->name, "use --precision fp32 or auto",
                             "this device computes in fp32 only, not %s", name);
     else
-        return rv_error_set(error, RV_ERROR_USAGE, name, "use auto, fp32, fp16, bf16 or fp8", "there is no precision of that name");
+        return rv_error_set(error, RV_ERROR_USAGE, name, "use auto, fp32, fp16, bf16 or fp8",
+                            "there is no precision of that name");
     return true;
 }
 
@@ -116,13 +121,16 @@ measure_matmul(RvEngine *engine, RvWeightSet *set, double *flops, GError **error
 {
     RvProgram *p = rv_program_new(set);
     RvShape shape = { 1, 1, CEILING_SIZE, CEILING_SIZE };
-    rv_output(p, "y", rv_linear(p, rv_input(p, "x", RV_F32, shape), "ceiling", (RvLinear){ .out = CEILING_SIZE, .no_bias = true }));
+    rv_output(p, "y",
+              rv_linear(p, rv_input(p, "x", RV_F32, shape), "ceiling",
+                        (RvLinear) { .out = CEILING_SIZE, .no_bias = true }));
     g_autofree float *x = g_new(float, (gsize)rv_shape_count(shape));
     g_autoptr(GRand) rand = g_rand_new_with_seed(1);
     for (gint64 i = 0; i < rv_shape_count(shape); i++)
         x[i] = (float)g_rand_double_range(rand, -1.0, 1.0);
     double seconds = 0.0;
-    if (rv_program_compile(p, error) && rv_program_write(p, "x", x, (gsize)rv_shape_count(shape) * sizeof *x, error))
+    if (rv_program_compile(p, error) &&
+        rv_program_write(p, "x", x, (gsize)rv_shape_count(shape) * sizeof *x, error))
         seconds = fastest_run(p, error);
     *flops = seconds > 0.0 ? rv_program_flops(p) / seconds : 0.0;
     rv_program_free(p);
@@ -134,7 +142,7 @@ measure_copy(RvWeightSet *set, double *bytes, GError **error)
 {
     RvProgram *p = rv_program_new(set);
     RvShape shape = { 1, 1024, 1024, (int)(COPY_BYTES / sizeof(float) >> 20) };
-    rv_output(p, "y", rv_convert(p, rv_input(p, "x", RV_F32, shape), (RvConvert){ .dtype = RV_F32 }));
+    rv_output(p, "y", rv_convert(p, rv_input(p, "x", RV_F32, shape), (RvConvert) { .dtype = RV_F32 }));
     g_autofree float *x = g_new0(float, COPY_BYTES / sizeof(float));
     double seconds = 0.0;
     if (rv_program_compile(p, error) && rv_program_write(p, "x", x, COPY_BYTES, error))

@@ -17,14 +17,15 @@ RvEngine *rv_engine_open(const RvEngineOptions *options, GError **error);
 void rv_engine_close(RvEngine *engine); /* after its pipelines; accepts NULL */
 G_DEFINE_AUTOPTR_CLEANUP_FUNC(RvEngine, rv_engine_close)
 
-RvDevice *rv_engine_device(RvEngine *engine);           /* borrowed */
+RvDevice *rv_engine_device(RvEngine *engine);            /* borrowed */
 const char *rv_engine_precision(const RvEngine *engine); /* "fp32" ... as it was chosen */
 const int *rv_engine_cancel(const RvEngine *engine);
 
 /* RV_ERROR_CANCELLED once the engine's cancel flag is set. */
 bool rv_engine_check_cancel(const RvEngine *engine, GError **error);
 
-/* Ceilings of this device, measured now: a large matrix product and a large copy (bytes read plus written). */
+/* Ceilings of this device, measured now: a large matrix product and a large copy (bytes read plus written).
+ */
 typedef struct {
     double matmul_flops; /* per second */
     double copy_bytes;   /* per second */

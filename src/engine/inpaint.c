@@ -3,12 +3,12 @@
 #include <string.h>
 
 struct RvInpaint {
-    RvMask *mask;         /* at the picture's size, blurred; NULL: all of it may change */
-    float *latent_mask;   /* [height, width] of latents: 1 may change, 0 is known */
-    float *extra;         /* NULL for ordinary models */
-    float *known;         /* scratch of rv_inpaint_restore, one batch */
+    RvMask *mask;       /* at the picture's size, blurred; NULL: all of it may change */
+    float *latent_mask; /* [height, width] of latents: 1 may change, 0 is known */
+    float *extra;       /* NULL for ordinary models */
+    float *known;       /* scratch of rv_inpaint_restore, one batch */
     int images, channels;
-    gsize pixels;         /* of a latent */
+    gsize pixels; /* of a latent */
 };
 
 /* The mask at the picture's size, softened. */
@@ -38,7 +38,8 @@ make_latent_mask(RvInpaint *inpaint, int width, int height, GError **error)
 
 /* Latents of the picture with everything that may change painted grey. */
 static bool
-encode_masked(RvInpaint *inpaint, RvAutoencoder *autoencoder, const RvRequest *r, const RvPicture *init, float *latent, GError **error)
+encode_masked(RvInpaint *inpaint, RvAutoencoder *autoencoder, const RvRequest *r, const RvPicture *init,
+              float *latent, GError **error)
 {
     gsize count = (gsize)r->width * (gsize)r->height;
     g_autofree guint8 *rgb = g_malloc(count * 3);
@@ -51,10 +52,11 @@ encode_masked(RvInpaint *inpaint, RvAutoencoder *autoencoder, const RvRequest *r
 }
 
 static bool
-make_extra(RvInpaint *inpaint, RvAutoencoder *autoencoder, const RvRequest *r, const RvPicture *init, GError **error)
+make_extra(RvInpaint *inpaint, RvAutoencoder *autoencoder, const RvRequest *r, const RvPicture *init,
+           GError **error)
 {
     gsize channels = (gsize)inpaint->channels, image = (1 + channels) * inpaint->pixels;
-    inpaint->extra = g_new(float, image * (gsize)inpaint->images);
+    inpaint->extra = g_new(float, image *(gsize)inpaint->images);
     memcpy(inpaint->extra, inpaint->latent_mask, inpaint->pixels * sizeof *inpaint->extra);
     if (!encode_masked(inpaint, autoencoder, r, init, inpaint->extra + inpaint->pixels, error))
         return false;
@@ -64,10 +66,12 @@ make_extra(RvInpaint *inpaint, RvAutoencoder *autoencoder, const RvRequest *r, c
 }
 
 RvInpaint *
-rv_inpaint_new(RvAutoencoder *autoencoder, const RvRequest *r, const RvPicture *init, bool model_takes_mask, GError **error)
+rv_inpaint_new(RvAutoencoder *autoencoder, const RvRequest *r, const RvPicture *init, bool model_takes_mask,
+               GError **error)
 {
     RvInpaint *inpaint = g_new0(RvInpaint, 1);
-    int width = r->width / rv_autoencoder_factor(autoencoder), height = r->height / rv_autoencoder_factor(autoencoder);
+    int width = r->width / rv_autoencoder_factor(autoencoder),
+        height = r->height / rv_autoencoder_factor(autoencoder);
     inpaint->images = r->images;
     inpaint->channels = rv_autoencoder_channels(autoencoder);
     inpaint->pixels = (gsize)width * (gsize)height;
@@ -80,7 +84,7 @@ rv_inpaint_new(RvAutoencoder *autoencoder, const RvRequest *r, const RvPicture *
     if (model_takes_mask)
         ok = ok && make_extra(inpaint, autoencoder, r, init, error);
     else
-        inpaint->known = g_new(float, inpaint->pixels * (gsize)inpaint->channels * (gsize)inpaint->images);
+        inpaint->known = g_new(float, inpaint->pixels *(gsize)inpaint->channels *(gsize)inpaint->images);
     if (!ok)
         g_clear_pointer(&inpaint, rv_inpaint_free);
     return inpaint;
@@ -126,6 +130,8 @@ rv_inpaint_composite(const RvInpaint *inpaint, const RvPicture *init, RvPicture 
     for (gsize i = 0; i < (gsize)picture->width * (gsize)picture->height; i++) {
         int change = MIN(2 * inpaint->mask->values[i], 255);
         for (gsize c = 0; c < 3; c++)
-            picture->rgb[3 * i + c] = (guint8)((picture->rgb[3 * i + c] * change + init->rgb[3 * i + c] * (255 - change) + 127) / 255);
+            picture->rgb[3 * i + c] =
+                (guint8)((picture->rgb[3 * i + c] * change + init->rgb[3 * i + c] * (255 - change) + 127) /
+                         255);
     }
 }

@@ -9,14 +9,14 @@
 typedef struct RvInpaint RvInpaint;
 
 /* `init` is the picture at the request's size, or NULL: an inpainting model that draws from text alone. */
-RvInpaint *rv_inpaint_new(RvAutoencoder *autoencoder, const RvRequest *request, const RvPicture *init, bool model_takes_mask,
-                          GError **error);
+RvInpaint *rv_inpaint_new(RvAutoencoder *autoencoder, const RvRequest *request, const RvPicture *init,
+                          bool model_takes_mask, GError **error);
 void rv_inpaint_free(RvInpaint *inpaint); /* accepts NULL */
 
 /* [images, 1 + channels, height, width] for inpainting models, else NULL. Borrowed. */
 const float *rv_inpaint_extra(const RvInpaint *inpaint);
-/* Puts the known part of `start` ([images, channels, height, width]) back into the sampler's latent; nothing to
- * do with inpainting models or without a start. */
+/* Puts the known part of `start` ([images, channels, height, width]) back into the sampler's latent; nothing
+ * to do with inpainting models or without a start. */
 void rv_inpaint_restore(const RvInpaint *inpaint, RvSampler *sampler, const float *start);
 /* Outside of the mask the picture is `init` again, blended over the mask's blur. */
 void rv_inpaint_composite(const RvInpaint *inpaint, const RvPicture *init, RvPicture *picture);

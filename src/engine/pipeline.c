@@ -35,7 +35,8 @@ report(Run *run, RvStage stage, int done, int total)
     if (run->request->on_progress == NULL)
         return;
     RvProgress progress = { .stage = stage, .done = done, .total = total };
-    RvPreviewSource source = { run->pipeline->autoencoder, run->pipeline->traits.family, NULL, run->request->width, run->request->height };
+    RvPreviewSource source = { run->pipeline->autoencoder, run->pipeline->traits.family, NULL,
+                               run->request->width, run->request->height };
     if (stage == RV_STAGE_SAMPLE)
         source.denoised = rv_sampler_denoised(run->sampler);
     progress.preview = rv_preview;
@@ -57,13 +58,15 @@ encode_text(Run *run, GError **error)
     if (r->conditioning != NULL)
         run->positive = rv_conditioning_ref(r->conditioning);
     else
-        run->positive = rv_conditioner_encode(run->pipeline->conditioner, r->prompt != NULL ? r->prompt : "", &options, error);
+        run->positive = rv_conditioner_encode(run->pipeline->conditioner, r->prompt != NULL ? r->prompt : "",
+                                              &options, error);
     if (run->positive == NULL)
         return false;
     if (r->cfg_scale > 1.0) {
         options.is_negative = true;
-        run->negative = rv_conditioner_encode(run->pipeline->conditioner, r->negative_prompt != NULL ? r->negative_prompt : "",
-                                              &options, error);
+        run->negative =
+            rv_conditioner_encode(run->pipeline->conditioner,
+                                  r->negative_prompt != NULL ? r->negative_prompt : "", &options, error);
         if (run->negative == NULL)
             return false;
     }
@@ -97,9 +100,9 @@ encode_init(Run *run, GError **error)
         return true;
     report(run, RV_STAGE_ENCODE, 0, 1);
     run->init = fit_init(r, error);
-    run->start = g_new(float, run->count * (gsize)r->images);
-    if (run->init == NULL ||
-        !rv_autoencoder_encode(run->pipeline->autoencoder, run->init->rgb, r->width, r->height, run->start, error))
+    run->start = g_new(float, run->count *(gsize)r->images);
+    if (run->init == NULL || !rv_autoencoder_encode(run->pipeline->autoencoder, run->init->rgb, r->width,
+                                                    r->height, run->start, error))
         return false;
     for (int i = 1; i < r->images; i++)
         memcpy(run->start + (gsize)i * run->count, run->start, run->count * sizeof *run->start);
@@ -116,7 +119,8 @@ prepare_inpaint(Run *run, GError **error)
     bool model_takes_mask = rv_denoiser_config(run->pipeline->denoiser)->in_channels == 2 * latent + 1;
     if (run->request->mask == NULL && !model_takes_mask)
         return true;
-    run->inpaint = rv_inpaint_new(run->pipeline->autoencoder, run->request, run->init, model_takes_mask, error);
+    run->inpaint =
+        rv_inpaint_new(run->pipeline->autoencoder, run->request, run->init, model_takes_mask, error);
     return run->inpaint != NULL;
 }
 
@@ -143,11 +147,14 @@ static float *
 draw_start_noise(Run *run)
 {
     const RvRequest *r = run->request;
-    float *noise = g_new(float, run->count * (gsize)r->images);
+    float *noise = g_new(float, run->count *(gsize)r->images);
     for (int i = 0; i < r->images; i++) {
         RvNoiseStart start = {
-            .channels = rv_autoencoder_channels(run->pipeline->autoencoder), .height = run->height, .width = run->width,
-            .subseed = r->subseed + (guint64)i, .subseed_strength = (float)r->subseed_strength,
+            .channels = rv_autoencoder_channels(run->pipeline->autoencoder),
+            .height = run->height,
+            .width = run->width,
+            .subseed = r->subseed + (guint64)i,
+            .subseed_strength = (float)r->subseed_strength,
         };
         run->noises[i] = rv_noise_new(r->noise, rv_run_seed(r, i));
         rv_noise_draw_start(run->noises[i], &start, noise + (gsize)i * run->count);
@@ -168,7 +175,7 @@ sample(Run *run, GError **error)
         return false;
     rv_sampler_begin(run->sampler, run->start, noise);
     RvGuidance guidance = guidance_of(run);
-    g_autofree float *output = g_new(float, run->count * (gsize)r->images);
+    g_autofree float *output = g_new(float, run->count *(gsize)r->images);
     for (RvEvaluation e; rv_sampler_next(run->sampler, &e);) {
         if (!rv_engine_check_cancel(pipeline->engine, error) ||
             !rv_denoiser_run(pipeline->denoiser, &guidance, e.input, e.timestep, e.index, output, error))
@@ -193,7 +200,8 @@ decode(Run *run, RvResult *result, GError **error)
         if (!rv_engine_check_cancel(run->pipeline->engine, error))
             return false;
         RvResultImage *image = &result->images[i];
-        image->picture = rv_autoencoder_decode(run->pipeline->autoencoder, latent + (gsize)i * run->count, r->width, r->height, error);
+        image->picture = rv_autoencoder_decode(run->pipeline->autoencoder, latent + (gsize)i * run->count,
+                                               r->width, r->height, error);
         if (image->picture == NULL)
             return false;
         if (run->inpaint != NULL && run->init != NULL)
@@ -237,13 +245,15 @@ rv_result_free(RvResult *result)
 bool
 rv_pipeline_prepare(RvPipeline *pipeline, const RvRequest *request, GError **error)
 {
-    int factor = rv_autoencoder_factor(pipeline->autoencoder), width = request->width, height = request->height;
+    int factor = rv_autoencoder_factor(pipeline->autoencoder), width = request->width,
+        height = request->height;
     Run run = { .pipeline = pipeline, .request = request };
     bool ok = rv_run_settings_init(&run.settings, pipeline, request, error) && encode_text(&run, error);
     if (ok) {
         const RvConditioningPart *part = g_ptr_array_index(run.positive->parts, 0);
         int rows = request->images * (run.negative != NULL ? 2 : 1);
-        ok = rv_denoiser_prepare(pipeline->denoiser, rows, width / factor, height / factor, rv_conditioning_part_at(part, 0)->tokens, error) &&
+        ok = rv_denoiser_prepare(pipeline->denoiser, rows, width / factor, height / factor,
+                                 rv_conditioning_part_at(part, 0)->tokens, error) &&
              rv_autoencoder_prepare(pipeline->autoencoder, width, height, request->init != NULL, error);
     }
     run_clear(&run);
@@ -255,13 +265,17 @@ rv_pipeline_generate(RvPipeline *pipeline, const RvRequest *request, GError **er
 {
     gint64 start = g_get_monotonic_time();
     int factor = rv_autoencoder_factor(pipeline->autoencoder);
-    Run run = { .pipeline = pipeline, .request = request, .width = request->width / factor, .height = request->height / factor };
+    Run run = { .pipeline = pipeline,
+                .request = request,
+                .width = request->width / factor,
+                .height = request->height / factor };
     run.count = (gsize)run.width * (gsize)run.height * (gsize)rv_autoencoder_channels(pipeline->autoencoder);
     g_autoptr(RvResult) result = g_new0(RvResult, 1);
     result->images = g_new0(RvResultImage, (gsize)request->images);
     result->count = request->images;
-    bool ok = rv_run_settings_init(&run.settings, pipeline, request, error) && rv_engine_check_cancel(pipeline->engine, error) &&
-              encode_text(&run, error) && encode_init(&run, error) && prepare_inpaint(&run, error) && sample(&run, error) &&
+    bool ok = rv_run_settings_init(&run.settings, pipeline, request, error) &&
+              rv_engine_check_cancel(pipeline->engine, error) && encode_text(&run, error) &&
+              encode_init(&run, error) && prepare_inpaint(&run, error) && sample(&run, error) &&
               decode(&run, result, error);
     result->width = request->width;
     result->height = request->height;

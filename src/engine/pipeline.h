@@ -11,15 +11,18 @@
 typedef struct RvPipeline RvPipeline;
 
 typedef struct {
-    const char *vae;        /* NULL or "model"; "taesd"; or a path */
-    const char *tokenizer;  /* folder with vocab.json and merges.txt; NULL: the model's, else the standard one */
+    const char *vae; /* NULL or "model"; "taesd"; or a path */
+    const char
+        *tokenizer; /* folder with vocab.json and merges.txt; NULL: the model's, else the standard one */
     const char *prediction; /* NULL or "auto", "epsilon", "v_prediction" */
     const char *models_dir; /* where "taesd" may lie; may be NULL */
 } RvPipelineOptions;
 
-RvPipeline *rv_pipeline_open(RvEngine *engine, const char *path, const RvPipelineOptions *options, GError **error);
+RvPipeline *rv_pipeline_open(RvEngine *engine, const char *path, const RvPipelineOptions *options,
+                             GError **error);
 /* Full-size random weights, no file: family is "sdxl", "sd15", "sd21" or "mini". For benchmarks. */
-RvPipeline *rv_pipeline_open_random(RvEngine *engine, const char *family, const RvPipelineOptions *options, GError **error);
+RvPipeline *rv_pipeline_open_random(RvEngine *engine, const char *family, const RvPipelineOptions *options,
+                                    GError **error);
 void rv_pipeline_free(RvPipeline *pipeline); /* accepts NULL */
 G_DEFINE_AUTOPTR_CLEANUP_FUNC(RvPipeline, rv_pipeline_free)
 

@@ -26,13 +26,13 @@ rv_pipeline_assemble(RvPipeline *pipeline, RvPipelineParts *parts)
                                                parts->tokenizers[0], parts->pads[0]);
     RvTextEncoder *second = NULL;
     if (parts->text2 != NULL)
-        second = rv_text_encoder_new(pipeline->engine, parts->text2, parts->sources[RV_PART_TEXT2], parts->tokenizers[1],
-                                     parts->pads[1]);
+        second = rv_text_encoder_new(pipeline->engine, parts->text2, parts->sources[RV_PART_TEXT2],
+                                     parts->tokenizers[1], parts->pads[1]);
     pipeline->conditioner = rv_conditioner_new(first, second);
     pipeline->denoiser = rv_denoiser_new(pipeline->engine, parts->unet, parts->sources[RV_PART_UNET]);
     RvPart autoencoder = parts->taesd != NULL ? RV_PART_TAESD : RV_PART_VAE;
-    pipeline->autoencoder = rv_autoencoder_new(pipeline->engine, parts->taesd != NULL ? NULL : parts->vae, parts->taesd,
-                                               parts->sources[autoencoder]);
+    pipeline->autoencoder = rv_autoencoder_new(pipeline->engine, parts->taesd != NULL ? NULL : parts->vae,
+                                               parts->taesd, parts->sources[autoencoder]);
 }
 
 /* --vae as a path; "taesd" is looked for beside the parts of the model, then in the models' folder. */
@@ -57,7 +57,8 @@ find_vae(const char *model, const RvPipelineOptions *options, char **path, GErro
                 return true;
             }
         }
-    return rv_error_set(error, RV_ERROR_NOT_FOUND, "--vae taesd", "put taesd or taesdxl beside the model, or give its path",
+    return rv_error_set(error, RV_ERROR_NOT_FOUND, "--vae taesd",
+                        "put taesd or taesdxl beside the model, or give its path",
                         "there is no tiny autoencoder for this model");
 }
 
@@ -73,7 +74,8 @@ vocabulary_fits(const RvTokenizer *tokenizer, const RvClipConfig *config, const 
     if (rv_tokenizer_size(tokenizer) <= config->vocab_size)
         return true;
     return rv_error_set(error, RV_ERROR_INVALID, part, "give the model's own vocabulary with --tokenizer DIR",
-                        "the tokenizer knows %d tokens, the text encoder only %d", rv_tokenizer_size(tokenizer), config->vocab_size);
+                        "the tokenizer knows %d tokens, the text encoder only %d",
+                        rv_tokenizer_size(tokenizer), config->vocab_size);
 }
 
 /* The second encoder's folder when the first one's was given: DIR_2 beside it, as diffusers names them. */
@@ -91,21 +93,25 @@ second_tokenizer_folder(const char *first)
 
 /* OpenCLIP's own tokenizer pads with zeros, CLIP's with the end token; a folder may say otherwise. */
 static bool
-open_tokenizers(RvPipeline *pipeline, const RvPipelineOptions *options, RvPipelineParts *parts, GError **error)
+open_tokenizers(RvPipeline *pipeline, const RvPipelineOptions *options, RvPipelineParts *parts,
+                GError **error)
 {
-    const char *first = options->tokenizer != NULL ? options->tokenizer : rv_model_tokenizer(pipeline->model, RV_PART_TEXT);
+    const char *first =
+        options->tokenizer != NULL ? options->tokenizer : rv_model_tokenizer(pipeline->model, RV_PART_TEXT);
     parts->tokenizers[0] = open_tokenizer(first, error);
-    if (parts->tokenizers[0] == NULL || !vocabulary_fits(parts->tokenizers[0], parts->text, "text_encoder", error))
+    if (parts->tokenizers[0] == NULL ||
+        !vocabulary_fits(parts->tokenizers[0], parts->text, "text_encoder", error))
         return false;
     parts->pads[0] = first == NULL && pipeline->traits.family == RV_FAMILY_SD21 ? 0 : -1;
     if (parts->text2 == NULL)
         return true;
     g_autofree char *beside = second_tokenizer_folder(options->tokenizer);
-    const char *second = beside != NULL                ? beside
+    const char *second = beside != NULL               ? beside
                          : options->tokenizer != NULL ? options->tokenizer
                                                       : rv_model_tokenizer(pipeline->model, RV_PART_TEXT2);
     parts->tokenizers[1] = open_tokenizer(second, error);
-    if (parts->tokenizers[1] == NULL || !vocabulary_fits(parts->tokenizers[1], parts->text2, "text_encoder_2", error))
+    if (parts->tokenizers[1] == NULL ||
+        !vocabulary_fits(parts->tokenizers[1], parts->text2, "text_encoder_2", error))
         return false;
     bool own_folder = second != NULL && second != options->tokenizer;
     parts->pads[1] = own_folder ? -1 : 0;
@@ -117,13 +123,15 @@ choose_prediction(const RvPipeline *pipeline, const char *name, RvPrediction *pr
 {
     if (name == NULL || strcmp(name, "auto") == 0) {
         if (!pipeline->has_scheduler)
-            *prediction = pipeline->traits.prediction == RV_MODEL_PREDICTION_V ? RV_PREDICTION_V : RV_PREDICTION_EPSILON;
+            *prediction = pipeline->traits.prediction == RV_MODEL_PREDICTION_V ? RV_PREDICTION_V
+                                                                               : RV_PREDICTION_EPSILON;
     } else if (strcmp(name, "epsilon") == 0) {
         *prediction = RV_PREDICTION_EPSILON;
     } else if (strcmp(name, "v_prediction") == 0) {
         *prediction = RV_PREDICTION_V;
     } else {
-        return rv_error_set(error, RV_ERROR_USAGE, "--prediction", "use auto, epsilon or v_prediction", "there is no prediction \"%s\"", name);
+        return rv_error_set(error, RV_ERROR_USAGE, "--prediction", "use auto, epsilon or v_prediction",
+                            "there is no prediction \"%s\"", name);
     }
     return true;
 }
@@ -153,14 +161,18 @@ configure_scheduler(RvPipeline *pipeline, const RvPipelineOptions *options, GErr
 static bool
 check_parts(const RvPipeline *pipeline, GError **error)
 {
-    if (!rv_model_require(pipeline->model, RV_PART_UNET, error) || !rv_model_require(pipeline->model, RV_PART_TEXT, error))
+    if (!rv_model_require(pipeline->model, RV_PART_UNET, error) ||
+        !rv_model_require(pipeline->model, RV_PART_TEXT, error))
         return false;
-    if (!rv_model_has(pipeline->model, RV_PART_TAESD) && !rv_model_require(pipeline->model, RV_PART_VAE, error))
+    if (!rv_model_has(pipeline->model, RV_PART_TAESD) &&
+        !rv_model_require(pipeline->model, RV_PART_VAE, error))
         return false;
     if (pipeline->traits.variant == RV_VARIANT_REFINER || pipeline->traits.variant == RV_VARIANT_DEPTH ||
         pipeline->traits.variant == RV_VARIANT_PIX2PIX)
-        return rv_error_set(error, RV_ERROR_UNSUPPORTED, rv_model_path(pipeline->model), "use a base, turbo or inpainting model",
-                            "this is a %s model, which cannot draw by itself here", rv_variant_name(pipeline->traits.variant));
+        return rv_error_set(error, RV_ERROR_UNSUPPORTED, rv_model_path(pipeline->model),
+                            "use a base, turbo or inpainting model",
+                            "this is a %s model, which cannot draw by itself here",
+                            rv_variant_name(pipeline->traits.variant));
     return rv_model_check(pipeline->model, error);
 }
 
@@ -180,7 +192,7 @@ open_model(RvPipeline *pipeline, const char *path, const RvPipelineOptions *opti
     g_autofree char *vae = NULL;
     if (!find_vae(path, options, &vae, error))
         return false;
-    pipeline->model = rv_model_open(path, &(RvModelOptions){ .vae = vae }, error);
+    pipeline->model = rv_model_open(path, &(RvModelOptions) { .vae = vae }, error);
     if (pipeline->model == NULL)
         return false;
     pipeline->traits = *rv_model_traits(pipeline->model);
@@ -197,8 +209,8 @@ open_model(RvPipeline *pipeline, const char *path, const RvPipelineOptions *opti
         .taesd = rv_model_has(model, RV_PART_VAE) ? NULL : rv_model_taesd_config(model),
     };
     for (int i = 0; i < RV_PARTS; i++) {
-        pipeline->parts[i] = (RvPartSource){ pipeline->model, (RvPart)i };
-        parts.sources[i] = (RvWeightSource){ part_find, part_done, &pipeline->parts[i] };
+        pipeline->parts[i] = (RvPartSource) { pipeline->model, (RvPart)i };
+        parts.sources[i] = (RvWeightSource) { part_find, part_done, &pipeline->parts[i] };
     }
     if (!open_tokenizers(pipeline, options, &parts, error)) {
         rv_tokenizer_free(parts.tokenizers[0]);
@@ -219,7 +231,8 @@ rv_pipeline_open(RvEngine *engine, const char *path, const RvPipelineOptions *op
 }
 
 RvPipeline *
-rv_pipeline_open_random(RvEngine *engine, const char *family, const RvPipelineOptions *options, GError **error)
+rv_pipeline_open_random(RvEngine *engine, const char *family, const RvPipelineOptions *options,
+                        GError **error)
 {
     RvRandomModel shape;
     if (!rv_random_model_init(&shape, family, error))
@@ -235,8 +248,12 @@ rv_pipeline_open_random(RvEngine *engine, const char *family, const RvPipelineOp
         pipeline->scheduler.timestep_spacing = RV_SPACING_TRAILING;
     pipeline->random = rv_random_source_new(1);
     RvPipelineParts parts = {
-        .text = &shape.text, .text2 = shape.has_text2 ? &shape.text2 : NULL, .unet = &shape.unet,
-        .vae = tiny ? NULL : &shape.vae, .taesd = tiny ? &shape.taesd : NULL, .pads = { -1, 0 },
+        .text = &shape.text,
+        .text2 = shape.has_text2 ? &shape.text2 : NULL,
+        .unet = &shape.unet,
+        .vae = tiny ? NULL : &shape.vae,
+        .taesd = tiny ? &shape.taesd : NULL,
+        .pads = { -1, 0 },
     };
     for (int i = 0; i < RV_PARTS; i++)
         parts.sources[i] = rv_random_source_weights(pipeline->random);
@@ -286,5 +303,6 @@ gsize
 rv_pipeline_device_bytes(const RvPipeline *pipeline)
 {
     return rv_conditioner_bytes(pipeline->conditioner) + rv_denoiser_bytes(pipeline->denoiser) +
-           rv_autoencoder_bytes(pipeline->autoencoder) + rv_device_scratch(rv_engine_device(pipeline->engine));
+           rv_autoencoder_bytes(pipeline->autoencoder) +
+           rv_device_scratch(rv_engine_device(pipeline->engine));
 }

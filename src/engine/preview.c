@@ -4,17 +4,20 @@
 
 /* Least-squares maps from the families' latents to RGB in [-1, 1], as published with ComfyUI
  * (latent_formats.py): rows are latent channels. */
-static const float map_sd[4][3] = {
-    { 0.3512f, 0.2297f, 0.3227f }, { 0.3250f, 0.4974f, 0.2350f }, { -0.2829f, 0.1762f, 0.2721f }, { -0.2120f, -0.2616f, -0.7177f }
-};
-static const float map_sdxl[4][3] = {
-    { 0.3651f, 0.4232f, 0.4341f }, { -0.2533f, -0.0042f, 0.1068f }, { 0.1076f, 0.1111f, -0.0362f }, { -0.3165f, -0.2492f, -0.2188f }
-};
+static const float map_sd[4][3] = { { 0.3512f, 0.2297f, 0.3227f },
+                                    { 0.3250f, 0.4974f, 0.2350f },
+                                    { -0.2829f, 0.1762f, 0.2721f },
+                                    { -0.2120f, -0.2616f, -0.7177f } };
+static const float map_sdxl[4][3] = { { 0.3651f, 0.4232f, 0.4341f },
+                                      { -0.2533f, -0.0042f, 0.1068f },
+                                      { 0.1076f, 0.1111f, -0.0362f },
+                                      { -0.3165f, -0.2492f, -0.2188f } };
 
 static RvPicture *
 map_linearly(const RvPreviewSource *source)
 {
-    int factor = rv_autoencoder_factor(source->autoencoder), width = source->width / factor, height = source->height / factor;
+    int factor = rv_autoencoder_factor(source->autoencoder), width = source->width / factor,
+        height = source->height / factor;
     if (rv_autoencoder_channels(source->autoencoder) != 4)
         return NULL;
     const float(*map)[3] = source->family == RV_FAMILY_SDXL ? map_sdxl : map_sd;
@@ -37,6 +40,7 @@ rv_preview(const RvProgress *progress)
     if (source->denoised == NULL)
         return NULL;
     if (rv_autoencoder_is_tiny(source->autoencoder))
-        return rv_autoencoder_decode(source->autoencoder, source->denoised, source->width, source->height, NULL);
+        return rv_autoencoder_decode(source->autoencoder, source->denoised, source->width, source->height,
+                                     NULL);
     return map_linearly(source);
 }

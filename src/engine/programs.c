@@ -61,7 +61,7 @@ rv_programs_add(RvPrograms *programs, const char *key, RvProgram *program, GErro
     while (programs->entries.length >= programs->capacity)
         entry_free(g_queue_pop_tail(&programs->entries));
     Entry *entry = g_new(Entry, 1);
-    *entry = (Entry){ g_strdup(key), program };
+    *entry = (Entry) { g_strdup(key), program };
     g_queue_push_head(&programs->entries, entry);
     return program;
 }

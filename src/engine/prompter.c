@@ -3,7 +3,8 @@
 #include "engine/pipeline_internal.h"
 
 struct RvPrompter {
-    RvPipeline *pipeline; /* of which only the conditioner is used: the other parts pack no weights until they run */
+    RvPipeline
+        *pipeline; /* of which only the conditioner is used: the other parts pack no weights until they run */
 };
 
 RvPrompter *
@@ -27,7 +28,8 @@ rv_prompter_free(RvPrompter *prompter)
 }
 
 RvConditioning *
-rv_prompter_encode(RvPrompter *prompter, const char *prompt, RvPromptSyntax syntax, int clip_skip, GError **error)
+rv_prompter_encode(RvPrompter *prompter, const char *prompt, RvPromptSyntax syntax, int clip_skip,
+                   GError **error)
 {
     RvConditioningOptions options = { .syntax = syntax, .evaluations = 1, .clip_skip = clip_skip };
     return rv_conditioner_encode(prompter->pipeline->conditioner, prompt, &options, error);

@@ -33,18 +33,18 @@ typedef struct {
     guint64 seed;      /* of the first image; image i has seed + i, unless there is a subseed */
     guint64 subseed;   /* A1111's variation seed; image i has subseed + i */
     double subseed_strength; /* 0: none; 1: the noise of the subseed alone */
-    int images;        /* in one batch, at least 1 */
-    const char *sampler;  /* a name that rv_sampler_parse_name knows; NULL: automatic */
-    const char *schedule; /* likewise; NULL: automatic */
+    int images;              /* in one batch, at least 1 */
+    const char *sampler;     /* a name that rv_sampler_parse_name knows; NULL: automatic */
+    const char *schedule;    /* likewise; NULL: automatic */
     RvNoiseKind noise;
-    int clip_skip;     /* 0 or 1: the last layer; 2: the one before ... */
-    double eta;        /* below 0: the sampler's default */
+    int clip_skip; /* 0 or 1: the last layer; 2: the one before ... */
+    double eta;    /* below 0: the sampler's default */
     /* Image-to-image when `init` is given. A mask (255: change) makes it inpainting; outside of it the
      * result is the picture itself, blended over `mask_blur` pixels. */
     const RvPicture *init;
     const RvMask *mask;
-    double strength;   /* 0 to 1; below 0: the model's default */
-    double mask_blur;  /* pixels */
+    double strength;  /* 0 to 1; below 0: the model's default */
+    double mask_blur; /* pixels */
     /* Called after each step of work from the pipeline's thread; may be NULL. */
     void (*on_progress)(const RvProgress *progress, void *user);
     void *user;

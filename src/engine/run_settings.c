@@ -21,24 +21,31 @@ dialect_of(const RvPipeline *pipeline, RvSamplerKind sampler, RvScheduleKind sch
 {
     if (rv_sampler_info(sampler)->class_name == NULL)
         return RV_DIALECT_A1111;
-    return pipeline->traits.is_folder || schedule != RV_SCHEDULE_AUTOMATIC ? RV_DIALECT_DIFFUSERS : RV_DIALECT_A1111;
+    return pipeline->traits.is_folder || schedule != RV_SCHEDULE_AUTOMATIC ? RV_DIALECT_DIFFUSERS
+                                                                           : RV_DIALECT_A1111;
 }
 
 static bool
 parse_names(const RvPipeline *pipeline, const RvRequest *request, RvSamplerOptions *options, GError **error)
 {
     options->sampler = usual_sampler(pipeline);
-    if (request->sampler != NULL && !rv_sampler_parse_name(request->sampler, &options->sampler, &options->schedule))
-        return rv_error_set(error, RV_ERROR_USAGE, "--sampler", "use euler, euler_a, heun, dpmpp_2m, dpmpp_sde, ddim, unipc, lcm or another of A1111's",
-                            "there is no sampler \"%s\"", request->sampler);
+    if (request->sampler != NULL &&
+        !rv_sampler_parse_name(request->sampler, &options->sampler, &options->schedule))
+        return rv_error_set(
+            error, RV_ERROR_USAGE, "--sampler",
+            "use euler, euler_a, heun, dpmpp_2m, dpmpp_sde, ddim, unipc, lcm or another of A1111's",
+            "there is no sampler \"%s\"", request->sampler);
     if (request->schedule != NULL && !rv_schedule_parse_name(request->schedule, &options->schedule))
-        return rv_error_set(error, RV_ERROR_USAGE, "--schedule", "use automatic, leading, trailing, linspace, karras, exponential, sgm_uniform, simple or normal",
-                            "there is no schedule \"%s\"", request->schedule);
+        return rv_error_set(
+            error, RV_ERROR_USAGE, "--schedule",
+            "use automatic, leading, trailing, linspace, karras, exponential, sgm_uniform, simple or normal",
+            "there is no schedule \"%s\"", request->schedule);
     return true;
 }
 
 bool
-rv_run_settings_init(RvRunSettings *settings, const RvPipeline *pipeline, const RvRequest *request, GError **error)
+rv_run_settings_init(RvRunSettings *settings, const RvPipeline *pipeline, const RvRequest *request,
+                     GError **error)
 {
     RvSamplerOptions *options = &settings->sampler;
     rv_sampler_options_init(options);
@@ -52,7 +59,8 @@ rv_run_settings_init(RvRunSettings *settings, const RvPipeline *pipeline, const 
         options->first_step = rv_sampler_first_step(options->dialect, request->steps, request->strength);
         if (options->first_step >= request->steps)
             return rv_error_set(error, RV_ERROR_USAGE, "--strength", "raise --strength or --steps",
-                                "a strength of %g leaves none of %d steps to run", request->strength, request->steps);
+                                "a strength of %g leaves none of %d steps to run", request->strength,
+                                request->steps);
     }
     int per_step = rv_sampler_info(options->sampler)->second_order ? 2 : 1;
     settings->evaluations = (options->steps - options->first_step) * per_step;
@@ -72,7 +80,9 @@ usual_size(const RvPipeline *pipeline)
         return 256;
     if (pipeline->traits.family == RV_FAMILY_SDXL)
         return 1024;
-    return pipeline->traits.family == RV_FAMILY_SD21 && pipeline->scheduler.prediction_type == RV_PREDICTION_V ? 768 : 512;
+    return pipeline->traits.family == RV_FAMILY_SD21 && pipeline->scheduler.prediction_type == RV_PREDICTION_V
+               ? 768
+               : 512;
 }
 
 bool
@@ -80,16 +90,22 @@ rv_pipeline_complete(const RvPipeline *pipeline, RvRequest *request, char **note
 {
     bool turbo = rv_pipeline_is_turbo(pipeline);
     int factor = MAX(RV_SIZE_STEP, rv_autoencoder_factor(pipeline->autoencoder));
-    int width = request->width > 0 ? request->width : request->init != NULL ? request->init->width : usual_size(pipeline);
-    int height = request->height > 0 ? request->height : request->init != NULL ? request->init->height : usual_size(pipeline);
+    int width = request->width > 0      ? request->width
+                : request->init != NULL ? request->init->width
+                                        : usual_size(pipeline);
+    int height = request->height > 0     ? request->height
+                 : request->init != NULL ? request->init->height
+                                         : usual_size(pipeline);
     request->width = rounded_down(width, factor);
     request->height = rounded_down(height, factor);
     *note = NULL;
     if (request->width != width || request->height != height)
-        *note = g_strdup_printf("sizes are multiples of %d: %dx%d became %dx%d", factor, width, height, request->width, request->height);
+        *note = g_strdup_printf("sizes are multiples of %d: %dx%d became %dx%d", factor, width, height,
+                                request->width, request->height);
     if (request->width > RV_MAX_SIZE || request->height > RV_MAX_SIZE)
-        return rv_error_set(error, RV_ERROR_USAGE, "size", "give a smaller --width and --height", "%dx%d pixels are too many, %d a side at the most",
-                            request->width, request->height, RV_MAX_SIZE);
+        return rv_error_set(error, RV_ERROR_USAGE, "size", "give a smaller --width and --height",
+                            "%dx%d pixels are too many, %d a side at the most", request->width,
+                            request->height, RV_MAX_SIZE);
     if (request->steps == 0)
         request->steps = turbo ? 4 : 20;
     if (request->cfg_scale < 0.0)
@@ -97,7 +113,8 @@ rv_pipeline_complete(const RvPipeline *pipeline, RvRequest *request, char **note
     if (request->strength < 0.0)
         request->strength = turbo ? 0.5 : 0.75;
     if (request->mask != NULL && request->init == NULL)
-        return rv_error_set(error, RV_ERROR_USAGE, "mask", "give the picture to redraw", "a mask needs a picture");
+        return rv_error_set(error, RV_ERROR_USAGE, "mask", "give the picture to redraw",
+                            "a mask needs a picture");
     RvRunSettings settings;
     return rv_run_settings_init(&settings, pipeline, request, error);
 }
@@ -111,7 +128,9 @@ rv_run_seed(const RvRequest *request, int index)
 char *
 rv_run_infotext(const RvPipeline *pipeline, const RvRequest *r, const RvRunSettings *settings, int index)
 {
-    static const char *const noise_names[] = { [RV_NOISE_CPU] = "CPU", [RV_NOISE_NV] = "NV", [RV_NOISE_CUDA] = "GPU" };
+    static const char *const noise_names[] = {
+        [RV_NOISE_CPU] = "CPU", [RV_NOISE_NV] = "NV", [RV_NOISE_CUDA] = "GPU"
+    };
     g_autoptr(RvInfotext) info = rv_infotext_new(r->prompt, r->cfg_scale > 1.0 ? r->negative_prompt : NULL);
     g_autofree char *seed_text = g_strdup_printf("%" G_GUINT64_FORMAT, rv_run_seed(r, index));
     rv_infotext_set_integer(info, "Steps", r->steps);

@@ -9,8 +9,10 @@ typedef struct {
 } RvRunSettings;
 
 /* RV_ERROR_USAGE for unknown names, or a strength that leaves no step to run. */
-bool rv_run_settings_init(RvRunSettings *settings, const RvPipeline *pipeline, const RvRequest *request, GError **error);
+bool rv_run_settings_init(RvRunSettings *settings, const RvPipeline *pipeline, const RvRequest *request,
+                          GError **error);
 /* The seed of image `index` of the batch. */
 guint64 rv_run_seed(const RvRequest *request, int index);
 /* A1111's `parameters` of that image; free with g_free. */
-char *rv_run_infotext(const RvPipeline *pipeline, const RvRequest *request, const RvRunSettings *settings, int index);
+char *rv_run_infotext(const RvPipeline *pipeline, const RvRequest *request, const RvRunSettings *settings,
+                      int index);

@@ -6,7 +6,8 @@
 
 #define MAX_FILE_BYTES (1 << 20)
 
-/* A JSON value as rv_scheduler_config_set takes it; NULL for null. Lists and objects give "" (no setting is one). */
+/* A JSON value as rv_scheduler_config_set takes it; NULL for null. Lists and objects give "" (no setting is
+ * one). */
 static char *
 value_text(JsonNode *node)
 {
@@ -43,7 +44,8 @@ read_object(RvSchedulerConfig *config, JsonObject *object, GError **error)
     return true;
 }
 
-/* Python writes infinities (lambda_min_clipped) that JSON does not know; none of them is a setting of ours. */
+/* Python writes infinities (lambda_min_clipped) that JSON does not know; none of them is a setting of ours.
+ */
 static char *
 without_infinities(const char *text, gsize size)
 {
@@ -59,13 +61,16 @@ rv_scheduler_config_read(RvSchedulerConfig *config, const char *path, GError **e
     gsize size = 0;
     g_autoptr(GError) wrong = NULL;
     if (!g_file_get_contents(path, &text, &size, &wrong))
-        return rv_error_set(error, RV_ERROR_NOT_FOUND, path, "check the model folder", "cannot read: %s", wrong->message);
+        return rv_error_set(error, RV_ERROR_NOT_FOUND, path, "check the model folder", "cannot read: %s",
+                            wrong->message);
     if (size > MAX_FILE_BYTES)
-        return rv_error_set(error, RV_ERROR_INVALID, path, "check the model folder", "%zu bytes are too many for a configuration", size);
+        return rv_error_set(error, RV_ERROR_INVALID, path, "check the model folder",
+                            "%zu bytes are too many for a configuration", size);
     g_autoptr(JsonParser) parser = json_parser_new();
     g_autofree char *clean = without_infinities(text, size);
     if (!json_parser_load_from_data(parser, clean, -1, &wrong))
-        return rv_error_set(error, RV_ERROR_INVALID, path, "check the model folder", "not valid JSON: %s", wrong->message);
+        return rv_error_set(error, RV_ERROR_INVALID, path, "check the model folder", "not valid JSON: %s",
+                            wrong->message);
     JsonNode *root = json_parser_get_root(parser);
     if (root == NULL || !JSON_NODE_HOLDS_OBJECT(root))
         return rv_error_set(error, RV_ERROR_INVALID, path, "check the model folder", "not a JSON object");

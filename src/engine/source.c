@@ -36,7 +36,8 @@ rv_random_source_new(guint32 seed)
     }
     rv_convert_from_f32(RV_F16, period, source->normal, PERIOD);
     for (gsize i = PERIOD; i < RANDOM_ELEMENTS; i += PERIOD)
-        memcpy(source->normal + i, source->normal, MIN((gsize)PERIOD, RANDOM_ELEMENTS - i) * sizeof *source->normal);
+        memcpy(source->normal + i, source->normal,
+               MIN((gsize)PERIOD, RANDOM_ELEMENTS - i) * sizeof *source->normal);
     const float one = 1.0f;
     for (gsize i = 0; i < source->small; i++)
         rv_convert_from_f32(RV_F16, &one, &source->ones[i], 1);
@@ -59,7 +60,7 @@ static bool
 random_find(void *self, const char *name, int rank, const gint64 *shape, RvArray *out, GError **error)
 {
     RvRandomSource *source = self;
-    *out = (RvArray){ .dtype = RV_F16, .rank = rank, .data = source->normal };
+    *out = (RvArray) { .dtype = RV_F16, .rank = rank, .data = source->normal };
     memcpy(out->shape, shape, sizeof *shape * (gsize)rank);
     gsize count = (gsize)rv_array_count(out);
     if (rank == 1 && g_str_has_suffix(name, ".bias")) {
@@ -69,7 +70,8 @@ random_find(void *self, const char *name, int rank, const gint64 *shape, RvArray
         out->data = source->ones;
     }
     if (count > (rank == 1 ? source->small : RANDOM_ELEMENTS))
-        return rv_error_set(error, RV_ERROR_UNSUPPORTED, name, NULL, "a random tensor of %zu elements is too large", count);
+        return rv_error_set(error, RV_ERROR_UNSUPPORTED, name, NULL,
+                            "a random tensor of %zu elements is too large", count);
     if (g_hash_table_add(source->names, g_strdup(name)))
         source->parameters += (gint64)count;
     return true;
@@ -78,7 +80,7 @@ random_find(void *self, const char *name, int rank, const gint64 *shape, RvArray
 RvWeightSource
 rv_random_source_weights(RvRandomSource *source)
 {
-    return (RvWeightSource){ random_find, NULL, source };
+    return (RvWeightSource) { random_find, NULL, source };
 }
 
 gint64

@@ -22,7 +22,8 @@ struct RvTextEncoder {
 };
 
 RvTextEncoder *
-rv_text_encoder_new(RvEngine *engine, const RvClipConfig *config, RvWeightSource source, RvTokenizer *tokenizer, gint32 pad)
+rv_text_encoder_new(RvEngine *engine, const RvClipConfig *config, RvWeightSource source,
+                    RvTokenizer *tokenizer, gint32 pad)
 {
     RvTextEncoder *encoder = g_new0(RvTextEncoder, 1);
     encoder->config = *config;
@@ -73,12 +74,12 @@ record(RvTextEncoder *encoder, RvTextOutput output, GError **error)
 {
     RvProgram *p = rv_program_new(encoder->weights);
     RvClipInputs inputs = {
-        .ids = rv_input(p, "ids", RV_I32, (RvShape){ 1, 1, encoder->config.positions, 1 }),
+        .ids = rv_input(p, "ids", RV_I32, (RvShape) { 1, 1, encoder->config.positions, 1 }),
         .skip = output.skip - 1,
         .is_hidden_normalised = output.final_norm,
     };
     if (output.pooled)
-        inputs.end = rv_input(p, "end", RV_I32, (RvShape){ 1, 1, 1, 1 });
+        inputs.end = rv_input(p, "end", RV_I32, (RvShape) { 1, 1, 1, 1 });
     RvClipOutputs outputs = rv_clip_record(p, &encoder->config, &inputs);
     rv_output(p, "hidden", outputs.hidden);
     if (output.pooled)
@@ -94,7 +95,8 @@ program_for(RvTextEncoder *encoder, RvTextOutput output, GError **error)
 {
     for (int i = 0; i < encoder->count; i++) {
         const RvTextOutput *known = &encoder->recorded[i].output;
-        if (known->skip == output.skip && known->final_norm == output.final_norm && known->pooled == output.pooled)
+        if (known->skip == output.skip && known->final_norm == output.final_norm &&
+            known->pooled == output.pooled)
             return encoder->recorded[i].program;
     }
     RvProgram *program = record(encoder, output, error);
@@ -105,7 +107,7 @@ program_for(RvTextEncoder *encoder, RvTextOutput output, GError **error)
         memmove(encoder->recorded, encoder->recorded + 1, sizeof *encoder->recorded * (PROGRAMS - 1));
         encoder->count--;
     }
-    encoder->recorded[encoder->count++] = (Recorded){ output, program };
+    encoder->recorded[encoder->count++] = (Recorded) { output, program };
     return program;
 }
 
@@ -120,19 +122,24 @@ end_position(const RvTextEncoder *encoder, const gint32 *ids)
 }
 
 bool
-rv_text_encoder_run(RvTextEncoder *encoder, const gint32 *ids, RvTextOutput output, float *hidden, float *pooled, GError **error)
+rv_text_encoder_run(RvTextEncoder *encoder, const gint32 *ids, RvTextOutput output, float *hidden,
+                    float *pooled, GError **error)
 {
     if (output.skip > encoder->config.layers)
-        return rv_error_set(error, RV_ERROR_USAGE, "--clip-skip", "use a smaller number", "the text encoder has only %d layers",
-                            encoder->config.layers);
+        return rv_error_set(error, RV_ERROR_USAGE, "--clip-skip", "use a smaller number",
+                            "the text encoder has only %d layers", encoder->config.layers);
     RvProgram *p = program_for(encoder, output, error);
     if (p == NULL)
         return false;
     gint32 end = end_position(encoder, ids);
     gsize count = (gsize)encoder->config.positions;
-    int pooled_width = encoder->config.projection_dim > 0 ? encoder->config.projection_dim : encoder->config.hidden_size;
+    int pooled_width =
+        encoder->config.projection_dim > 0 ? encoder->config.projection_dim : encoder->config.hidden_size;
     return rv_program_write(p, "ids", ids, count * sizeof *ids, error) &&
-           (!output.pooled || rv_program_write(p, "end", &end, sizeof end, error)) && rv_program_run(p, error) &&
-           rv_program_read(p, "hidden", hidden, count * (gsize)encoder->config.hidden_size * sizeof *hidden, error) &&
-           (!output.pooled || rv_program_read(p, "pooled", pooled, (gsize)pooled_width * sizeof *pooled, error));
+           (!output.pooled || rv_program_write(p, "end", &end, sizeof end, error)) &&
+           rv_program_run(p, error) &&
+           rv_program_read(p, "hidden", hidden, count * (gsize)encoder->config.hidden_size * sizeof *hidden,
+                           error) &&
+           (!output.pooled ||
+            rv_program_read(p, "pooled", pooled, (gsize)pooled_width * sizeof *pooled, error));
 }

@@ -25,5 +25,5 @@ typedef struct {
 } RvTextOutput;
 
 /* ids [positions] -> hidden [positions][hidden_size], pooled [projection_dim] when asked for. */
-bool rv_text_encoder_run(RvTextEncoder *encoder, const gint32 *ids, RvTextOutput output, float *hidden, float *pooled,
-                         GError **error);
+bool rv_text_encoder_run(RvTextEncoder *encoder, const gint32 *ids, RvTextOutput output, float *hidden,
+                         float *pooled, GError **error);

@@ -55,4 +55,5 @@ typedef bool (*RvPackFunc)(void *device, RvOp *op, void *memory, gsize bytes, GE
 
 /* The packed weight `key` of the op's weight set, made by `pack` the first time: programs of several
  * sizes share it. NULL on failure. Freed with the set. */
-void *rv_weight_set_get(RvWeightSet *set, const char *key, gsize bytes, RvOp *op, RvPackFunc pack, GError **error);
+void *rv_weight_set_get(RvWeightSet *set, const char *key, gsize bytes, RvOp *op, RvPackFunc pack,
+                        GError **error);

@@ -13,7 +13,8 @@ RvDevice *
 rv_device_open(const RvBackend *backend, const RvDeviceOptions *options, GError **error)
 {
     if (backend->abi != RV_BACKEND_ABI) {
-        rv_error_set(error, RV_ERROR_DEVICE, backend->name, "install the module of the same version as the program",
+        rv_error_set(error, RV_ERROR_DEVICE, backend->name,
+                     "install the module of the same version as the program",
                      "the back end speaks version %d of the interface, this program version %d", backend->abi,
                      RV_BACKEND_ABI);
         return NULL;
@@ -40,7 +41,7 @@ rv_device_close(RvDevice *device)
 void
 rv_device_describe(RvDevice *device, RvDeviceInfo *info)
 {
-    *info = (RvDeviceInfo){ .memory_free = -1, .memory_total = -1 };
+    *info = (RvDeviceInfo) { .memory_free = -1, .memory_total = -1 };
     device->backend->describe(device->state, info);
 }
 

@@ -46,9 +46,9 @@ typedef struct {
 
 typedef struct {
     gsize bytes;
-    int first, last;  /* ops between which the bytes are needed */
-    bool is_slot;     /* input or output: own memory for the program's life */
-    int alias;        /* another storage that an in-place op shares; own index otherwise */
+    int first, last; /* ops between which the bytes are needed */
+    bool is_slot;    /* input or output: own memory for the program's life */
+    int alias;       /* another storage that an in-place op shares; own index otherwise */
     void *memory;
 } RvStorage;
 
@@ -66,18 +66,19 @@ typedef struct {
 struct RvProgram {
     RvDevice *device;
     RvWeightSet *weights;
-    GArray *values;   /* RvValue; [0] is none */
-    GArray *storages; /* RvStorage */
-    GArray *records;  /* RvRecord */
+    GArray *values;           /* RvValue; [0] is none */
+    GArray *storages;         /* RvStorage */
+    GArray *records;          /* RvRecord */
     GArray *inputs, *outputs; /* RvSlot */
     GString *scope;
     GArray *scope_lengths; /* gsize */
-    GError *failure; /* the first mistake */
+    GError *failure;       /* the first mistake */
     void *exec;
     gsize scratch;
     bool is_compiled;
 };
 
-void rv_program_fail_at(RvProgram *program, const char *name, RvError code, const char *format, ...) G_GNUC_PRINTF(4, 5);
+void rv_program_fail_at(RvProgram *program, const char *name, RvError code, const char *format, ...)
+    G_GNUC_PRINTF(4, 5);
 /* A new value with storage of its own. */
 RvTensor rv_program_add_value(RvProgram *program, RvDType dtype, RvShape shape);

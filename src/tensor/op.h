@@ -26,14 +26,14 @@ typedef struct {
 
 /* Weight NAME.weight [out, in, k, k]; NAME.bias [out]. Cross-correlation with zero padding. */
 typedef struct {
-    int out;         /* output channels; required */
-    int kernel;      /* 0: 3 */
-    int stride;      /* 0: 1 */
-    bool pad_end;    /* pad right and bottom only (the VAE's downsampling); else (kernel - 1) / 2 around */
-    int up_h, up_w;  /* nearest-neighbour resize of x to this size before the convolution; 0: none */
+    int out;        /* output channels; required */
+    int kernel;     /* 0: 3 */
+    int stride;     /* 0: 1 */
+    bool pad_end;   /* pad right and bottom only (the VAE's downsampling); else (kernel - 1) / 2 around */
+    int up_h, up_w; /* nearest-neighbour resize of x to this size before the convolution; 0: none */
     bool no_bias;
     RvAct act;
-    RvTensor add;    /* [n,h,w,out], or [n,1,1,out] added to every pixel */
+    RvTensor add; /* [n,h,w,out], or [n,1,1,out] added to every pixel */
 } RvConv2d;
 
 /* Weight NAME.weight [out, in] or [out, in, 1, 1]; NAME.bias [out]. Several names joined by '|' are

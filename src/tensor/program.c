@@ -93,7 +93,7 @@ rv_program_leave(RvProgram *p)
 }
 
 static void G_GNUC_PRINTF(4, 0)
-fail_with(RvProgram *p, const char *name, RvError code, const char *format, va_list args)
+    fail_with(RvProgram *p, const char *name, RvError code, const char *format, va_list args)
 {
     if (p->failure != NULL)
         return;
@@ -135,20 +135,23 @@ rv_program_add_value(RvProgram *p, RvDType dtype, RvShape shape)
         .bytes = (gsize)rv_shape_count(shape) * rv_dtype_size(dtype),
         .alias = (int)p->storages->len,
     };
-    RvValue value = { .dtype = dtype, .shape = shape, .pixel_stride = shape.c, .storage = (int)p->storages->len };
+    RvValue value = {
+        .dtype = dtype, .shape = shape, .pixel_stride = shape.c, .storage = (int)p->storages->len
+    };
     g_array_append_val(p->storages, storage);
     g_array_append_val(p->values, value);
-    return (RvTensor){ (int)p->values->len - 1 };
+    return (RvTensor) { (int)p->values->len - 1 };
 }
 
 RvTensor
 rv_input_exact(RvProgram *p, const char *name, RvDType dtype, RvShape shape)
 {
     if (p->failure != NULL)
-        return (RvTensor){ 0 };
+        return (RvTensor) { 0 };
     if (rv_shape_count(shape) <= 0) {
-        rv_program_fail_at(p, name, RV_ERROR_FAILED, "an input cannot be [%d,%d,%d,%d]", shape.n, shape.h, shape.w, shape.c);
-        return (RvTensor){ 0 };
+        rv_program_fail_at(p, name, RV_ERROR_FAILED, "an input cannot be [%d,%d,%d,%d]", shape.n, shape.h,
+                           shape.w, shape.c);
+        return (RvTensor) { 0 };
     }
     RvTensor tensor = rv_program_add_value(p, dtype, shape);
     g_array_index(p->storages, RvStorage, p->storages->len - 1).is_slot = true;
@@ -162,7 +165,7 @@ rv_input(RvProgram *p, const char *name, RvDType dtype, RvShape shape)
 {
     RvTensor tensor = rv_input_exact(p, name, dtype, shape);
     if (dtype == RV_F32 && p->device->compute != RV_F32)
-        tensor = rv_convert(p, tensor, (RvConvert){ .dtype = p->device->compute });
+        tensor = rv_convert(p, tensor, (RvConvert) { .dtype = p->device->compute });
     return tensor;
 }
 
@@ -175,7 +178,7 @@ rv_output(RvProgram *p, const char *name, RvTensor tensor)
     bool is_view = value->offset != 0 || value->pixel_stride != value->shape.c;
     bool is_slot = g_array_index(p->storages, RvStorage, value->storage).is_slot;
     if ((value->dtype != RV_F32 && value->dtype != RV_U8) || is_view || is_slot) {
-        tensor = rv_convert(p, tensor, (RvConvert){ .dtype = value->dtype == RV_U8 ? RV_U8 : RV_F32 });
+        tensor = rv_convert(p, tensor, (RvConvert) { .dtype = value->dtype == RV_U8 ? RV_U8 : RV_F32 });
         value = &g_array_index(p->values, RvValue, tensor.index);
     }
     if (p->failure != NULL)
@@ -205,9 +208,10 @@ share_dying_inputs(RvProgram *p)
         RvStorage *to = &g_array_index(p->storages, RvStorage, out->storage);
         bool twice = false;
         for (int j = 1; j < RV_OP_INPUTS; j++)
-            twice |= record->in[j] != 0 && g_array_index(p->values, RvValue, record->in[j]).storage == in->storage;
-        if (from->is_slot || to->is_slot || twice || from->last != (int)i || from->bytes != to->bytes || in->offset != 0 ||
-            in->pixel_stride != in->shape.c || in->dtype != out->dtype)
+            twice |=
+                record->in[j] != 0 && g_array_index(p->values, RvValue, record->in[j]).storage == in->storage;
+        if (from->is_slot || to->is_slot || twice || from->last != (int)i || from->bytes != to->bytes ||
+            in->offset != 0 || in->pixel_stride != in->shape.c || in->dtype != out->dtype)
             continue;
         to->alias = from->alias;
         RvStorage *root = &g_array_index(p->storages, RvStorage, from->alias);
@@ -229,13 +233,14 @@ place_memory(RvProgram *p, GError **error)
             if (storage->memory == NULL)
                 return false;
         } else if (storage->alias == (int)i) {
-            spans[i] = (RvSpan){ storage->bytes, storage->first, storage->last, 0 };
+            spans[i] = (RvSpan) { storage->bytes, storage->first, storage->last, 0 };
         } else {
             spans[i].first = -1, spans[i].last = -1;
         }
     }
     for (guint i = 0; i < ops; i++)
-        spans[storages + i] = (RvSpan){ g_array_index(p->records, RvRecord, i).op->workspace, (int)i, (int)i, 0 };
+        spans[storages + i] =
+            (RvSpan) { g_array_index(p->records, RvRecord, i).op->workspace, (int)i, (int)i, 0 };
     p->scratch = rv_plan_place(spans, (int)(storages + ops));
 
     guint8 *scratch = backend->scratch(p->device->state, p->scratch, error);
@@ -256,10 +261,11 @@ static RvOperand
 operand(const RvProgram *p, int index, bool with_address)
 {
     if (index == 0)
-        return (RvOperand){ 0 };
+        return (RvOperand) { 0 };
     const RvValue *value = &g_array_index(p->values, RvValue, index);
     guint8 *memory = g_array_index(p->storages, RvStorage, value->storage).memory;
-    return (RvOperand){ value->dtype, value->shape, value->pixel_stride, with_address ? memory + value->offset : NULL };
+    return (RvOperand) { value->dtype, value->shape, value->pixel_stride,
+                         with_address ? memory + value->offset : NULL };
 }
 
 static void
@@ -311,7 +317,8 @@ find_slot(const RvProgram *p, GArray *slots, const char *name, gsize bytes, GErr
         const RvStorage *storage = &g_array_index(p->storages, RvStorage, value->storage);
         if (storage->bytes == bytes)
             return storage;
-        rv_error_set(error, RV_ERROR_FAILED, name, NULL, "a slot of %zu bytes was given %zu", storage->bytes, bytes);
+        rv_error_set(error, RV_ERROR_FAILED, name, NULL, "a slot of %zu bytes was given %zu", storage->bytes,
+                     bytes);
         return NULL;
     }
     rv_error_set(error, RV_ERROR_FAILED, name, NULL, "the program has no such slot");
@@ -324,7 +331,9 @@ slot_bytes(const RvProgram *p, const GArray *slots, const char *name)
     for (guint i = 0; i < slots->len; i++) {
         const RvSlot *slot = &g_array_index(slots, RvSlot, i);
         if (strcmp(slot->name, name) == 0)
-            return g_array_index(p->storages, RvStorage, g_array_index(p->values, RvValue, slot->value).storage).bytes;
+            return g_array_index(p->storages, RvStorage,
+                                 g_array_index(p->values, RvValue, slot->value).storage)
+                .bytes;
     }
     return 0;
 }
@@ -357,7 +366,8 @@ rv_program_run(RvProgram *p, GError **error)
 {
     g_assert(p->is_compiled);
     RvDevice *device = p->device;
-    return device->backend->run(device->state, p->exec, device->cancel, device->observer, device->observer_user, error);
+    return device->backend->run(device->state, p->exec, device->cancel, device->observer,
+                                device->observer_user, error);
 }
 
 double

@@ -20,8 +20,8 @@ void rv_device_set_cancel(RvDevice *device, const int *cancel);
 void rv_device_set_observer(RvDevice *device, RvObserver observer, void *user);
 
 /* Where weights come from. `find` fills *out with the array named `name`, whose shape must be
- * shape[0..rank) (leading and trailing ones aside); it sets the error otherwise. `done` (may be NULL) tells that the
- * array was packed and its pages may be dropped. The data stays valid while the source lives. */
+ * shape[0..rank) (leading and trailing ones aside); it sets the error otherwise. `done` (may be NULL) tells
+ * that the array was packed and its pages may be dropped. The data stays valid while the source lives. */
 typedef struct {
     bool (*find)(void *self, const char *name, int rank, const gint64 *shape, RvArray *out, GError **error);
     void (*done)(void *self, const RvArray *array);
@@ -36,7 +36,8 @@ gsize rv_weight_set_bytes(const RvWeightSet *set);
 RvProgram *rv_program_new(RvWeightSet *weights); /* borrows */
 void rv_program_free(RvProgram *program);        /* accepts NULL */
 
-/* Weight names are relative to the scopes entered: enter "down_blocks.0", then "resnets.1"; an empty scope adds nothing. */
+/* Weight names are relative to the scopes entered: enter "down_blocks.0", then "resnets.1"; an empty scope
+ * adds nothing. */
 void rv_program_enter(RvProgram *program, const char *scope_format, ...) G_GNUC_PRINTF(2, 3);
 void rv_program_leave(RvProgram *program);
 /* Makes the program fail to compile with this text (a model's own checks). */
@@ -67,7 +68,8 @@ RvTensor rv_add(RvProgram *program, RvTensor a, RvTensor b);
 RvTensor rv_mix(RvProgram *program, RvTensor a, RvTensor x, RvTensor b, RvTensor y); /* a, b may be none: 1 */
 RvTensor rv_concat(RvProgram *program, RvTensor a, RvTensor b);
 /* table [rows, width]; positions [tokens, width] is a weight name, or NULL */
-RvTensor rv_embed(RvProgram *program, RvTensor ids, const char *table, int rows, int width, const char *positions);
+RvTensor rv_embed(RvProgram *program, RvTensor ids, const char *table, int rows, int width,
+                  const char *positions);
 RvTensor rv_pick(RvProgram *program, RvTensor x, RvTensor index);
 RvTensor rv_sinusoid(RvProgram *program, RvTensor x, RvSinusoid options);
 RvTensor rv_convert(RvProgram *program, RvTensor x, RvConvert options);

@@ -27,9 +27,11 @@ op_new(RvProgram *p, RvOpKind kind, const char *name)
 
 /* Looks the weight up and keeps it in slot `slot` of the op; false after a failure. */
 static bool
-op_take_weight(RvProgram *p, RvOp *op, int slot, const char *layer, const char *suffix, int rank, const gint64 *shape)
+op_take_weight(RvProgram *p, RvOp *op, int slot, const char *layer, const char *suffix, int rank,
+               const gint64 *shape)
 {
-    char *name = p->scope->len > 0 ? g_strconcat(p->scope->str, ".", layer, suffix, NULL) : g_strconcat(layer, suffix, NULL);
+    char *name = p->scope->len > 0 ? g_strconcat(p->scope->str, ".", layer, suffix, NULL)
+                                   : g_strconcat(layer, suffix, NULL);
     GError *error = NULL;
     op->weight[slot].name = name;
     RvWeightSource *source = &p->weights->source;
@@ -61,7 +63,7 @@ append(RvProgram *p, RvOp *op, const RvTensor *in, int inputs, RvDType dtype, Rv
             rv_program_fail_at(p, op->name, RV_ERROR_FAILED, "the result of %s would be [%d,%d,%d,%d]",
                                rv_op_kind_name(op->kind), shape.n, shape.h, shape.w, shape.c);
         op_free(op);
-        return (RvTensor){ 0 };
+        return (RvTensor) { 0 };
     }
     RvRecord record = { .op = op };
     int index = (int)p->records->len;
@@ -103,8 +105,8 @@ addend_fits(RvProgram *p, const char *name, RvTensor add, RvShape out)
     RvShape s = value_of(p, add)->shape;
     if (same_shape(s, out) || (s.n == out.n && s.h == 1 && s.w == 1 && s.c == out.c))
         return true;
-    rv_program_fail_at(p, name, RV_ERROR_FAILED, "cannot add [%d,%d,%d,%d] to [%d,%d,%d,%d]", s.n, s.h, s.w, s.c, out.n,
-                       out.h, out.w, out.c);
+    rv_program_fail_at(p, name, RV_ERROR_FAILED, "cannot add [%d,%d,%d,%d] to [%d,%d,%d,%d]", s.n, s.h, s.w,
+                       s.c, out.n, out.h, out.w, out.c);
     return false;
 }
 
@@ -112,31 +114,32 @@ RvTensor
 rv_conv2d(RvProgram *p, RvTensor x, const char *name, RvConv2d o)
 {
     if (!operands_ok(p, name, &x, 1))
-        return (RvTensor){ 0 };
+        return (RvTensor) { 0 };
     o.kernel = o.kernel == 0 ? 3 : o.kernel;
     o.stride = o.stride == 0 ? 1 : o.stride;
     RvShape in = value_of(p, x)->shape;
     int h = o.up_h > 0 ? o.up_h : in.h, w = o.up_w > 0 ? o.up_w : in.w;
     int padding = o.pad_end ? 1 : 2 * ((o.kernel - 1) / 2);
-    RvShape out = { in.n, (h + padding - o.kernel) / o.stride + 1, (w + padding - o.kernel) / o.stride + 1, o.out };
+    RvShape out = { in.n, (h + padding - o.kernel) / o.stride + 1, (w + padding - o.kernel) / o.stride + 1,
+                    o.out };
     if (h + padding < o.kernel || w + padding < o.kernel)
         out.h = 0;
     if (!addend_fits(p, name, o.add, out))
-        return (RvTensor){ 0 };
+        return (RvTensor) { 0 };
     RvOp *op = op_new(p, RV_OP_CONV2D, name);
     op->conv2d = o;
     op->flops = 2.0 * (double)rv_shape_count(out) * in.c * o.kernel * o.kernel;
     const gint64 shape[4] = { o.out, in.c, o.kernel, o.kernel };
     if (op_take_weight(p, op, 0, name, ".weight", 4, shape) && !o.no_bias)
         op_take_weight(p, op, 1, name, ".bias", 1, shape);
-    return append(p, op, (RvTensor[]){ x, o.add }, 2, p->device->compute, out);
+    return append(p, op, (RvTensor[]) { x, o.add }, 2, p->device->compute, out);
 }
 
 RvTensor
 rv_linear(RvProgram *p, RvTensor x, const char *names, RvLinear o)
 {
     if (!operands_ok(p, names, &x, 1))
-        return (RvTensor){ 0 };
+        return (RvTensor) { 0 };
     g_auto(GStrv) parts = g_strsplit(names, "|", -1);
     int count = (int)g_strv_length(parts);
     RvShape out = value_of(p, x)->shape;
@@ -145,17 +148,17 @@ rv_linear(RvProgram *p, RvTensor x, const char *names, RvLinear o)
     out.c = o.out * count;
     if (count < 1 || 2 * count > RV_OP_WEIGHTS) {
         rv_program_fail_at(p, names, RV_ERROR_FAILED, "at most %d weights can be stacked", RV_OP_WEIGHTS / 2);
-        return (RvTensor){ 0 };
+        return (RvTensor) { 0 };
     }
     if (!addend_fits(p, names, o.add, out))
-        return (RvTensor){ 0 };
+        return (RvTensor) { 0 };
     RvOp *op = op_new(p, RV_OP_LINEAR, names);
     op->linear = o;
     op->flops = 2.0 * (double)rv_shape_count(out) * in_width;
     for (int i = 0; i < count; i++)
         if (op_take_weight(p, op, 2 * i, parts[i], ".weight", 2, shape) && !o.no_bias)
             op_take_weight(p, op, 2 * i + 1, parts[i], ".bias", 1, shape);
-    return append(p, op, (RvTensor[]){ x, o.add }, 2, p->device->compute, out);
+    return append(p, op, (RvTensor[]) { x, o.add }, 2, p->device->compute, out);
 }
 
 RvTensor
@@ -163,12 +166,13 @@ rv_attention(RvProgram *p, RvTensor q, RvTensor k, RvTensor v, RvAttention o)
 {
     const RvTensor in[] = { q, k, v };
     if (!operands_ok(p, "attention", in, 3))
-        return (RvTensor){ 0 };
+        return (RvTensor) { 0 };
     RvShape sq = value_of(p, q)->shape, sk = value_of(p, k)->shape, sv = value_of(p, v)->shape;
     if (o.heads <= 0 || sq.c % o.heads != 0 || !same_shape(sk, sv) || sk.n != sq.n || sk.c != sq.c) {
-        rv_program_fail_at(p, "attention", RV_ERROR_FAILED, "%d heads do not fit q [%d,%d,%d,%d], k [%d,%d,%d,%d]", o.heads,
-                           sq.n, sq.h, sq.w, sq.c, sk.n, sk.h, sk.w, sk.c);
-        return (RvTensor){ 0 };
+        rv_program_fail_at(p, "attention", RV_ERROR_FAILED,
+                           "%d heads do not fit q [%d,%d,%d,%d], k [%d,%d,%d,%d]", o.heads, sq.n, sq.h, sq.w,
+                           sq.c, sk.n, sk.h, sk.w, sk.c);
+        return (RvTensor) { 0 };
     }
     RvOp *op = op_new(p, RV_OP_ATTENTION, "attention");
     op->attention = o;
@@ -180,12 +184,13 @@ static RvTensor
 record_norm(RvProgram *p, RvOpKind kind, RvTensor x, const char *name, RvNorm o)
 {
     if (!operands_ok(p, name, &x, 1))
-        return (RvTensor){ 0 };
+        return (RvTensor) { 0 };
     RvShape shape = value_of(p, x)->shape;
     o.eps = o.eps == 0.0f ? 1e-5f : o.eps;
     if (kind == RV_OP_GROUP_NORM && (o.groups <= 0 || shape.c % o.groups != 0)) {
-        rv_program_fail_at(p, name, RV_ERROR_INVALID, "%d channels do not divide into %d groups", shape.c, o.groups);
-        return (RvTensor){ 0 };
+        rv_program_fail_at(p, name, RV_ERROR_INVALID, "%d channels do not divide into %d groups", shape.c,
+                           o.groups);
+        return (RvTensor) { 0 };
     }
     RvOp *op = op_new(p, kind, name);
     op->norm = o;
@@ -211,7 +216,7 @@ RvTensor
 rv_act(RvProgram *p, RvTensor x, RvAct act)
 {
     if (!operands_ok(p, "act", &x, 1))
-        return (RvTensor){ 0 };
+        return (RvTensor) { 0 };
     RvOp *op = op_new(p, RV_OP_ACT, "act");
     op->act = act;
     return append(p, op, &x, 1, p->device->compute, value_of(p, x)->shape);
@@ -221,11 +226,11 @@ RvTensor
 rv_glu(RvProgram *p, RvTensor x)
 {
     if (!operands_ok(p, "glu", &x, 1))
-        return (RvTensor){ 0 };
+        return (RvTensor) { 0 };
     RvShape shape = value_of(p, x)->shape;
     if (shape.c % 2 != 0) {
         rv_program_fail_at(p, "glu", RV_ERROR_FAILED, "%d channels do not divide into two halves", shape.c);
-        return (RvTensor){ 0 };
+        return (RvTensor) { 0 };
     }
     shape.c /= 2;
     return append(p, op_new(p, RV_OP_GLU, "glu"), &x, 1, p->device->compute, shape);
@@ -236,14 +241,14 @@ rv_add(RvProgram *p, RvTensor a, RvTensor b)
 {
     const RvTensor in[] = { a, b };
     if (!operands_ok(p, "add", in, 2))
-        return (RvTensor){ 0 };
+        return (RvTensor) { 0 };
     RvShape sa = value_of(p, a)->shape, sb = value_of(p, b)->shape;
     bool per_image = sb.n == sa.n && sb.h == 1 && sb.w == 1 && sb.c == sa.c;
     bool per_batch = sb.n == 1 && sb.h == sa.h && sb.w == sa.w && sb.c == sa.c;
     if (!same_shape(sa, sb) && !per_image && !per_batch) {
-        rv_program_fail_at(p, "add", RV_ERROR_FAILED, "cannot add [%d,%d,%d,%d] to [%d,%d,%d,%d]", sb.n, sb.h, sb.w, sb.c,
-                           sa.n, sa.h, sa.w, sa.c);
-        return (RvTensor){ 0 };
+        rv_program_fail_at(p, "add", RV_ERROR_FAILED, "cannot add [%d,%d,%d,%d] to [%d,%d,%d,%d]", sb.n, sb.h,
+                           sb.w, sb.c, sa.n, sa.h, sa.w, sa.c);
+        return (RvTensor) { 0 };
     }
     return append(p, op_new(p, RV_OP_ADD, "add"), in, 2, p->device->compute, sa);
 }
@@ -258,8 +263,8 @@ factor_fits(RvProgram *p, RvTensor factor, RvShape x)
     if (value->dtype == RV_F32 && s.c == 1 &&
         (rv_shape_count(s) == 1 || ((s.n == 1 || s.n == x.n) && s.h == x.h && s.w == x.w)))
         return true;
-    rv_program_fail_at(p, "mix", RV_ERROR_FAILED, "a factor must be one F32 number or a mask, not [%d,%d,%d,%d]", s.n, s.h,
-                       s.w, s.c);
+    rv_program_fail_at(p, "mix", RV_ERROR_FAILED,
+                       "a factor must be one F32 number or a mask, not [%d,%d,%d,%d]", s.n, s.h, s.w, s.c);
     return false;
 }
 
@@ -268,14 +273,14 @@ rv_mix(RvProgram *p, RvTensor a, RvTensor x, RvTensor b, RvTensor y)
 {
     const RvTensor in[] = { x, y, a, b };
     if (!operands_ok(p, "mix", in, 2))
-        return (RvTensor){ 0 };
+        return (RvTensor) { 0 };
     RvShape shape = value_of(p, x)->shape;
     if (!same_shape(shape, value_of(p, y)->shape)) {
         rv_program_fail_at(p, "mix", RV_ERROR_FAILED, "the two tensors differ in shape");
-        return (RvTensor){ 0 };
+        return (RvTensor) { 0 };
     }
     if (!factor_fits(p, a, shape) || !factor_fits(p, b, shape))
-        return (RvTensor){ 0 };
+        return (RvTensor) { 0 };
     return append(p, op_new(p, RV_OP_MIX, "mix"), in, 4, p->device->compute, shape);
 }
 
@@ -284,12 +289,12 @@ rv_concat(RvProgram *p, RvTensor a, RvTensor b)
 {
     const RvTensor in[] = { a, b };
     if (!operands_ok(p, "concat", in, 2))
-        return (RvTensor){ 0 };
+        return (RvTensor) { 0 };
     RvShape sa = value_of(p, a)->shape, sb = value_of(p, b)->shape;
     if (sa.n != sb.n || sa.h != sb.h || sa.w != sb.w) {
-        rv_program_fail_at(p, "concat", RV_ERROR_FAILED, "cannot join [%d,%d,%d,%d] and [%d,%d,%d,%d]", sa.n, sa.h, sa.w,
-                           sa.c, sb.n, sb.h, sb.w, sb.c);
-        return (RvTensor){ 0 };
+        rv_program_fail_at(p, "concat", RV_ERROR_FAILED, "cannot join [%d,%d,%d,%d] and [%d,%d,%d,%d]", sa.n,
+                           sa.h, sa.w, sa.c, sb.n, sb.h, sb.w, sb.c);
+        return (RvTensor) { 0 };
     }
     sa.c += sb.c;
     return append(p, op_new(p, RV_OP_CONCAT, "concat"), in, 2, p->device->compute, sa);
@@ -299,12 +304,12 @@ RvTensor
 rv_embed(RvProgram *p, RvTensor ids, const char *table, int rows, int width, const char *positions)
 {
     if (!operands_ok(p, table, &ids, 1))
-        return (RvTensor){ 0 };
+        return (RvTensor) { 0 };
     const RvValue *value = value_of(p, ids);
     RvShape shape = value->shape;
     if (value->dtype != RV_I32 || shape.c != 1 || shape.h != 1) {
         rv_program_fail_at(p, table, RV_ERROR_FAILED, "ids must be I32 [n,1,tokens,1]");
-        return (RvTensor){ 0 };
+        return (RvTensor) { 0 };
     }
     RvOp *op = op_new(p, RV_OP_EMBED, table);
     const gint64 table_shape[2] = { rows, width }, position_shape[2] = { shape.w, width };
@@ -319,11 +324,11 @@ rv_pick(RvProgram *p, RvTensor x, RvTensor index)
 {
     const RvTensor in[] = { x, index };
     if (!operands_ok(p, "pick", in, 2))
-        return (RvTensor){ 0 };
+        return (RvTensor) { 0 };
     RvShape shape = value_of(p, x)->shape, si = value_of(p, index)->shape;
     if (value_of(p, index)->dtype != RV_I32 || rv_shape_count(si) != shape.n) {
         rv_program_fail_at(p, "pick", RV_ERROR_FAILED, "the index must be I32 [n,1,1,1]");
-        return (RvTensor){ 0 };
+        return (RvTensor) { 0 };
     }
     shape.h = shape.w = 1;
     return append(p, op_new(p, RV_OP_PICK, "pick"), in, 2, p->device->compute, shape);
@@ -333,12 +338,13 @@ RvTensor
 rv_sinusoid(RvProgram *p, RvTensor x, RvSinusoid o)
 {
     if (!operands_ok(p, "sinusoid", &x, 1))
-        return (RvTensor){ 0 };
+        return (RvTensor) { 0 };
     const RvValue *value = value_of(p, x);
     RvShape shape = value->shape;
     if (value->dtype != RV_F32 || shape.c != 1 || o.width <= 0 || o.width % 2 != 0) {
-        rv_program_fail_at(p, "sinusoid", RV_ERROR_FAILED, "wants F32 [n,h,w,1] and an even width, not %d", o.width);
-        return (RvTensor){ 0 };
+        rv_program_fail_at(p, "sinusoid", RV_ERROR_FAILED, "wants F32 [n,h,w,1] and an even width, not %d",
+                           o.width);
+        return (RvTensor) { 0 };
     }
     RvOp *op = op_new(p, RV_OP_SINUSOID, "sinusoid");
     op->sinusoid = o;
@@ -350,7 +356,7 @@ RvTensor
 rv_convert(RvProgram *p, RvTensor x, RvConvert o)
 {
     if (!operands_ok(p, "convert", &x, 1))
-        return (RvTensor){ 0 };
+        return (RvTensor) { 0 };
     o.scale = o.scale == 0.0f ? 1.0f : o.scale;
     RvOp *op = op_new(p, RV_OP_CONVERT, "convert");
     op->convert = o;
@@ -366,19 +372,20 @@ view(RvProgram *p, RvTensor x, RvShape shape, int pixel_stride, gsize offset)
     value.pixel_stride = pixel_stride;
     value.offset += offset;
     g_array_append_val(p->values, value);
-    return (RvTensor){ (int)p->values->len - 1 };
+    return (RvTensor) { (int)p->values->len - 1 };
 }
 
 RvTensor
 rv_slice(RvProgram *p, RvTensor x, int from, int count)
 {
     if (!operands_ok(p, "slice", &x, 1))
-        return (RvTensor){ 0 };
+        return (RvTensor) { 0 };
     const RvValue *value = value_of(p, x);
     RvShape shape = value->shape;
     if (from < 0 || count <= 0 || from > shape.c - count) {
-        rv_program_fail_at(p, "slice", RV_ERROR_FAILED, "channels %d to %d lie outside 0 to %d", from, from + count, shape.c);
-        return (RvTensor){ 0 };
+        rv_program_fail_at(p, "slice", RV_ERROR_FAILED, "channels %d to %d lie outside 0 to %d", from,
+                           from + count, shape.c);
+        return (RvTensor) { 0 };
     }
     shape.c = count;
     return view(p, x, shape, value->pixel_stride, (gsize)from * rv_dtype_size(value->dtype));
@@ -388,13 +395,14 @@ RvTensor
 rv_reshape(RvProgram *p, RvTensor x, RvShape shape)
 {
     if (!operands_ok(p, "reshape", &x, 1))
-        return (RvTensor){ 0 };
+        return (RvTensor) { 0 };
     const RvValue *value = value_of(p, x);
     bool is_slice = value->pixel_stride != value->shape.c;
     if (rv_shape_count(shape) != rv_shape_count(value->shape) || (is_slice && shape.c != value->shape.c)) {
-        rv_program_fail_at(p, "reshape", RV_ERROR_FAILED, "[%d,%d,%d,%d] cannot become [%d,%d,%d,%d]", value->shape.n,
-                           value->shape.h, value->shape.w, value->shape.c, shape.n, shape.h, shape.w, shape.c);
-        return (RvTensor){ 0 };
+        rv_program_fail_at(p, "reshape", RV_ERROR_FAILED, "[%d,%d,%d,%d] cannot become [%d,%d,%d,%d]",
+                           value->shape.n, value->shape.h, value->shape.w, value->shape.c, shape.n, shape.h,
+                           shape.w, shape.c);
+        return (RvTensor) { 0 };
     }
     return view(p, x, shape, is_slice ? value->pixel_stride : shape.c, 0);
 }

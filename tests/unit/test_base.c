@@ -33,7 +33,8 @@ test_f16_round_trip(void)
 static void
 test_f16_rounds_to_nearest_even(void)
 {
-    const float from[] = { 1.0f + 0x1p-11f, 1.0f + 3 * 0x1p-11f, 65519.0f, 65520.0f, 0x1p-25f, 3 * 0x1p-25f, -1e9f };
+    const float from[] = { 1.0f + 0x1p-11f, 1.0f + 3 * 0x1p-11f, 65519.0f, 65520.0f,
+                           0x1p-25f,        3 * 0x1p-25f,        -1e9f };
     const guint16 want[] = { 0x3c00, 0x3c02, 0x7bff, 0x7c00, 0x0000, 0x0002, 0xfc00 };
     guint16 got[G_N_ELEMENTS(from)];
     rv_convert_from_f32(RV_F16, from, got, G_N_ELEMENTS(from));

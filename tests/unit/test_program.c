@@ -44,7 +44,7 @@ find_ones(void *self, const char *name, int rank, const gint64 *shape, RvArray *
         return rv_error_set(error, RV_ERROR_INVALID, name, "use a complete model", "a tensor is missing");
     for (gsize i = 0; i < G_N_ELEMENTS(ones); i++)
         ones[i] = 1.0f;
-    *out = (RvArray){ .dtype = RV_F32, .rank = rank, .data = ones };
+    *out = (RvArray) { .dtype = RV_F32, .rank = rank, .data = ones };
     memcpy(out->shape, shape, sizeof *shape * (gsize)rank);
     g_assert_cmpint(rv_array_count(out), <=, (gint64)G_N_ELEMENTS(ones));
     return true;
@@ -54,7 +54,7 @@ static RvDevice *
 open_cpu(void)
 {
     g_autoptr(GError) error = NULL;
-    RvDevice *device = rv_device_open(&rv_cpu_backend, &(RvDeviceOptions){ .threads = 1 }, &error);
+    RvDevice *device = rv_device_open(&rv_cpu_backend, &(RvDeviceOptions) { .threads = 1 }, &error);
     g_assert_no_error(error);
     return device;
 }
@@ -63,11 +63,11 @@ static void
 test_first_mistake_sticks(void)
 {
     RvDevice *device = open_cpu();
-    RvWeightSet *set = rv_weight_set_new(device, (RvWeightSource){ find_ones, NULL, NULL });
+    RvWeightSet *set = rv_weight_set_new(device, (RvWeightSource) { find_ones, NULL, NULL });
     RvProgram *p = rv_program_new(set);
-    RvTensor x = rv_input(p, "x", RV_F32, (RvShape){ 1, 4, 4, 8 });
+    RvTensor x = rv_input(p, "x", RV_F32, (RvShape) { 1, 4, 4, 8 });
     rv_program_enter(p, "block.%d", 3);
-    RvTensor y = rv_linear(p, x, "missing_layer", (RvLinear){ .out = 8 });
+    RvTensor y = rv_linear(p, x, "missing_layer", (RvLinear) { .out = 8 });
     g_assert_true(rv_is_none(y));
     y = rv_concat(p, y, rv_slice(p, x, 7, 9));
     rv_program_leave(p);
@@ -85,23 +85,24 @@ static void
 test_shapes_that_do_not_fit(void)
 {
     RvDevice *device = open_cpu();
-    RvWeightSet *set = rv_weight_set_new(device, (RvWeightSource){ find_ones, NULL, NULL });
+    RvWeightSet *set = rv_weight_set_new(device, (RvWeightSource) { find_ones, NULL, NULL });
     for (int i = 0; i < 7; i++) {
         RvProgram *p = rv_program_new(set);
-        RvTensor x = rv_input(p, "x", RV_F32, (RvShape){ 1, 4, 4, 8 }), y = rv_input(p, "y", RV_F32, (RvShape){ 1, 4, 3, 8 });
-        RvTensor ids = rv_input(p, "ids", RV_I32, (RvShape){ 1, 1, 5, 1 });
+        RvTensor x = rv_input(p, "x", RV_F32, (RvShape) { 1, 4, 4, 8 }),
+                 y = rv_input(p, "y", RV_F32, (RvShape) { 1, 4, 3, 8 });
+        RvTensor ids = rv_input(p, "ids", RV_I32, (RvShape) { 1, 1, 5, 1 });
         if (i == 0)
             rv_add(p, x, y);
         else if (i == 1)
             rv_concat(p, x, y);
         else if (i == 2)
-            rv_attention(p, x, x, x, (RvAttention){ .heads = 3 });
+            rv_attention(p, x, x, x, (RvAttention) { .heads = 3 });
         else if (i == 3)
-            rv_group_norm(p, x, "n", (RvNorm){ .groups = 5 });
+            rv_group_norm(p, x, "n", (RvNorm) { .groups = 5 });
         else if (i == 4)
-            rv_reshape(p, x, (RvShape){ 1, 4, 4, 9 });
+            rv_reshape(p, x, (RvShape) { 1, 4, 4, 9 });
         else if (i == 5)
-            rv_conv2d(p, x, "c", (RvConv2d){ .out = 4, .kernel = 9, .pad_end = true });
+            rv_conv2d(p, x, "c", (RvConv2d) { .out = 4, .kernel = 9, .pad_end = true });
         else
             rv_pick(p, x, ids);
         g_autoptr(GError) error = NULL;
@@ -118,11 +119,11 @@ static void
 test_program_computes(void)
 {
     RvDevice *device = open_cpu();
-    RvWeightSet *set = rv_weight_set_new(device, (RvWeightSource){ find_ones, NULL, NULL });
+    RvWeightSet *set = rv_weight_set_new(device, (RvWeightSource) { find_ones, NULL, NULL });
     RvProgram *p = rv_program_new(set);
-    RvTensor x = rv_input(p, "x", RV_F32, (RvShape){ 1, 1, 2, 4 });
-    RvTensor a = rv_linear(p, x, "l", (RvLinear){ .out = 4 });           /* sum(x) + 1 */
-    RvTensor b = rv_add(p, a, x);                                        /* a dies here */
+    RvTensor x = rv_input(p, "x", RV_F32, (RvShape) { 1, 1, 2, 4 });
+    RvTensor a = rv_linear(p, x, "l", (RvLinear) { .out = 4 });            /* sum(x) + 1 */
+    RvTensor b = rv_add(p, a, x);                                          /* a dies here */
     RvTensor c = rv_concat(p, rv_slice(p, b, 2, 2), rv_slice(p, b, 0, 2)); /* halves swapped */
     rv_output(p, "b", b);
     rv_output(p, "c", rv_act(p, c, RV_ACT_RELU));
