@@ -24,7 +24,7 @@ typedef enum {
 #define RV_ERROR (rv_error_quark())
 GQuark rv_error_quark(void);
 
-/* Sets *error (if error is not NULL) to "WHAT (WHERE): TODO"; `where` and `todo` may be NULL.
+/* Sets *error (if error is not NULL) to "WHAT (WHERE): WHAT TO DO"; `where` and `todo` may be NULL.
  * Always returns false, so that a failing function can `return rv_error_set(...)`. */
 bool rv_error_set(GError **error, RvError code, const char *where, const char *todo, const char *what_format,
                   ...) G_GNUC_PRINTF(5, 6);

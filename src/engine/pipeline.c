@@ -35,8 +35,8 @@ report(Run *run, RvStage stage, int done, int total)
     if (run->request->on_progress == NULL)
         return;
     RvProgress progress = { .stage = stage, .done = done, .total = total };
-    RvPreviewSource source = { run->pipeline->autoencoder, run->pipeline->traits.family, NULL,
-                               run->request->width, run->request->height };
+    RvPreviewSource source = { run->pipeline->autoencoder, &run->pipeline->preview, NULL, run->request->width,
+                               run->request->height };
     if (stage == RV_STAGE_SAMPLE)
         source.denoised = rv_sampler_denoised(run->sampler);
     progress.preview = rv_preview;

@@ -4,6 +4,7 @@
 #include "engine/conditioning.h"
 #include "engine/denoiser.h"
 #include "engine/pipeline.h"
+#include "engine/preview.h"
 #include "engine/source.h"
 #include "sampling/schedule.h"
 
@@ -24,6 +25,7 @@ struct RvPipeline {
     RvConditioner *conditioner;
     RvDenoiser *denoiser;
     RvAutoencoder *autoencoder;
+    RvPreviewMap preview;
     RvStageCosts costs;
 };
 

@@ -2,32 +2,100 @@
 
 #include <math.h>
 
-/* Least-squares maps from the families' latents to RGB in [-1, 1], as published with ComfyUI
- * (latent_formats.py): rows are latent channels. */
-static const float map_sd[4][3] = { { 0.3512f, 0.2297f, 0.3227f },
-                                    { 0.3250f, 0.4974f, 0.2350f },
-                                    { -0.2829f, 0.1762f, 0.2721f },
-                                    { -0.2120f, -0.2616f, -0.7177f } };
-static const float map_sdxl[4][3] = { { 0.3651f, 0.4232f, 0.4341f },
-                                      { -0.2533f, -0.0042f, 0.1068f },
-                                      { 0.1076f, 0.1111f, -0.0362f },
-                                      { -0.3165f, -0.2492f, -0.2188f } };
+#include "sampling/noise.h"
+
+/* A picture of so many latents a side is decoded to fit the map: enough equations, little work. */
+#define SIDE 8
+#define UNKNOWNS (RV_PREVIEW_CHANNELS + 1)
+
+/* Solves the normal equations in place: a is n x n (row stride UNKNOWNS), b has three right sides. A small
+ * ridge keeps them regular. */
+static void
+solve(double a[UNKNOWNS][UNKNOWNS], double b[UNKNOWNS][3], int n)
+{
+    for (int i = 0; i < n; i++)
+        a[i][i] += 1e-3;
+    for (int i = 0; i < n; i++)
+        for (int row = 0; row < n; row++) {
+            double factor = row == i ? 0.0 : a[row][i] / a[i][i];
+            for (int k = i; k < n; k++)
+                a[row][k] -= factor * a[i][k];
+            for (int c = 0; c < 3; c++)
+                b[row][c] -= factor * b[i][c];
+        }
+    for (int i = 0; i < n; i++)
+        for (int c = 0; c < 3; c++)
+            b[i][c] /= a[i][i];
+}
+
+/* Mean colour, in [-1, 1], of the pixels of latent (x, y). */
+static void
+patch_colour(const RvPicture *picture, int factor, int x, int y, double colour[3])
+{
+    for (int c = 0; c < 3; c++)
+        colour[c] = 0.0;
+    for (int j = 0; j < factor; j++)
+        for (int i = 0; i < factor; i++)
+            for (int c = 0; c < 3; c++)
+                colour[c] +=
+                    picture->rgb[((gsize)(y * factor + j) * (gsize)picture->width + (gsize)(x * factor + i)) *
+                                     3 +
+                                 (gsize)c];
+    for (int c = 0; c < 3; c++)
+        colour[c] = colour[c] / (factor * factor) / 127.5 - 1.0;
+}
+
+static bool
+fit(RvPreviewMap *map, RvAutoencoder *autoencoder)
+{
+    int channels = rv_autoencoder_channels(autoencoder), factor = rv_autoencoder_factor(autoencoder);
+    if (channels > RV_PREVIEW_CHANNELS)
+        return false;
+    g_autofree float *latent = g_new(float, (gsize)channels *SIDE *SIDE);
+    RvNoise *noise = rv_noise_new(RV_NOISE_CPU, 0);
+    rv_noise_draw(noise, latent, (gsize)channels * SIDE * SIDE);
+    rv_noise_free(noise);
+    g_autoptr(RvPicture) picture =
+        rv_autoencoder_decode(autoencoder, latent, SIDE * factor, SIDE * factor, NULL);
+    if (picture == NULL)
+        return false;
+    double a[UNKNOWNS][UNKNOWNS] = { 0 }, b[UNKNOWNS][3] = { 0 };
+    for (int cell = 0; cell < SIDE * SIDE; cell++) {
+        double colour[3];
+        patch_colour(picture, factor, cell % SIDE, cell / SIDE, colour);
+        for (int i = 0; i <= channels; i++) {
+            double x = i == channels ? 1.0 : latent[i * SIDE * SIDE + cell];
+            for (int k = 0; k <= channels; k++)
+                a[i][k] += x * (k == channels ? 1.0 : latent[k * SIDE * SIDE + cell]);
+            for (int c = 0; c < 3; c++)
+                b[i][c] += x * colour[c];
+        }
+    }
+    solve(a, b, channels + 1);
+    for (int c = 0; c < 3; c++) {
+        for (int i = 0; i < channels; i++)
+            map->weight[i][c] = (float)b[i][c];
+        map->bias[c] = (float)b[channels][c];
+    }
+    map->is_fitted = true;
+    return true;
+}
 
 static RvPicture *
 map_linearly(const RvPreviewSource *source)
 {
+    if (!source->map->is_fitted && !fit(source->map, source->autoencoder))
+        return NULL;
     int factor = rv_autoencoder_factor(source->autoencoder), width = source->width / factor,
         height = source->height / factor;
-    if (rv_autoencoder_channels(source->autoencoder) != 4)
-        return NULL;
-    const float(*map)[3] = source->family == RV_FAMILY_SDXL ? map_sdxl : map_sd;
+    gsize channels = (gsize)rv_autoencoder_channels(source->autoencoder),
+          pixels = (gsize)width * (gsize)height;
     RvPicture *picture = rv_picture_new(width, height, false, NULL);
-    gsize pixels = (gsize)width * (gsize)height;
     for (gsize i = 0; picture != NULL && i < pixels; i++)
         for (gsize c = 0; c < 3; c++) {
-            float sum = 0.0f;
-            for (gsize k = 0; k < 4; k++)
-                sum += source->denoised[k * pixels + i] * map[k][c];
+            float sum = source->map->bias[c];
+            for (gsize k = 0; k < channels; k++)
+                sum += source->denoised[k * pixels + i] * source->map->weight[k][c];
             picture->rgb[3 * i + c] = (guint8)lrintf(CLAMP(sum * 0.5f + 0.5f, 0.0f, 1.0f) * 255.0f);
         }
     return picture;
