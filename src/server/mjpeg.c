@@ -66,8 +66,12 @@ look_for_room(Stream *stream)
 {
     gint64 now_us = g_get_monotonic_time();
     gint64 delivery_us = rv_send_window_poll(&stream->window, now_us);
-    if (delivery_us >= 0)
-        rv_rate_delivered(&stream->rate, delivery_us, now_us);
+    if (delivery_us < 0)
+        return;
+    RvTcpCounts counts;
+    if (rv_tcp_counts(stream->window.socket, &counts))
+        rv_rate_set_round_trip(&stream->rate, counts.least_round_trip_us);
+    rv_rate_delivered(&stream->rate, delivery_us, now_us);
 }
 
 static gboolean

@@ -1,8 +1,9 @@
 #include "server/rate.h"
 
-#define MARGIN_US 60000            /* of queueing that is not yet congestion */
-#define MINIMUM_WINDOW_US 10000000 /* after which an old minimum is forgotten */
-#define DWELL_US 400000            /* between two steps down: what was sent before must have drained */
+#define MARGIN_US 60000                /* of queueing that is not yet congestion */
+#define BASE_OVER_ROUND_TRIP_US 100000 /* proxies and busy pages may add so much to TCP's own round trip */
+#define MINIMUM_WINDOW_US 10000000     /* after which an old minimum is forgotten */
+#define DWELL_US 400000                /* between two steps down: what was sent before must have drained */
 #define QUIET_US 2000000
 #define QUIET_MAX_US 60000000
 #define REGRET_US 4000000 /* a rise that is followed by trouble sooner than this was a mistake */
@@ -62,11 +63,25 @@ note_minimum(RvRate *rate, gint64 delivery_us, gint64 now_us)
 }
 
 void
+rv_rate_set_round_trip(RvRate *rate, gint64 least_us)
+{
+    rate->round_trip_us = least_us;
+}
+
+/* Longer than this on the way is congestion. */
+static gint64
+limit_us(const RvRate *rate)
+{
+    gint64 base_us = MIN(rate->minimum_us, rate->previous_minimum_us);
+    gint64 most_us = rate->round_trip_us + BASE_OVER_ROUND_TRIP_US;
+    return MIN(base_us, most_us) + MARGIN_US;
+}
+
+void
 rv_rate_delivered(RvRate *rate, gint64 delivery_us, gint64 now_us)
 {
     note_minimum(rate, delivery_us, now_us);
-    gint64 minimum_us = MIN(rate->minimum_us, rate->previous_minimum_us);
-    if (delivery_us > minimum_us + MARGIN_US) {
+    if (delivery_us > limit_us(rate)) {
         step_down(rate, now_us);
         return;
     }
@@ -78,10 +93,7 @@ rv_rate_delivered(RvRate *rate, gint64 delivery_us, gint64 now_us)
 void
 rv_rate_blocked(RvRate *rate, gint64 oldest_us, gint64 now_us)
 {
-    gint64 minimum_us = MIN(rate->minimum_us, rate->previous_minimum_us);
-    if (minimum_us == G_MAXINT64)
-        minimum_us = 0;
-    if (oldest_us > minimum_us + MARGIN_US)
+    if (oldest_us > limit_us(rate))
         step_down(rate, now_us);
 }
 

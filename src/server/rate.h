@@ -15,10 +15,11 @@ typedef struct {
     gint64 minimum_us; /* of delivery, since minimum_from_us */
     gint64 previous_minimum_us;
     gint64 minimum_from_us;
-    gint64 changed_us; /* last step up or down */
-    gint64 trouble_us; /* last sign of congestion */
-    gint64 quiet_us;   /* needed before a rise */
-    bool was_rise;     /* the last change went up */
+    gint64 round_trip_us; /* the least; 0: not known */
+    gint64 changed_us;    /* last step up or down */
+    gint64 trouble_us;    /* last sign of congestion */
+    gint64 quiet_us;      /* needed before a rise */
+    bool was_rise;        /* the last change went up */
 } RvRate;
 
 typedef struct {
@@ -28,6 +29,9 @@ typedef struct {
 
 /* `quality`: never better than that. */
 void rv_rate_init(RvRate *rate, int quality, gint64 now_us);
+/* The connection's shortest round trip, if known: a baseline for deliveries, which are all slow where the
+ * link is thin. */
+void rv_rate_set_round_trip(RvRate *rate, gint64 least_us);
 /* A frame was acknowledged `delivery_us` after it was handed to the network. */
 void rv_rate_delivered(RvRate *rate, gint64 delivery_us, gint64 now_us);
 /* A result found no room because the frames before it are not acknowledged, the oldest for `oldest_us`. */

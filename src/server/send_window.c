@@ -15,16 +15,16 @@
 #define QUEUE_LIMIT_BYTES (400 * 1024)
 
 bool
-rv_tcp_counts(GSocket *socket, guint64 *acked, guint64 *received)
+rv_tcp_counts(GSocket *socket, RvTcpCounts *counts)
 {
     struct tcp_info info;
     memset(&info, 0, sizeof info);
+    *counts = (RvTcpCounts) { 0 };
     socklen_t size = sizeof info;
     if (socket == NULL || getsockopt(g_socket_get_fd(socket), IPPROTO_TCP, TCP_INFO, &info, &size) != 0 ||
-        size < G_STRUCT_OFFSET(struct tcp_info, tcpi_bytes_received) + sizeof info.tcpi_bytes_received)
+        size < G_STRUCT_OFFSET(struct tcp_info, tcpi_min_rtt) + sizeof info.tcpi_min_rtt)
         return false;
-    *acked = info.tcpi_bytes_acked;
-    *received = info.tcpi_bytes_received;
+    *counts = (RvTcpCounts) { info.tcpi_bytes_acked, info.tcpi_bytes_received, info.tcpi_min_rtt };
     return true;
 }
 
@@ -46,9 +46,9 @@ rv_send_window_init(RvSendWindow *window, GSocket *socket, bool is_tls, bool has
         g_socket_set_option(socket, SOL_SOCKET, SO_SNDBUF, SEND_BUFFER_BYTES, NULL);
         g_socket_set_option(socket, IPPROTO_TCP, TCP_USER_TIMEOUT, DEAD_MS, NULL);
     }
-    guint64 received;
-    if (rv_tcp_counts(socket, &window->acked_base, &received))
-        window->acked_base += (guint64)kernel_queue(window);
+    RvTcpCounts counts;
+    if (rv_tcp_counts(socket, &counts))
+        window->acked_base = counts.acked + (guint64)kernel_queue(window);
 }
 
 void
@@ -87,17 +87,17 @@ rv_send_window_acked(RvSendWindow *window, guint64 id, gint64 now_us)
 gint64
 rv_send_window_poll(RvSendWindow *window, gint64 now_us)
 {
-    guint64 total, received;
+    RvTcpCounts counts;
     if (window->has_acks || window->count == 0)
         return -1;
-    if (!rv_tcp_counts(window->socket, &total, &received))
+    if (!rv_tcp_counts(window->socket, &counts))
         return arrived(window, window->count, now_us);
-    guint64 acked = total - MIN(total, window->acked_base);
+    guint64 acked = counts.acked - MIN(counts.acked, window->acked_base);
     bool is_empty =
         kernel_queue(window) == 0 && now_us - window->frames[window->count - 1].sent_us > EMPTY_US;
     /* The two counts drift apart (pings, TLS): where everything has surely arrived they are made equal. */
     if (acked > window->handed || is_empty) {
-        window->acked_base = total - MIN(total, window->handed);
+        window->acked_base = counts.acked - MIN(counts.acked, window->handed);
         acked = window->handed;
     }
     int count = 0;

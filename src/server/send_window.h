@@ -24,8 +24,14 @@ typedef struct {
     RvSentFrame frames[RV_SEND_WINDOW];
 } RvSendWindow;
 
-/* TCP's own counts of payload bytes since the connection began; false on sockets that are not TCP. */
-bool rv_tcp_counts(GSocket *socket, guint64 *acked, guint64 *received);
+/* What TCP itself knows. */
+typedef struct {
+    guint64 acked, received; /* payload bytes since the connection began */
+    gint64 least_round_trip_us;
+} RvTcpCounts;
+
+/* False, and zeros, on sockets that are not TCP, or NULL. */
+bool rv_tcp_counts(GSocket *socket, RvTcpCounts *counts);
 
 /* Also makes the socket fit for live frames: no Nagle delay, a small send buffer. */
 void rv_send_window_init(RvSendWindow *window, GSocket *socket, bool is_tls, bool has_acks);

@@ -16,8 +16,9 @@ static GPtrArray *guards; /* under the lock; made with the thread, which lasts a
 static guint64
 received_bytes(const RvSocketGuard *guard)
 {
-    guint64 acked, received;
-    return rv_tcp_counts(guard->socket, &acked, &received) ? received : 0;
+    RvTcpCounts counts;
+    rv_tcp_counts(guard->socket, &counts);
+    return counts.received;
 }
 
 static gpointer

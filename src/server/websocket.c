@@ -125,6 +125,9 @@ note_delivery(Socket *ws, gint64 delivery_us, gint64 now_us)
 {
     if (delivery_us < 0)
         return;
+    RvTcpCounts counts;
+    if (rv_tcp_counts(ws->socket, &counts))
+        rv_rate_set_round_trip(&ws->rate, counts.least_round_trip_us);
     rv_rate_delivered(&ws->rate, delivery_us, now_us);
     rv_outlet_resume(ws->outlet);
 }

@@ -2,7 +2,7 @@
 """The WebSocket and MJPEG transports of `reverie serve --effect invert`, from outside: the original clients'
 protocol, the subprotocol reverie.1, bad input, floods, slow and vanished readers.
 
-Usage: test_ws.py REVERIE. """
+REVERIE names the binary. """
 import os
 import socket
 import struct
@@ -16,18 +16,20 @@ import unittest
 from ws_client import (ACK, FRAME, GREY, HEADER, PING_KIND, PONG_KIND, PROGRESSIVE, TEXT, YUV444, Closed, WebSocket,
                        decode, encode, header, numbered, read_number)
 
-SANITIZED = bool(os.environ.get("REVERIE_SANITIZED"))  # slow: no claims about time or memory
+BINARY = os.environ.get("REVERIE", "build/reverie")
+SANITIZED = os.environ.get("REVERIE_SANITIZER", "none") != "none"  # slow: no claims about time or memory
 
 
 class Server:
-    def __init__(self, binary):
+    def __init__(self):
         with socket.socket() as probe:
             probe.bind(("127.0.0.1", 0))
             self.port = probe.getsockname()[1]
         self.data = tempfile.TemporaryDirectory()
+        self.log = tempfile.TemporaryFile()
         self.process = subprocess.Popen(
-            [binary, "serve", "--effect", "invert", "--size", "512x512", "--listen", f"127.0.0.1:{self.port}",
-             "--data", self.data.name], stdout=subprocess.PIPE, text=True)
+            [BINARY, "serve", "--effect", "invert", "--size", "512x512", "--listen", f"127.0.0.1:{self.port}",
+             "--data", self.data.name], stdout=subprocess.PIPE, stderr=self.log, text=True)
         line = self.process.stdout.readline()
         assert line.startswith("reverie: ready on "), line
 
@@ -40,7 +42,9 @@ class Server:
         code = self.process.wait(25)
         self.process.stdout.close()
         self.data.cleanup()
-        assert code == 0, f"the server ended with {code}"
+        self.log.seek(0)
+        if code != 0:
+            sys.exit(f"the server ended with {code}: {self.log.read().decode(errors='replace')[-4000:]}")
 
 
 def steady(server, seconds, fps=30):
@@ -148,7 +152,8 @@ class BadInput(unittest.TestCase):
                 ws.send(bytes(1 << 20), kind=0, final=False)
         except (ConnectionError, TimeoutError):
             pass
-        self.assertLess(server.memory() - before, 120 << 20)
+        if not SANITIZED:
+            self.assertLess(server.memory() - before, 120 << 20)
         ws.close()
 
     def test_unmasked_and_reserved_bits_end_the_connection(self):
@@ -297,9 +302,10 @@ class Load(unittest.TestCase):
         stop.set()
         thread.join()
         ws.close()
-        self.assertLess(sizes[-1], sizes[0] / 2, "quality did not follow the link")
+        last = sorted(sizes[len(sizes) // 2 :])
+        self.assertLess(last[len(last) // 2], sizes[0] / 2, "quality did not follow the link")
         last = sorted(ages[len(ages) // 2 :])
-        self.assertLess(last[len(last) // 2], 0.8, "old frames queue")
+        self.assertLess(last[len(last) // 2], 0.4, "old frames queue")
 
     def test_vanished_client_is_closed(self):
         """Answers no pings and sends nothing, as behind a link that went dead."""
@@ -379,7 +385,7 @@ class Mjpeg(unittest.TestCase):
 
 
 if __name__ == "__main__":
-    server = Server(sys.argv.pop(1))
+    server = Server()
     try:
         program = unittest.main(exit=False, verbosity=2, warnings="ignore")
     finally:
