@@ -26,6 +26,7 @@ struct RvAutoencoder {
     RvDType compute;
     int factor, channels;
     float scale, shift;
+    gint64 limit; /* pixels in one piece */
     RvAutoencoderCosts costs;
 };
 
@@ -49,6 +50,7 @@ rv_autoencoder_new(RvEngine *engine, const RvVaeConfig *vae, const RvTaesdConfig
     a->shift = a->is_tiny ? taesd->shift_factor : vae->shift_factor;
     a->weights = rv_weight_set_new(rv_engine_device(engine), source);
     a->programs = rv_programs_new(PROGRAMS);
+    rv_autoencoder_set_limit(a, 0);
     return a;
 }
 
@@ -210,10 +212,16 @@ blend_clear(Blend *blend)
     g_free(blend->weight);
 }
 
+void
+rv_autoencoder_set_limit(RvAutoencoder *a, gint64 pixels)
+{
+    a->limit = pixels > 0 ? pixels : a->is_tiny ? TINY_PIXELS : KL_PIXELS;
+}
+
 static bool
 is_tiled(const RvAutoencoder *a, int width, int height)
 {
-    return (gint64)width * height > (a->is_tiny ? TINY_PIXELS : KL_PIXELS);
+    return (gint64)width * height > a->limit;
 }
 
 bool

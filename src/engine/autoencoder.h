@@ -12,6 +12,9 @@ RvAutoencoder *rv_autoencoder_new(RvEngine *engine, const RvVaeConfig *vae, cons
                                   RvWeightSource source);
 void rv_autoencoder_free(RvAutoencoder *autoencoder); /* accepts NULL */
 
+/* The most pixels that are worked in one piece; 0 gives the default back. */
+void rv_autoencoder_set_limit(RvAutoencoder *autoencoder, gint64 pixels);
+
 bool rv_autoencoder_is_tiny(const RvAutoencoder *autoencoder);
 int rv_autoencoder_channels(const RvAutoencoder *autoencoder); /* of a latent */
 int rv_autoencoder_factor(const RvAutoencoder *autoencoder);   /* pixels per latent, along one side: 8 */
