@@ -204,14 +204,15 @@ as_seed(const RvValue *value, guint64 *seed)
         *seed = g_ascii_strtoull(digits, &end, 10);
         return g_ascii_isdigit(*digits) && *end == '\0';
     }
-    double number;
-    if (value->kind == RV_VALUE_INTEGER)
+    if (value->kind != RV_VALUE_NUMBER) {
         *seed = (guint64)MAX(value->integer, 0);
-    else if (as_number(value, &number))
-        *seed = number >= 0.0 && number < 9007199254740992.0 ? (guint64)number : 0;
-    else
+        return value->integer >= 0;
+    }
+    if (!(value->number >= 0.0 &&
+          value->number < 9007199254740992.0)) /* whole numbers are exact up to there */
         return false;
-    return value->kind == RV_VALUE_NUMBER ? value->number >= 0.0 : value->integer >= 0;
+    *seed = (guint64)value->number;
+    return true;
 }
 
 static bool

@@ -100,19 +100,24 @@ ramp_weight(const RvState *state, const Ramp *ramp, gint64 now_us)
     return ramp->from + (ramp->to - ramp->from) * done;
 }
 
+/* Weights add up to 1; what cannot be seen is left out, as it would cost the text encoder's time. */
 static GArray *
 prompts_at(const RvState *state, gint64 now_us)
 {
     GArray *prompts = prompts_new();
-    double sum = 0.0;
+    double sum = 0.0, kept = 0.0;
     for (guint i = 0; i < state->ramp->len; i++)
         sum += ramp_weight(state, &g_array_index(state->ramp, Ramp, i), now_us);
     for (guint i = 0; i < state->ramp->len; i++) {
         const Ramp *ramp = &g_array_index(state->ramp, Ramp, i);
-        double weight = ramp_weight(state, ramp, now_us) / sum;
-        if (weight > MIN_WEIGHT)
-            prompts_add(prompts, ramp->text, weight);
+        double weight = ramp_weight(state, ramp, now_us);
+        if (weight <= MIN_WEIGHT * sum)
+            continue;
+        prompts_add(prompts, ramp->text, weight);
+        kept += weight;
     }
+    for (guint i = 0; i < prompts->len; i++)
+        g_array_index(prompts, RvWeightedPrompt, i).weight /= kept;
     return prompts;
 }
 

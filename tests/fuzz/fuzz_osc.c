@@ -1,7 +1,10 @@
+/* Any packet: nothing is read outside it, and what is handed on can be read. */
 #include <stddef.h>
 #include <stdint.h>
 
 #include "server/osc.h"
+
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
 static void
 on_message(const RvOscMessage *message, void *user)
@@ -21,5 +24,3 @@ LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     rv_osc_parse(data, size, on_message, &sum);
     return 0;
 }
-
-int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
