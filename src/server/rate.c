@@ -1,9 +1,9 @@
 #include "server/rate.h"
 
-#define MARGIN_US 60000                /* of queueing that is not yet congestion */
-#define BASE_OVER_ROUND_TRIP_US 100000 /* proxies and busy pages may add so much to TCP's own round trip */
-#define MINIMUM_WINDOW_US 10000000     /* after which an old minimum is forgotten */
-#define DWELL_US 400000                /* between two steps down: what was sent before must have drained */
+#define MARGIN_US 50000               /* of queueing that is not yet congestion */
+#define BASE_OVER_ROUND_TRIP_US 60000 /* proxies and busy pages may add so much to TCP's own round trip */
+#define MINIMUM_WINDOW_US 10000000    /* after which an old minimum is forgotten */
+#define DWELL_US 400000               /* between two steps down: what was sent before must have drained */
 #define QUIET_US 2000000
 #define QUIET_MAX_US 60000000
 #define REGRET_US 4000000 /* a rise that is followed by trouble sooner than this was a mistake */

@@ -1,0 +1,23 @@
+/* Offers of any bytes: what is let through to webrtcbin, and rewriting of answers. */
+#include <stdint.h>
+#include <string.h>
+
+#include "media/sdp_offer.h"
+
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
+
+int
+LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
+{
+    static const char *const codecs[] = { NULL, "vp8", "h264" };
+    RvSdpOffer *offer = rv_sdp_offer_parse((const char *)data, size, codecs[size % 3], NULL);
+    if (offer != NULL) {
+        g_free(rv_sdp_add_public_address(offer->sdp, "198.51.100.7"));
+        g_assert(offer->payload_type >= 0 && offer->payload_type <= 127 && offer->twcc_id <= 14);
+    }
+    rv_sdp_offer_free(offer);
+    char *text = g_strndup((const char *)data, size);
+    g_free(rv_sdp_add_public_address(text, "198.51.100.7"));
+    g_free(text);
+    return 0;
+}
