@@ -10,6 +10,14 @@
 #include "media/sdp_offer.h"
 #include "media/webrtc.h"
 
+/* A frame to send, with what is to be called when it is no longer read; `done` NULL: none. */
+typedef struct {
+    const guint8 *rgb;
+    int width, height;
+    GDestroyNotify done;
+    void *data;
+} RvOutgoing;
+
 struct RvWebrtc {
     gatomicrefcount references;
     RvWebrtcOptions options; /* strings copied */
@@ -24,7 +32,6 @@ struct RvWebrtc {
 
     bool is_answered, is_closed, has_ended; /* main loop */
     guint timer;                            /* main loop */
-    int width, height;                      /* of the frames sent */
 
     RvBitrate bitrate; /* main loop */
     RvWebrtcStats stats;
@@ -35,9 +42,12 @@ struct RvWebrtc {
     GCond gathered;
     bool has_gathered;       /* under the lock */
     gint64 packet_us;        /* under the lock: when the peer's last packet came */
+    RvOutgoing outgoing;     /* under the lock: newest frame to send, not yet converted */
+    bool is_converting;      /* under the lock */
     RvPicture *arrived;      /* under the lock: newest camera frame, not yet delivered */
     gint64 resent_us;        /* of the bucket below; streaming thread of the sender */
     double resend_allowance; /* bytes that may be sent again now */
+    int width, height;       /* of the frames sent; the converting thread's */
     gint target_bitrate;     /* atomic: as last set */
 };
 

@@ -5,6 +5,8 @@
 #include <gst/rtp/gstrtpbuffer.h>
 #include <gst/video/video.h>
 
+#include "media/i420.h"
+#include "media/jpeg_codec.h"
 #include "media/webrtc_internal.h"
 
 #define START_BITRATE 2500000
@@ -74,7 +76,7 @@ describe_sender(const RvSdpOffer *offer, const Encoder *encoder)
     bool is_h264 = offer->codec == RV_VIDEO_H264;
     return g_strdup_printf(
         "appsrc name=source is-live=true format=time do-timestamp=true max-buffers=1 leaky-type=downstream "
-        "block=false ! videoconvert n-threads=1 ! video/x-raw,format=I420,colorimetry=(string)bt601 ! "
+        "block=false ! "
         "%s name=encoder %s %s=%d ! %s pt=%d mtu=1200 name=payloader auto-header-extension=false ! "
         "capsfilter name=packets",
         encoder->factory, encoder->settings, encoder->bitrate_property, START_BITRATE / encoder->bitrate_unit,
@@ -199,26 +201,66 @@ set_size(RvWebrtc *peer, int width, int height)
         return;
     peer->width = width;
     peer->height = height;
-    g_autoptr(GstCaps) caps =
-        gst_caps_new_simple("video/x-raw", "format", G_TYPE_STRING, "RGB", "width", G_TYPE_INT, width,
-                            "height", G_TYPE_INT, height, "framerate", GST_TYPE_FRACTION, 0, 1, NULL);
+    g_autoptr(GstCaps) caps = gst_caps_new_simple(
+        "video/x-raw", "format", G_TYPE_STRING, "I420", "width", G_TYPE_INT, width, "height", G_TYPE_INT,
+        height, "framerate", GST_TYPE_FRACTION, 0, 1, "colorimetry", G_TYPE_STRING, "bt601", NULL);
     gst_app_src_set_caps(GST_APP_SRC(peer->source), caps);
+}
+
+static void
+convert_and_push(RvWebrtc *peer, const RvOutgoing *frame)
+{
+    GstVideoInfo info;
+    GstVideoFrame video;
+    gst_video_info_set_format(&info, GST_VIDEO_FORMAT_I420, (guint)frame->width, (guint)frame->height);
+    GstBuffer *buffer = gst_buffer_new_allocate(NULL, info.size, NULL);
+    if (!gst_video_frame_map(&video, &info, buffer, GST_MAP_WRITE)) {
+        gst_buffer_unref(buffer);
+        return;
+    }
+    guint8 *planes[3] = { GST_VIDEO_FRAME_PLANE_DATA(&video, 0), GST_VIDEO_FRAME_PLANE_DATA(&video, 1),
+                          GST_VIDEO_FRAME_PLANE_DATA(&video, 2) };
+    rv_i420_from_rgb(frame->rgb, frame->width, frame->height, planes, info.stride);
+    gst_video_frame_unmap(&video);
+    set_size(peer, frame->width, frame->height);
+    gst_app_src_push_buffer(GST_APP_SRC(peer->source), buffer);
+}
+
+/* In a thread of the JPEG pool, one at a time for a peer. */
+static void
+convert_waiting(RvJpegCodec *codec, void *data)
+{
+    RvWebrtc *peer = data;
+    for (;;) {
+        g_mutex_lock(&peer->lock);
+        RvOutgoing frame = peer->outgoing;
+        peer->outgoing = (RvOutgoing) { 0 };
+        peer->is_converting = frame.done != NULL;
+        g_mutex_unlock(&peer->lock);
+        if (frame.done == NULL)
+            break;
+        convert_and_push(peer, &frame);
+        frame.done(frame.data);
+    }
+    rv_webrtc_unref(peer);
 }
 
 void
 rv_webrtc_send(RvWebrtc *peer, const guint8 *rgb, int width, int height, GDestroyNotify done, void *data)
 {
-    gsize offsets[GST_VIDEO_MAX_PLANES] = { 0 }, size = 3 * (gsize)width * (gsize)height;
     if (!peer->is_answered || peer->is_closed || peer->has_ended || width % 2 != 0 || height % 2 != 0) {
         done(data);
         return;
     }
-    set_size(peer, width, height);
-    GstBuffer *buffer =
-        gst_buffer_new_wrapped_full(GST_MEMORY_FLAG_READONLY, (gpointer)rgb, size, 0, size, data, done);
-    gint strides[GST_VIDEO_MAX_PLANES] = { 3 * width };
-    gst_buffer_add_video_meta_full(buffer, GST_VIDEO_FRAME_FLAG_NONE, GST_VIDEO_FORMAT_RGB, (guint)width,
-                                   (guint)height, 1, offsets, strides);
-    gst_app_src_push_buffer(GST_APP_SRC(peer->source), buffer);
+    g_mutex_lock(&peer->lock);
+    RvOutgoing older = peer->outgoing;
+    bool must_begin = !peer->is_converting;
+    peer->outgoing = (RvOutgoing) { rgb, width, height, done, data };
+    peer->is_converting = true;
+    g_mutex_unlock(&peer->lock);
+    if (older.done != NULL)
+        older.done(older.data);
+    if (must_begin)
+        rv_jpeg_pool_push(rv_jpeg_pool_shared(), convert_waiting, rv_webrtc_ref(peer));
     peer->stats.frames_out++;
 }

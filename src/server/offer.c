@@ -163,5 +163,7 @@ rv_offer_post(const RvCall *call)
     }
     peer->message = g_object_ref(call->message);
     g_signal_connect(call->message, "finished", G_CALLBACK(on_finished), peer);
+    /* A message without a status would be taken by libsoup's WebSocket handler, which says 400. */
+    soup_server_message_set_status(call->message, SOUP_STATUS_OK, NULL);
     soup_server_message_pause(call->message);
 }
