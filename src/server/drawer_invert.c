@@ -15,7 +15,13 @@ invert_draw(RvDrawer *drawer, const RvPicture *frame, const RvParameters *parame
     if (picture == NULL)
         return NULL;
     gsize size = (gsize)frame->width * (gsize)frame->height * 3;
-    for (gsize i = 0; i < size; i++)
+    gsize i = 0;
+    for (guint64 word; i + sizeof word <= size; i += sizeof word) { /* 255 - x is the complement of x */
+        memcpy(&word, frame->rgb + i, sizeof word);
+        word = ~word;
+        memcpy(picture->rgb + i, &word, sizeof word);
+    }
+    for (; i < size; i++)
         picture->rgb[i] = (guint8)(255 - frame->rgb[i]);
     return picture;
 }
