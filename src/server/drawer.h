@@ -4,7 +4,7 @@
  * others. Drawing is a plain call: threads, order and time are src/live's and mirror_device.c's. */
 #pragma once
 #include "media/picture.h"
-#include "server/state.h"
+#include "server/prompt_store.h"
 
 typedef struct RvDrawer RvDrawer;
 
@@ -32,8 +32,9 @@ typedef struct {
     const char *models_dir, *vae;
     const char *device, *precision;
     int threads;
-    int width, height; /* 0: the model's own */
-    const int *cancel; /* not 0: give up */
+    int width, height;      /* 0: the model's own */
+    const int *cancel;      /* not 0: give up */
+    RvPromptStore *prompts; /* borrowed; shared by the drawers of one model */
 } RvEngineDrawerOptions;
 RvDrawer *rv_drawer_engine_new(const RvEngineDrawerOptions *options); /* copies the texts */
 

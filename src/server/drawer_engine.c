@@ -12,21 +12,50 @@ typedef struct {
     const int *cancel;
     RvEngine *engine;
     RvPipeline *pipeline;
+    RvPromptStore *prompts;
+    RvConditioning *conditioning; /* of the last frame */
+    char *conditioning_text;      /* the prompts that it was asked for */
 } EngineDrawer;
+
+/* The conditioning of this frame's prompts; that of the last frame while they are being encoded or if they
+ * cannot be. The same prompts keep the same object, so that what depends on it is not computed again. */
+static bool
+find_conditioning(EngineDrawer *d, const RvParameters *p, GError **error)
+{
+    g_autofree char *prompt = rv_parameters_prompt(p),
+                    *text = g_strconcat(p->compel ? "e" : "p", prompt, NULL);
+    g_autoptr(GError) wrong = NULL;
+    if (g_strcmp0(text, d->conditioning_text) == 0)
+        return true;
+    RvConditioning *next = d->conditioning != NULL ? rv_prompt_store_get(d->prompts, p, &wrong)
+                                                   : rv_prompt_store_wait(d->prompts, p, &wrong);
+    if (next == NULL && d->conditioning != NULL)
+        return true;
+    if (next == NULL) {
+        g_propagate_error(error, g_steal_pointer(&wrong));
+        return false;
+    }
+    rv_conditioning_free(d->conditioning);
+    g_free(d->conditioning_text);
+    d->conditioning = next;
+    d->conditioning_text = g_steal_pointer(&text);
+    return true;
+}
 
 /* As the field's mirrors: strength not below one step; no guidance, so no negative prompt. */
 static bool
-make_request(EngineDrawer *d, const RvPicture *frame, const RvParameters *p, const char *prompt,
-             RvRequest *request, GError **error)
+make_request(EngineDrawer *d, const RvPicture *frame, const RvParameters *p, RvRequest *request,
+             GError **error)
 {
     *request = (RvRequest) {
-        .prompt = prompt,
-        .syntax = p->compel || p->prompts->len > 1 ? RV_PROMPT_EXPLICIT : RV_PROMPT_PLAIN,
+        .conditioning = d->conditioning,
         .width = d->base.width,
         .height = d->base.height,
         .steps = p->steps,
         .cfg_scale = 1.0,
         .seed = p->seed,
+        .subseed = p->subseed,
+        .subseed_strength = p->subseed_strength,
         .images = 1,
         .noise = RV_NOISE_CPU,
         .clip_skip = 1,
@@ -42,9 +71,8 @@ static RvPicture *
 engine_draw(RvDrawer *drawer, const RvPicture *frame, const RvParameters *parameters, GError **error)
 {
     EngineDrawer *d = (EngineDrawer *)drawer;
-    g_autofree char *prompt = rv_parameters_prompt(parameters);
     RvRequest request;
-    if (!make_request(d, frame, parameters, prompt, &request, error))
+    if (!find_conditioning(d, parameters, error) || !make_request(d, frame, parameters, &request, error))
         return NULL;
     g_autoptr(RvResult) result = rv_pipeline_generate(d->pipeline, &request, error);
     return result != NULL ? g_steal_pointer(&result->images[0].picture) : NULL;
@@ -54,6 +82,8 @@ static void
 engine_close(RvDrawer *drawer)
 {
     EngineDrawer *d = (EngineDrawer *)drawer;
+    g_clear_pointer(&d->conditioning, rv_conditioning_free);
+    g_clear_pointer(&d->conditioning_text, g_free);
     g_clear_pointer(&d->pipeline, rv_pipeline_free);
     g_clear_pointer(&d->engine, rv_engine_close);
 }
@@ -132,6 +162,7 @@ rv_drawer_engine_new(const RvEngineDrawerOptions *options)
         .wanted_width = options->width,
         .wanted_height = options->height,
         .cancel = options->cancel,
+        .prompts = options->prompts,
     };
     d->base.name = d->device;
     return &d->base;

@@ -64,6 +64,9 @@ add_engine_devices(RvMirror *mirror, const char *model)
     for (char **name = names; *name != NULL; name++) {
         g_strstrip(*name);
         g_autofree char *full = g_ascii_isdigit(**name) ? g_strconcat("cuda:", *name, NULL) : g_strdup(*name);
+        if (mirror->prompts == NULL) /* beside the first device */
+            mirror->prompts = rv_prompt_store_new(
+                &(RvPromptStoreOptions) { model, o->models, o->vae, full, o->precision, &mirror->cancel });
         RvEngineDrawerOptions options = { .model = model,
                                           .models_dir = o->models,
                                           .vae = o->vae,
@@ -72,7 +75,8 @@ add_engine_devices(RvMirror *mirror, const char *model)
                                           .threads = o->threads,
                                           .width = o->width,
                                           .height = o->height,
-                                          .cancel = &mirror->cancel };
+                                          .cancel = &mirror->cancel,
+                                          .prompts = mirror->prompts };
         add_device(mirror, rv_drawer_engine_new(&options));
     }
 }
@@ -177,6 +181,7 @@ rv_mirror_free(RvMirror *mirror, gint64 deadline_us)
     for (guint i = 0; i < mirror->devices->len; i++)
         rv_mirror_device_close(g_ptr_array_index(mirror->devices, i), deadline_us);
     rv_mirror_device_close(mirror->effect, deadline_us);
+    rv_prompt_store_close(mirror->prompts, deadline_us);
     if (mirror->clients->len > 0 || mirror->watches->len > 0)
         return; /* their transports still hold them: the end of the process frees everything */
     for (int i = 0; i < RV_MIRROR_N; i++)

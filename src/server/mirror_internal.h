@@ -17,6 +17,7 @@ struct RvMirror {
     RvLive *lives[RV_MIRROR_N];
     GPtrArray *devices; /* RvMirrorDevice, of the main part */
     RvMirrorDevice *effect;
+    RvPromptStore *prompts; /* NULL with an effect */
     int width, height; /* of the main part's pictures; 0: not known yet */
     int failed_devices;
     int cancel; /* set when everything stops */

@@ -91,12 +91,17 @@ rv_parameters_prompt(const RvParameters *parameters)
     return g_string_free(text, FALSE);
 }
 
+/* How much of the time from `start_us` on has passed, 0 to 1. */
+static double
+progress(gint64 start_us, gint64 duration_us, gint64 now_us)
+{
+    return duration_us <= 0 ? 1.0 : CLAMP((double)(now_us - start_us) / (double)duration_us, 0.0, 1.0);
+}
+
 static double
 ramp_weight(const RvState *state, const Ramp *ramp, gint64 now_us)
 {
-    double done =
-        state->ramp_us <= 0 ? 1.0 : (double)(now_us - state->ramp_start_us) / (double)state->ramp_us;
-    done = CLAMP(done, 0.0, 1.0);
+    double done = progress(state->ramp_start_us, state->ramp_us, now_us);
     return ramp->from + (ramp->to - ramp->from) * done;
 }
 
@@ -138,6 +143,12 @@ rv_state_snapshot(RvState *state, gint64 now_us)
         .paused = s->paused,
         .compel = s->compel,
     };
+    double done = progress(state->seed_start_us, state->seed_us, now_us);
+    if (s->fixed_seed && done < 1.0) {
+        parameters->seed = state->seed_from;
+        parameters->subseed = s->seed;
+        parameters->subseed_strength = done;
+    }
     g_atomic_ref_count_init(&parameters->count);
     return parameters;
 }
@@ -265,6 +276,16 @@ start_ramp(RvState *state, gint64 now_us)
     state->ramp_us = (gint64)(state->settings.ramp_ms * 1000.0);
 }
 
+/* A seed on its way counts as the one that it is nearer to. */
+static void
+start_seed_ramp(RvState *state, guint64 before, gint64 now_us)
+{
+    double done = progress(state->seed_start_us, state->seed_us, now_us);
+    state->seed_from = done < 0.5 ? state->seed_from : before;
+    state->seed_start_us = now_us;
+    state->seed_us = (gint64)(state->settings.ramp_ms * 1000.0);
+}
+
 static bool
 prompts_equal(const GArray *a, const GArray *b)
 {
@@ -281,12 +302,16 @@ void
 rv_state_commit(RvState *state, RvSettings *draft)
 {
     bool prompts_changed = !prompts_equal(state->settings.prompts, draft->prompts);
+    guint64 seed = state->settings.seed;
+    gint64 now_us = g_get_monotonic_time();
     rv_settings_clear(&state->settings);
     state->settings = *draft;
     *draft = (RvSettings) { 0 };
     state->revision++;
     if (prompts_changed)
-        start_ramp(state, g_get_monotonic_time());
+        start_ramp(state, now_us);
+    if (seed != state->settings.seed)
+        start_seed_ramp(state, seed, now_us);
     if (state->on_change != NULL)
         state->on_change(state, state->user);
 }

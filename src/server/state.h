@@ -2,7 +2,8 @@
  * routes and OSC, and kept over restarts.
  *
  * A change is whole or not at all: a wrong value anywhere leaves everything as it was. Prompt weights move
- * to their new values over `ramp_ms`. Main loop only; snapshots may be read and released by any thread. */
+ * to their new values over `ramp_ms`, and so does the noise to that of a new seed. Main loop only; snapshots
+ * may be read and released by any thread. */
 #pragma once
 #include <json-glib/json-glib.h>
 
@@ -22,6 +23,8 @@ typedef struct {
     guint32 revision;
     GArray *prompts; /* RvWeightedPrompt, at least one, weights above 0 */
     guint64 seed;
+    guint64 subseed;         /* on the way to another seed: the noise of `seed` becomes that of `subseed` */
+    double subseed_strength; /* how far: 0 to 1 */
     int steps;
     double strength; /* 0 to 1 */
     double opacity;  /* of the drawn picture over the camera's: 1 is only the drawn one */

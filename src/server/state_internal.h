@@ -17,6 +17,8 @@ struct RvState {
     guint32 revision;
     GArray *ramp; /* Ramp: every prompt on its way */
     gint64 ramp_start_us, ramp_us;
+    guint64 seed_from; /* on its way to settings.seed */
+    gint64 seed_start_us, seed_us;
     void (*on_change)(RvState *state, void *user);
     void *user;
 };

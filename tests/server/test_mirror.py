@@ -87,6 +87,41 @@ def test_blends_lie_between(_):
         mirror.close()
 
 
+def test_prompts_and_seeds_travel(_):
+    """With ramp_ms the picture goes over to the new one by and by, and arrives."""
+    frame = picture(GREY, GREY)
+    with Server(*OPTIONS, effect=False) as server:
+        mirror = Mirror(server)
+        first = {"prompt": "a red fox", "seed": 1, "strength": 1.0, "ramp_ms": 0}
+        for change in ({"prompt": "a green forest in the rain"}, {"seed": 99}):
+            server.post({**first, **change})
+            eventually(lambda: distance(mirror.shows(frame, 2), mirror.shows(frame)) < 0.5, "it stands still")
+            there = mirror.shows(frame, 2)
+            server.post(first)
+            here = eventually(lambda: (now := mirror.shows(frame, 2)) and distance(now, there) > 1.0 and now, "it went back")
+            server.post({"ramp_ms": 3000, **change})
+            ways = []
+            until = time.monotonic() + 30
+            while time.monotonic() < until and (not ways or ways[-1] > 0.5):
+                ways.append(distance(mirror.shows(frame), there))
+            whole = distance(here, there)
+            assert ways[-1] <= 0.5, (change, whole, ways)
+            assert any(0.15 * whole < way < 0.85 * whole for way in ways), (change, whole, ways)
+        mirror.close()
+
+
+def test_a_prompt_that_cannot_be_read_changes_nothing(_):
+    frame = picture(GREY, GREY)
+    with Server(*OPTIONS, effect=False) as server:
+        mirror = Mirror(server)
+        before = mirror.shows(frame, 2)
+        server.post({"prompt": '("a", "b").blend(0, 0)'})
+        assert distance(mirror.shows(frame, 3), before) < 0.5
+        eventually(lambda: "prompt-failed" in server.logs(), "it is said")
+        assert server.metric('reverie_frames_total{outcome="failed"}') == 0
+        mirror.close()
+
+
 def test_passthrough_opacity_mirror_pause(_):
     frame = picture(RED, BLUE)
     with Server("--size", "64x64", "--pace", "off") as server:

@@ -148,6 +148,27 @@ test_seeds(void)
     g_assert_true(c->seed != d->seed);
 }
 
+static void
+test_seed_travels(void)
+{
+    g_autoptr(RvState) state = rv_state_new(NULL, NULL);
+    set(state, "seed", "5");
+    set(state, "ramp_ms", "1000");
+    gint64 start = g_get_monotonic_time();
+    set(state, "seed", "9");
+    gint64 late = g_get_monotonic_time();
+    double slack = (double)(late - start) / (1000.0 * MS) + 1e-9;
+    g_autoptr(RvParameters) half = rv_state_snapshot(state, start + 500 * MS);
+    g_assert_true(half->seed == 5 && half->subseed == 9);
+    g_assert_cmpfloat_with_epsilon(half->subseed_strength, 0.5, slack);
+    g_autoptr(RvParameters) end = rv_state_snapshot(state, late + 1000 * MS);
+    g_assert_true(end->seed == 9 && end->subseed_strength == 0.0);
+    set(state, "ramp_ms", "0");
+    set(state, "seed", "10");
+    g_autoptr(RvParameters) jump = rv_state_snapshot(state, start);
+    g_assert_true(jump->seed == 10 && jump->subseed_strength == 0.0);
+}
+
 /* ---- log-in ---- */
 
 static RvAuthVerdict
@@ -201,6 +222,7 @@ main(int argc, char **argv)
     g_test_add_func("/state/text-for-the-engine", test_text_for_the_engine);
     g_test_add_func("/state/changes-are-told", test_changes_are_told);
     g_test_add_func("/state/seeds", test_seeds);
+    g_test_add_func("/state/seed-travels", test_seed_travels);
     g_test_add_func("/auth/guessing-is-slow", test_guessing_is_slow);
     g_test_add_func("/auth/cookie-outlives-a-restart", test_cookie_outlives_a_restart);
     return g_test_run();

@@ -1,0 +1,26 @@
+/* prompt_store.h - prompts encoded beside the frames: a thread with text encoders of its own, and what it
+ * made.
+ *
+ * A drawer asks for the prompts of a frame and never waits: while one of them is being encoded it goes on
+ * with what it had. Any thread may ask. */
+#pragma once
+#include "engine/conditioning.h"
+#include "server/state.h"
+
+typedef struct RvPromptStore RvPromptStore;
+
+typedef struct {
+    const char *model, *models_dir, *vae; /* as the drawers' */
+    const char *device, *precision;
+    const int *cancel;
+} RvPromptStoreOptions;
+
+RvPromptStore *rv_prompt_store_new(const RvPromptStoreOptions *options); /* copies the texts */
+/* Ends the thread after what it is encoding, or leaves it behind at `deadline_us`. Accepts NULL. */
+void rv_prompt_store_close(RvPromptStore *store, gint64 deadline_us);
+
+/* The prompts, weighed and mixed: a new reference. NULL without an error while one of them is being encoded
+ * (it is asked for by this call), with one if a prompt cannot be encoded. */
+RvConditioning *rv_prompt_store_get(RvPromptStore *store, const RvParameters *parameters, GError **error);
+/* The same, but waits for the encoder. */
+RvConditioning *rv_prompt_store_wait(RvPromptStore *store, const RvParameters *parameters, GError **error);
