@@ -3,6 +3,7 @@
 #include <errno.h>
 #include <glib-unix.h>
 #include <glib/gstdio.h>
+#include <malloc.h>
 #include <stdio.h>
 #include <string.h>
 #include <unistd.h>
@@ -260,10 +261,21 @@ finish(RvServer *server)
     g_free(server->settings_path);
 }
 
+/* Frames of megabytes come and go many times a second. As malloc is set by default each would be mapped and
+ * unmapped, and every page of it zeroed and faulted in again. */
+static void
+keep_frame_memory(void)
+{
+    mallopt(M_MMAP_THRESHOLD, 32 << 20);
+    mallopt(M_TRIM_THRESHOLD, 128 << 20);
+    mallopt(M_ARENA_MAX, 2);
+}
+
 bool
 rv_server_run(const RvServeOptions *options, const char *model, GError **error)
 {
     RvServer server = { .options = options };
+    keep_frame_memory();
     rv_log_set_json(strcmp(options->log, "json") == 0);
     signal(SIGPIPE, SIG_IGN);
     server.loop = g_main_loop_new(NULL, FALSE);
