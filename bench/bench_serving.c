@@ -5,6 +5,8 @@
  * bench-serving REVERIE [SIZE [FRAMES [QUALITY]]] */
 #include <gio/gio.h>
 #include <math.h>
+#include <netinet/in.h>
+#include <netinet/tcp.h>
 #include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -120,6 +122,8 @@ open_socket(Server *server)
     server->connection =
         g_socket_client_connect_to_host(client, "127.0.0.1", (guint16)server->port, NULL, NULL);
     must(server->connection != NULL, "connecting");
+    g_socket_set_option(g_socket_connection_get_socket(server->connection), IPPROTO_TCP, TCP_NODELAY, 1,
+                        NULL);
     server->in = g_io_stream_get_input_stream(G_IO_STREAM(server->connection));
     server->out = g_io_stream_get_output_stream(G_IO_STREAM(server->connection));
     g_autofree char *request = g_strdup_printf(

@@ -7,7 +7,7 @@
 #include "server/transports.h"
 
 #define BOUNDARY "frame"
-#define ROOM_POLL_MS 10
+#define ROOM_POLL_MS 5
 
 typedef struct {
     SoupServerMessage *message;
@@ -74,13 +74,14 @@ look_for_room(Stream *stream)
     rv_rate_delivered(&stream->rate, delivery_us, now_us);
 }
 
+/* TCP is asked while a picture waits or is on its way: asked later, it would seem to have taken longer. */
 static gboolean
 poll_room(gpointer data)
 {
     Stream *stream = data;
     look_for_room(stream);
     rv_outlet_resume(stream->outlet);
-    if (rv_outlet_is_waiting(stream->outlet))
+    if (rv_outlet_is_waiting(stream->outlet) || stream->window.count > 0)
         return G_SOURCE_CONTINUE;
     stream->room_poll = 0;
     return G_SOURCE_REMOVE;
@@ -95,7 +96,7 @@ on_shown(RvShown *shown, void *user)
     if (!has_room(stream))
         rv_rate_blocked(&stream->rate, rv_send_window_oldest_us(&stream->window, now_us), now_us);
     rv_outlet_show(stream->outlet, shown);
-    if (rv_outlet_is_waiting(stream->outlet) && stream->room_poll == 0)
+    if (stream->room_poll == 0)
         stream->room_poll = g_timeout_add(ROOM_POLL_MS, poll_room, stream);
 }
 

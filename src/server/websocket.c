@@ -103,6 +103,40 @@ send_with_header(Socket *ws, const RvOutletPicture *picture, const guint8 *jpeg,
 }
 
 static void
+note_delivery(Socket *ws, gint64 delivery_us, gint64 now_us)
+{
+    if (delivery_us < 0)
+        return;
+    RvTcpCounts counts;
+    if (rv_tcp_counts(ws->socket, &counts))
+        rv_rate_set_round_trip(&ws->rate, counts.least_round_trip_us);
+    rv_rate_delivered(&ws->rate, delivery_us, now_us);
+    rv_outlet_resume(ws->outlet);
+}
+
+/* While a picture waits for room, or is on its way to a receiver that acknowledges nothing, TCP is asked:
+ * asked later, frames would seem to have taken longer than they did. */
+static gboolean
+poll_room(gpointer data)
+{
+    Socket *ws = data;
+    gint64 now_us = g_get_monotonic_time();
+    note_delivery(ws, rv_send_window_poll(&ws->window, now_us), now_us);
+    rv_outlet_resume(ws->outlet);
+    if (rv_outlet_is_waiting(ws->outlet) || (!ws->has_header && ws->window.count > 0))
+        return G_SOURCE_CONTINUE;
+    ws->room_poll = 0;
+    return G_SOURCE_REMOVE;
+}
+
+static void
+begin_polling(Socket *ws)
+{
+    if (ws->room_poll == 0)
+        ws->room_poll = g_timeout_add(ROOM_POLL_MS, poll_room, ws);
+}
+
+static void
 send_picture(const RvOutletPicture *picture, void *user)
 {
     Socket *ws = user;
@@ -118,32 +152,8 @@ send_picture(const RvOutletPicture *picture, void *user)
     gsize payload = size + (ws->has_header ? RV_FRAME_HEADER_SIZE : 0);
     rv_send_window_sent(&ws->window, (guint32)picture->shown->stamp.sequence, framed_size(payload), true,
                         g_get_monotonic_time());
-}
-
-static void
-note_delivery(Socket *ws, gint64 delivery_us, gint64 now_us)
-{
-    if (delivery_us < 0)
-        return;
-    RvTcpCounts counts;
-    if (rv_tcp_counts(ws->socket, &counts))
-        rv_rate_set_round_trip(&ws->rate, counts.least_round_trip_us);
-    rv_rate_delivered(&ws->rate, delivery_us, now_us);
-    rv_outlet_resume(ws->outlet);
-}
-
-/* While a picture waits for room, TCP's acknowledgements are looked for. */
-static gboolean
-poll_room(gpointer data)
-{
-    Socket *ws = data;
-    gint64 now_us = g_get_monotonic_time();
-    note_delivery(ws, rv_send_window_poll(&ws->window, now_us), now_us);
-    rv_outlet_resume(ws->outlet);
-    if (rv_outlet_is_waiting(ws->outlet))
-        return G_SOURCE_CONTINUE;
-    ws->room_poll = 0;
-    return G_SOURCE_REMOVE;
+    if (!ws->has_header)
+        begin_polling(ws);
 }
 
 static void
@@ -156,8 +166,8 @@ on_shown(RvShown *shown, void *user)
         rv_rate_blocked(&ws->rate, rv_send_window_oldest_us(&ws->window, now_us), now_us);
     if (rv_outlet_show(ws->outlet, shown))
         count(ws, RV_CLIENT_SKIPPED_OUT, 1);
-    if (rv_outlet_is_waiting(ws->outlet) && ws->room_poll == 0)
-        ws->room_poll = g_timeout_add(ROOM_POLL_MS, poll_room, ws);
+    if (rv_outlet_is_waiting(ws->outlet))
+        begin_polling(ws);
 }
 
 static void

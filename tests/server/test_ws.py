@@ -307,6 +307,19 @@ class Load(unittest.TestCase):
         last = sorted(ages[len(ages) // 2 :])
         self.assertLess(last[len(last) // 2], 0.4, "old frames queue")
 
+    def test_low_rate_keeps_quality(self):
+        """Ten frames a second to a client that acknowledges nothing: the time between frames is no delay."""
+        ws = WebSocket(server.port)
+        noise = os.urandom(3 * 512 * 512)
+        sizes = []
+        for number in range(1, 40):
+            ws.send(numbered(number, noise=noise))
+            sizes.append(len(ws.receive()))
+            time.sleep(0.1)
+        ws.close()
+        if not SANITIZED:
+            self.assertGreater(min(sizes), 0.7 * sizes[0])
+
     def test_vanished_client_is_closed(self):
         """Answers no pings and sends nothing, as behind a link that went dead."""
         ws = WebSocket(server.port)
