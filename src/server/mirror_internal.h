@@ -18,7 +18,7 @@ struct RvMirror {
     GPtrArray *devices; /* RvMirrorDevice, of the main part */
     RvMirrorDevice *effect;
     RvPromptStore *prompts; /* NULL with an effect */
-    int width, height; /* of the main part's pictures; 0: not known yet */
+    int width, height;      /* of the main part's pictures; 0: not known yet */
     int failed_devices;
     int cancel; /* set when everything stops */
     bool refuses, was_ready;

@@ -178,6 +178,8 @@ rv_mirror_add_summary(const RvMirror *mirror, JsonBuilder *json)
     add_int(json, "width", mirror->width);
     add_int(json, "height", mirror->height);
     add_int(json, "clients", mirror->clients->len);
+    add_int(json, "prompts_being_encoded",
+            mirror->prompts != NULL ? rv_prompt_store_pending(mirror->prompts) : 0);
     add_flag(json, "ready", rv_mirror_is_ready(mirror));
 }
 

@@ -247,3 +247,19 @@ rv_prompt_store_wait(RvPromptStore *store, const RvParameters *parameters, GErro
         g_propagate_error(error, wrong);
     return conditioning;
 }
+
+int
+rv_prompt_store_pending(RvPromptStore *store)
+{
+    GHashTableIter iter;
+    gpointer key, value;
+    int pending = 0;
+    g_mutex_lock(&store->mutex);
+    g_hash_table_iter_init(&iter, store->entries);
+    while (g_hash_table_iter_next(&iter, &key, &value)) {
+        const Entry *entry = value;
+        pending += entry->conditioning == NULL && entry->error == NULL;
+    }
+    g_mutex_unlock(&store->mutex);
+    return pending;
+}

@@ -24,3 +24,5 @@ void rv_prompt_store_close(RvPromptStore *store, gint64 deadline_us);
 RvConditioning *rv_prompt_store_get(RvPromptStore *store, const RvParameters *parameters, GError **error);
 /* The same, but waits for the encoder. */
 RvConditioning *rv_prompt_store_wait(RvPromptStore *store, const RvParameters *parameters, GError **error);
+/* Prompts that are being encoded or wait for it. */
+int rv_prompt_store_pending(RvPromptStore *store);

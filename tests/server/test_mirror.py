@@ -3,7 +3,7 @@
 import time
 
 from serve import MODEL, Server, eventually, osc, run_tests
-from ws_client import WebSocket, decode, encode
+from ws_client import ACK, FRAME, HEADER, WebSocket, decode, encode, header
 
 SIZE = 64
 OPTIONS = ["--model", MODEL, "--size", f"{SIZE}x{SIZE}", "--threads", 1, "--pace", "off"]
@@ -19,17 +19,24 @@ RED, BLUE, GREY = (220, 30, 30), (30, 30, 220), (128, 128, 128)
 
 
 class Mirror(WebSocket):
+    """Acknowledges each picture at once, so that the server has no reason to send worse ones."""
+
     def __init__(self, server):
-        super().__init__(server.port)
+        super().__init__(server.port, protocol="reverie.1")
         assert self.status == 101, self.head
+        self.sequence = 0
 
     def shows(self, frame, times=1):
-        """What comes back for this frame, sent until an answer surely belongs to it."""
+        """What comes back for this frame, the last of so many times."""
         for _ in range(times):
-            self.send(frame)
+            self.sequence += 1
+            self.send(header(FRAME, self.sequence) + frame)
             reply = self.receive(30)
             assert reply is not None, "no picture came back"
-        width, height, rgb = decode(reply)
+            _, _, _, _, sequence, *_ = HEADER.unpack(reply[:HEADER.size])
+            assert sequence == self.sequence, "each picture belongs to its frame"
+            self.send(header(ACK, sequence))
+        width, height, rgb = decode(reply[HEADER.size:])
         assert (width, height) == (SIZE, SIZE)
         return rgb
 
@@ -49,19 +56,26 @@ def distance(a, b):
     return sum(abs(x - y) for x, y in zip(a, b)) / len(a)
 
 
+def settled(server, mirror, frame):
+    """The picture once its prompts are encoded, which happens beside the frames that go on meanwhile."""
+    mirror.shows(frame, 2)
+    eventually(lambda: server.state()["prompts_being_encoded"] == 0, "prompts are encoded")
+    return mirror.shows(frame, 3)
+
+
 def test_parameters_change_the_picture(_):
     frame = picture(RED, BLUE)
+    plain = {"prompt": "a red fox", "seed": 1, "steps": 2, "strength": 0.7}
     with Server(*OPTIONS, effect=False) as server:
         mirror = Mirror(server)
-        server.post({"prompt": "a red fox", "seed": 1, "steps": 2, "strength": 0.7})
-        first = mirror.shows(frame, 2)
-        assert distance(first, mirror.shows(frame)) < 1.0, "the same noise: the picture stands still"
-        for change in ({"prompt": "a green forest in the rain"}, {"seed": 2}, {"steps": 4, "strength": 1.0}, {"mode": "soft"}):
-            server.post({"prompt": "a red fox", "seed": 1, "steps": 2, "strength": 0.7})
-            server.post(change)
-            assert distance(first, mirror.shows(frame, 2)) > 1.0, change
-        server.post({"prompt": "a red fox", "seed": 1, "steps": 2, "strength": 0.7})
-        assert distance(first, mirror.shows(frame, 2)) < 1.0, "and comes back"
+        server.post(plain)
+        first = settled(server, mirror, frame)
+        assert distance(first, mirror.shows(frame)) < 0.5, "the same noise: the picture stands still"
+        for change in ({"prompt": "a green forest in the rain"}, {"seed": 2}, {"steps": 4, "strength": 1.0}, {"steps": 3, "strength": 0.5}):
+            server.post({**plain, **change})
+            assert distance(settled(server, mirror, frame), first) > 1.0, change
+            server.post(plain)
+            assert distance(settled(server, mirror, frame), first) < 0.5, "and comes back"
         mirror.close()
         assert server.metric('reverie_frames_total{outcome="shown"}') >= 10
         assert server.metric('reverie_frames_total{outcome="failed"}') == 0
@@ -72,18 +86,17 @@ def test_blends_lie_between(_):
     with Server(*OPTIONS, effect=False) as server:
         mirror = Mirror(server)
         pair = [{"text": "a red fox", "weight": 1}, {"text": "a \"green\" forest \\", "weight": 0}]
-        server.post({"strength": 1.0, "prompts": pair})
-        a = mirror.shows(frame, 2)
-        pair[0]["weight"], pair[1]["weight"] = 0, 1
-        server.post({"prompts": pair})
-        b = mirror.shows(frame, 2)
+        seen = []
+        for weights in ((1, 0), (0, 1), (1, 1)):
+            pair[0]["weight"], pair[1]["weight"] = weights
+            server.post({"strength": 1.0, "prompts": pair})
+            seen.append(settled(server, mirror, frame))
+        a, b, middle = seen
         assert distance(a, b) > 1.0
-        pair[0]["weight"] = pair[1]["weight"] = 1
-        server.post({"prompts": pair})
-        middle = mirror.shows(frame, 2)
-        assert 0 < distance(a, middle) < distance(a, b) * 1.2 and 0 < distance(b, middle) < distance(a, b) * 1.2
-        server.post({"prompt": '("a red fox", "a forest").blend(0.5, 0.5)'})
-        assert distance(a, mirror.shows(frame, 2)) > 0
+        assert min(distance(a, middle), distance(b, middle)) > 0.1
+        assert max(distance(a, middle), distance(b, middle)) < distance(a, b) * 1.2
+        server.post({"prompt": '("a red fox", "a \\"green\\" forest").blend(0.5, 0.5)'})
+        assert distance(settled(server, mirror, frame), a) > 0.1
         mirror.close()
 
 
@@ -95,17 +108,14 @@ def test_prompts_and_seeds_travel(_):
         first = {"prompt": "a red fox", "seed": 1, "strength": 1.0, "ramp_ms": 0}
         for change in ({"prompt": "a green forest in the rain"}, {"seed": 99}):
             server.post({**first, **change})
-            eventually(lambda: distance(mirror.shows(frame, 2), mirror.shows(frame)) < 0.5, "it stands still")
-            there = mirror.shows(frame, 2)
+            there = settled(server, mirror, frame)
             server.post(first)
-            here = eventually(lambda: (now := mirror.shows(frame, 2)) and distance(now, there) > 1.0 and now, "it went back")
+            here = settled(server, mirror, frame)
+            whole = distance(here, there)
+            assert whole > 1.0, change
             server.post({"ramp_ms": 3000, **change})
             ways = []
-            until = time.monotonic() + 30
-            while time.monotonic() < until and (not ways or ways[-1] > 0.5):
-                ways.append(distance(mirror.shows(frame), there))
-            whole = distance(here, there)
-            assert ways[-1] <= 0.5, (change, whole, ways)
+            eventually(lambda: ways.append(distance(mirror.shows(frame), there)) or ways[-1] < 0.5, "it arrives")
             assert any(0.15 * whole < way < 0.85 * whole for way in ways), (change, whole, ways)
         mirror.close()
 
@@ -114,10 +124,10 @@ def test_a_prompt_that_cannot_be_read_changes_nothing(_):
     frame = picture(GREY, GREY)
     with Server(*OPTIONS, effect=False) as server:
         mirror = Mirror(server)
-        before = mirror.shows(frame, 2)
+        before = settled(server, mirror, frame)
         server.post({"prompt": '("a", "b").blend(0, 0)'})
-        assert distance(mirror.shows(frame, 3), before) < 0.5
-        eventually(lambda: "prompt-failed" in server.logs(), "it is said")
+        assert distance(settled(server, mirror, frame), before) < 0.5
+        assert "prompt-failed" in server.logs()
         assert server.metric('reverie_frames_total{outcome="failed"}') == 0
         mirror.close()
 
@@ -140,7 +150,8 @@ def test_passthrough_opacity_mirror_pause(_):
         server.post({"opacity": 1.0, "paused": True})
         mirror.drain(0.3)
         for _ in range(5):
-            mirror.send(frame)
+            mirror.sequence += 1
+            mirror.send(header(FRAME, mirror.sequence) + frame)
         assert mirror.receive(0.7) is None, "nothing new is shown"
         server.post({"paused": False})
         assert close(mean(mirror.shows(frame, 2), 0), [255 - v for v in RED])
@@ -172,8 +183,10 @@ def test_two_devices(_):
         until = time.monotonic() + 30
         while time.monotonic() < until and min(d["served"] for d in server.json("/api/stats")["devices"]) < 2:
             for _ in range(4):
-                mirror.send(frame)
-            mirror.drain(0.1)
+                mirror.sequence += 1
+                mirror.send(header(FRAME, mirror.sequence) + frame)
+            for reply in mirror.drain(0.1):
+                mirror.send(header(ACK, HEADER.unpack(reply[:HEADER.size])[4]))
         stats = server.json("/api/stats")
         assert min(d["served"] for d in stats["devices"]) >= 2, stats["devices"]
         assert stats["frames"]["failed"] == 0
