@@ -55,9 +55,22 @@ set_locale(void)
         setlocale(LC_CTYPE, "C.UTF-8");
 }
 
+/* libgomp's waiting threads spin for milliseconds by default, which is ruinous on a machine that has other work (a
+ * browser, a second session): the waiting thread takes the time slice of the one it waits for. A short spin keeps the
+ * speed of an idle machine. libgomp reads the setting when it is loaded, so the program starts itself once more. */
+static void
+limit_spinning(char **argv)
+{
+    if (g_getenv("OMP_WAIT_POLICY") != NULL || g_getenv("GOMP_SPINCOUNT") != NULL)
+        return;
+    g_setenv("GOMP_SPINCOUNT", "5000", FALSE);
+    execv("/proc/self/exe", argv);
+}
+
 int
 main(int argc, char **argv)
 {
+    limit_spinning(argv);
     hold_standard_streams();
     set_locale();
     rv_console_init();

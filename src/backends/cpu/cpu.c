@@ -110,7 +110,6 @@ cpu_open(const RvDeviceOptions *options, void **device, GError **error)
     if (options->index != 0)
         return rv_error_set(error, RV_ERROR_DEVICE, "cpu", "use --device cpu",
                             "there is only one CPU device, not number %d", options->index);
-    cpu_openmp_link();
     CpuDevice *cpu = g_new0(CpuDevice, 1);
     cpu->threads = options->threads > 0 ? options->threads : usable_cores();
     if (!start_threads(cpu->threads, error) || !reserve_arena(cpu, error)) {

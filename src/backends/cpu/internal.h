@@ -19,6 +19,5 @@ typedef struct {
 extern const CpuOp cpu_conv2d, cpu_linear, cpu_attention, cpu_group_norm, cpu_layer_norm, cpu_act, cpu_glu,
     cpu_add, cpu_mix, cpu_concat, cpu_embed, cpu_pick, cpu_sinusoid, cpu_convert;
 
-void cpu_openmp_link(void);   /* does nothing; calling it takes openmp.c into the program */
 void *cpu_alloc(gsize bytes); /* 64-byte aligned, huge pages where they help; NULL when out of memory */
 void cpu_free(void *memory, gsize bytes);
