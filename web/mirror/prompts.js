@@ -11,6 +11,7 @@ export class Prompts {
     this.a = byId("prompt-a");
     this.b = byId("prompt-b");
     this.fader = byId("crossfade");
+    this.timer = this.moving = 0;
     this.seconds = byId("fade-seconds");
     this.list = load("prompts", []);
     this.seconds.value = load("fade", 2);
@@ -52,6 +53,7 @@ export class Prompts {
   // Tells the server what the decks and the fader say; the weights move there within `ramp` ms.
   apply(ramp) {
     clearTimeout(this.timer);
+    this.timer = 0;
     const fade = Number(this.fader.value);
     const decks = [
       { text: this.a.value.trim(), weight: 1 - fade },
@@ -103,12 +105,14 @@ export class Prompts {
   // What others changed: one prompt goes to the deck that is heard, two go to both.
   #follow() {
     const editing = document.activeElement === this.a || document.activeElement === this.b;
-    if (editing || this.moving || this.timer || document.activeElement === this.fader) return;
+    if (editing || this.moving || this.timer || this.fader.matches(":active")) return;
     const prompts = this.state.values.prompts ?? [{ text: this.state.values.prompt ?? "", weight: 1 }];
     if (prompts.length === 1) {
-      const other = this.a.value.trim() === prompts[0].text ? 0 : this.b.value.trim() === prompts[0].text ? 1 : null;
-      if (other !== null) this.fader.value = other;
-      else this.#heard().value = prompts[0].text;
+      const { text } = prompts[0];
+      const known = [this.a, this.b].find((deck) => deck.value.trim() === text);
+      const deck = known ?? this.#heard();
+      deck.value = text;
+      this.fader.value = deck === this.a ? 0 : 1;
     } else if (prompts.length === 2 && this.#isOther(prompts)) {
       this.a.value = prompts[0].text;
       this.b.value = prompts[1].text;

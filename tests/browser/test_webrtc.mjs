@@ -1,0 +1,70 @@
+// The mirror over WebRTC, and what it does when WebRTC does not carry.
+import assert from "node:assert/strict";
+import { after, before, test } from "node:test";
+import { colourAt, isNear, launch, linkOf, openMirror, shownCount, shownFrames, waitForFrames, waitForLink } from "./lib/browser.mjs";
+import { Server } from "./lib/server.mjs";
+
+let browser, server;
+before(async () => ([browser, server] = await Promise.all([launch(), Server.start()])));
+after(async () => {
+  await browser?.close();
+  await server?.stop();
+});
+
+const INVERTED = [55, 195, 145];
+const CODEC_ERROR = 12; // Chrome's own encoder and decoder, beside the server's
+
+test("frames return inverted and in order over WebRTC", async () => {
+  const page = await openMirror(browser, server.url, { query: "autoconnect&transport=auto" });
+  await waitForLink(page, { state: "live", transport: "webrtc" });
+  await waitForFrames(page, 60);
+  const shown = await colourAt(page, "picture", 0.5, 0.5);
+  assert.ok(isNear(shown, INVERTED, CODEC_ERROR), `shown ${shown}, wanted ${INVERTED}`);
+  const numbers = (await shownFrames(page)).slice(10).map((frame) => frame.number);
+  numbers.forEach((n, i) => i && assert.ok(n >= numbers[i - 1], `${numbers[i - 1]} before ${n}`));
+  assert.equal((await linkOf(page)).text, "WebRTC (first choice)");
+  assert.deepEqual(page.faults, []);
+  await page.context().close();
+});
+
+test("a server without WebRTC is used over WebSocket at once, and the page says why", async () => {
+  const page = await openMirror(browser, server.url, { query: "transport=auto" });
+  await page.route("**/offer", (route) => route.fulfill({ status: 501, body: "{}" }));
+  await page.click("#begin");
+  await waitForLink(page, { state: "live", transport: "ws" }, 5000);
+  assert.equal((await linkOf(page)).text, "WebSocket (WebRTC: the server offers no WebRTC)");
+  await page.context().close();
+});
+
+test("an answer that leads nowhere: WebSocket 3 s later", async () => {
+  const page = await openMirror(browser, server.url, { query: "transport=auto" });
+  await page.route("**/offer", async (route) => {
+    const reply = await route.fetch();
+    const answer = await reply.json();
+    answer.sdp = answer.sdp.replace(/^a=candidate.*\r\n/gm, "").replace(/^(a=ice-pwd:).*$/gm, "$1aaaaaaaaaaaaaaaaaaaaaaaa");
+    await route.fulfill({ json: answer });
+  });
+  await page.click("#begin");
+  await waitForLink(page, { state: "live", transport: "ws" }, 9000);
+  assert.match((await linkOf(page)).text, /not connected 3 s after the answer/);
+  await page.context().close();
+});
+
+test("a connection that stays up without new pictures: WebSocket after 1.5 s, the last picture held", async () => {
+  const page = await openMirror(browser, server.url, { query: "autoconnect&transport=auto" });
+  await waitForLink(page, { state: "live", transport: "webrtc" });
+  await waitForFrames(page, 30);
+  await page.evaluate(() => {
+    const next = HTMLVideoElement.prototype.requestVideoFrameCallback;
+    HTMLVideoElement.prototype.requestVideoFrameCallback = function (work) {
+      return this.id === "returned" ? 0 : next.call(this, work);
+    };
+  });
+  const began = Date.now();
+  await waitForLink(page, { state: "live", transport: "ws" }, 6000);
+  assert.ok(Date.now() - began < 4000);
+  assert.match((await linkOf(page)).text, /no new picture for 1.5 s/);
+  const before = await shownCount(page);
+  await waitForFrames(page, before + 15);
+  await page.context().close();
+});
