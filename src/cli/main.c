@@ -55,9 +55,10 @@ set_locale(void)
         setlocale(LC_CTYPE, "C.UTF-8");
 }
 
-/* libgomp's waiting threads spin for milliseconds by default, which is ruinous on a machine that has other work (a
- * browser, a second session): the waiting thread takes the time slice of the one it waits for. A short spin keeps the
- * speed of an idle machine. libgomp reads the setting when it is loaded, so the program starts itself once more. */
+/* libgomp's waiting threads spin for milliseconds by default, which is ruinous on a machine that has other
+ * work (a browser, a second session): the waiting thread takes the time slice of the one it waits for. A
+ * short spin keeps the speed of an idle machine. libgomp reads the setting when it is loaded, so the program
+ * starts itself once more. */
 static void
 limit_spinning(char **argv)
 {
