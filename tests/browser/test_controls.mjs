@@ -123,6 +123,8 @@ test("on a phone everything fits, and controls are large enough to touch", async
   const phone = { viewport: { width: 390, height: 844 }, hasTouch: true, isMobile: true };
   const page = await openMirror(browser, server.url, { query: "autoconnect&prompt&transport=ws", context: phone });
   await waitForFrames(page, 3);
+  const [picture, stage] = [await page.locator("#picture").boundingBox(), await page.locator("#stage").boundingBox()];
+  assert.deepEqual(picture, stage, "the picture is cut off");
   const wide = await page.evaluate(() => document.documentElement.scrollWidth);
   assert.ok(wide <= 390, `${wide} px wide`);
   for (const id of ["fullscreen", "toggle", "passthrough", "tab-cues"]) {
