@@ -121,13 +121,17 @@ class Offers(unittest.TestCase):
         self.assertEqual(self.server.offer()[0], 200)
 
 
+def free_udp_port():
+    """The first of a range that nobody uses now, as far as one probe tells."""
+    with socket.socket(type=socket.SOCK_DGRAM) as probe:
+        probe.bind(("0.0.0.0", 0))
+        port = probe.getsockname()[1]
+    return port if port <= 65000 else port - 1000
+
+
 class Ports(unittest.TestCase):
     def test_ports_and_public_address(self):
-        with socket.socket(type=socket.SOCK_DGRAM) as probe:
-            probe.bind(("0.0.0.0", 0))
-            port = probe.getsockname()[1]
-        if port > 65000:
-            port -= 1000
+        port = free_udp_port()
         server = Server("--udp-port", str(port), "--public-address", "198.51.100.7")
         try:
             used = []
@@ -138,12 +142,13 @@ class Ports(unittest.TestCase):
                 self.assertEqual(len({number for _, number in found}), 1, "one port for all media")
                 used.append(found[0][1])
                 self.assertIn(("198.51.100.7", found[0][1]), found)
-            self.assertEqual(used, [port, port + 1, port + 2])
+            self.assertEqual(len(set(used)), 3, "a port of its own for each peer")
+            self.assertTrue(all(port <= number < port + 64 for number in used), used)
         finally:
             server.stop()
 
     def test_peers_that_never_connect_are_forgotten(self):
-        server = Server("--udp-port", "47000")
+        server = Server("--udp-port", str(free_udp_port()))
         try:
             first = candidates(server.offer()[1]["sdp"])[0][1]
             time.sleep(18)
