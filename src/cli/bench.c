@@ -135,9 +135,9 @@ on_step(const RvProgress *progress, void *user)
     Bench *b = user;
     gint64 now = g_get_monotonic_time();
     double ms = (double)(now - b->last_step) * 1e-3;
-    if (progress->stage == RV_STAGE_SAMPLE && progress->done > 1) /* the first step reads cold memory */
+    if (progress->phase == RV_PHASE_SAMPLE && progress->done > 1) /* the first step reads cold memory */
         g_array_append_val(b->samples_ms, ms);
-    if (progress->stage == RV_STAGE_SAMPLE)
+    if (progress->phase == RV_PHASE_SAMPLE)
         rv_progress_bar_update(&b->bar, progress->done, progress->total, "it");
     b->last_step = now;
 }

@@ -37,7 +37,7 @@ static void
 on_progress(const RvProgress *progress, void *user)
 {
     Job *job = user;
-    if (progress->stage != RV_STAGE_SAMPLE)
+    if (progress->phase != RV_PHASE_SAMPLE)
         return;
     rv_progress_bar_update(&job->bar, job->done * progress->total + progress->done,
                            job->count * progress->total, "it");

@@ -30,14 +30,14 @@ seconds_since(gint64 start)
 }
 
 static void
-report(Run *run, RvStage stage, int done, int total)
+report(Run *run, RvPhase phase, int done, int total)
 {
     if (run->request->on_progress == NULL)
         return;
-    RvProgress progress = { .stage = stage, .done = done, .total = total };
+    RvProgress progress = { .phase = phase, .done = done, .total = total };
     RvPreviewSource source = { run->pipeline->autoencoder, &run->pipeline->preview, NULL, run->request->width,
                                run->request->height };
-    if (stage == RV_STAGE_SAMPLE)
+    if (phase == RV_PHASE_SAMPLE)
         source.denoised = rv_sampler_denoised(run->sampler);
     progress.preview = rv_preview;
     progress.source = &source;
@@ -49,7 +49,7 @@ encode_text(Run *run, GError **error)
 {
     const RvRequest *r = run->request;
     gint64 start = g_get_monotonic_time();
-    report(run, RV_STAGE_TEXT, 0, 1);
+    report(run, RV_PHASE_TEXT, 0, 1);
     RvConditioningOptions options = {
         .syntax = r->syntax,
         .evaluations = run->settings.evaluations,
@@ -98,7 +98,7 @@ encode_init(Run *run, GError **error)
     const RvRequest *r = run->request;
     if (r->init == NULL)
         return true;
-    report(run, RV_STAGE_ENCODE, 0, 1);
+    report(run, RV_PHASE_ENCODE, 0, 1);
     run->init = fit_init(r, error);
     run->start = g_new(float, run->count *(gsize)r->images);
     if (run->init == NULL || !rv_autoencoder_encode(run->pipeline->autoencoder, run->init->rgb, r->width,
@@ -183,7 +183,7 @@ sample(Run *run, GError **error)
         rv_sampler_give(run->sampler, output);
         if (run->inpaint != NULL)
             rv_inpaint_restore(run->inpaint, run->sampler, run->start);
-        report(run, RV_STAGE_SAMPLE, e.index + 1, e.total);
+        report(run, RV_PHASE_SAMPLE, e.index + 1, e.total);
     }
     pipeline->costs.unet = seconds_since(start);
     pipeline->costs.unet_flops = rv_denoiser_flops(pipeline->denoiser) - flops;
@@ -211,7 +211,7 @@ decode(Run *run, RvResult *result, GError **error)
         RvAutoencoderCosts costs = rv_autoencoder_costs(run->pipeline->autoencoder);
         run->pipeline->costs.decode += costs.decode;
         run->pipeline->costs.decode_flops += costs.decode_flops;
-        report(run, RV_STAGE_DECODE, i + 1, r->images);
+        report(run, RV_PHASE_DECODE, i + 1, r->images);
     }
     return true;
 }

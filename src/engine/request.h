@@ -14,11 +14,11 @@
 #define RV_MAX_BATCH 64
 
 typedef enum {
-    RV_STAGE_TEXT,   /* prompts into conditioning */
-    RV_STAGE_ENCODE, /* picture into latent */
-    RV_STAGE_SAMPLE,
-    RV_STAGE_DECODE, /* latent into picture */
-} RvStage;
+    RV_PHASE_TEXT,   /* prompts into conditioning */
+    RV_PHASE_ENCODE, /* picture into latent */
+    RV_PHASE_SAMPLE,
+    RV_PHASE_DECODE, /* latent into picture */
+} RvPhase;
 
 typedef struct RvProgress RvProgress;
 
@@ -51,7 +51,7 @@ typedef struct {
 } RvRequest;
 
 struct RvProgress {
-    RvStage stage;
+    RvPhase phase;
     int done, total; /* model evaluations when sampling, images when decoding */
     /* The picture that the sampler expects now, of the first image; NULL on failure or outside of sampling.
      * Costs little unless the autoencoder is a tiny one, which then draws it in full. */
