@@ -116,7 +116,7 @@ set_headers(RvServer *server, SoupServerMessage *message)
         { "X-Frame-Options", "SAMEORIGIN" },
         { "Content-Security-Policy",
           "default-src 'self'; img-src 'self' blob: data:; media-src 'self' blob: data: mediastream:; "
-          "connect-src 'self' ws: wss:; style-src 'self' 'unsafe-inline'; worker-src 'self' blob:; "
+          "connect-src 'self' ws: wss:; style-src 'self'; worker-src 'self' blob:; "
           "object-src 'none'; base-uri 'none'; form-action 'self'; frame-ancestors 'self'" },
         { "Permissions-Policy",
           "camera=(self), microphone=(self), display-capture=(self), fullscreen=(self), midi=(self), "
