@@ -81,8 +81,8 @@ test_taesd(void)
     check_tiles("reference/tiny-sdxl/taesd", RV_PART_TAESD, 1e-2, 45.0);
 }
 
-/* Norms and the mid block's attention see one tile only, and with random weights that matters far more than in a
- * trained decoder: these bounds notice a tile in the wrong place, not a soft seam. */
+/* Norms and the mid block's attention see one tile only, and with random weights that matters far more than
+ * in a trained decoder: these bounds notice a tile in the wrong place, not a soft seam. */
 static void
 test_vae(void)
 {
