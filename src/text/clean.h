@@ -10,9 +10,3 @@ GArray *rv_text_clean(const char *text, gsize length);
 
 /* Unicode white space as regular expressions' \s has it: categories Zs, Zl, Zp, U+0009-000D, U+0085. */
 gboolean rv_text_is_space(gunichar c);
-
-/* What the original CLIP and OpenCLIP do to a prompt, and transformers does not: HTML character
- * references become characters, twice over ("&amp;lt;" becomes "<"). Numeric references follow HTML 5
- * (windows-1252 for 128..159, U+FFFD for what is no character); names are those of HTML 4, written with
- * their semicolon, and &apos;. Anything else stays. Returns a new string. */
-char *rv_text_unescape_html(const char *text);

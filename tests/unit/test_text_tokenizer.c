@@ -185,24 +185,6 @@ test_decode(void)
     g_assert_cmpstr(special, ==, "<|endoftext|>");
 }
 
-static void
-test_unescape_html(void)
-{
-    const char *pairs[][2] = {
-        { "a &amp; b", "a & b" },
-        { "&amp;lt;", "<" },
-        { "&#65;&#x42;&#X43;", "ABC" },
-        { "&#128;&#0;&#xd800;&#x110000;", "\xe2\x82\xac\xef\xbf\xbd\xef\xbf\xbd\xef\xbf\xbd" },
-        { "&eacute;&hearts;&apos;", "\xc3\xa9\xe2\x99\xa5'" },
-        { "& && &; &nosuch; &#; &#x; &amp", "& && &; &nosuch; &#; &#x; &amp" },
-        { "&#99999999999999999999;", "\xef\xbf\xbd" },
-    };
-    for (gsize i = 0; i < G_N_ELEMENTS(pairs); i++) {
-        g_autofree char *got = rv_text_unescape_html(pairs[i][0]);
-        g_assert_cmpstr(got, ==, pairs[i][1]);
-    }
-}
-
 /* ---- folders */
 
 static char *
@@ -415,7 +397,6 @@ main(int argc, char **argv)
     g_test_add_func("/text/tokenizer/decode", test_decode);
     g_test_add_func("/text/clean/rules", test_clean);
     g_test_add_func("/text/clean/is-nfc", test_clean_is_nfc);
-    g_test_add_func("/text/clean/unescape-html", test_unescape_html);
     g_test_add_func("/text/folder/small", test_small_folder);
     g_test_add_func("/text/folder/tokenizer-json", test_tokenizer_json);
     g_test_add_func("/text/folder/bad-tokenizer-json", test_bad_tokenizer_json);
