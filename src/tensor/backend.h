@@ -50,7 +50,9 @@ typedef struct {
     bool (*run)(void *device, void *exec, const int *cancel, RvObserver observer, void *user, GError **error);
 } RvBackend;
 
-/* Fills `memory` (device memory of the size asked for) with the packed form of op's weights. */
+/* Fills `memory` (device memory of the size asked for) with the packed form of op's weights. It is called
+ * again when weights change, with a copy of the op that was packed first: it may read kind, shapes, types,
+ * options and weights (whose numbers may have become F32), not addresses and not op->state. */
 typedef bool (*RvPackFunc)(void *device, RvOp *op, void *memory, gsize bytes, GError **error);
 
 /* The packed weight `key` of the op's weight set, made by `pack` the first time: programs of several

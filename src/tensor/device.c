@@ -4,11 +4,6 @@
 #define MIN_CHUNK ((gsize)2 << 20)
 #define MAX_CHUNK ((gsize)128 << 20)
 
-typedef struct {
-    void *memory;
-    gsize bytes;
-} Packed;
-
 RvDevice *
 rv_device_open(const RvBackend *backend, const RvDeviceOptions *options, GError **error)
 {
@@ -70,7 +65,7 @@ rv_weight_set_new(RvDevice *device, RvWeightSource source)
     RvWeightSet *set = g_new0(RvWeightSet, 1);
     set->device = device;
     set->source = source;
-    set->packed = g_hash_table_new_full(g_str_hash, g_str_equal, g_free, g_free);
+    set->packed = g_hash_table_new_full(g_str_hash, g_str_equal, g_free, rv_packed_free);
     set->chunks = g_array_new(FALSE, FALSE, sizeof(RvChunk));
     return set;
 }
@@ -126,7 +121,7 @@ give_memory_back(RvWeightSet *set, gsize bytes)
 void *
 rv_weight_set_get(RvWeightSet *set, const char *key, gsize bytes, RvOp *op, RvPackFunc pack, GError **error)
 {
-    Packed *packed = g_hash_table_lookup(set->packed, key);
+    RvPacked *packed = g_hash_table_lookup(set->packed, key);
     if (packed != NULL) {
         g_assert(packed->bytes == bytes);
         return packed->memory;
@@ -134,18 +129,13 @@ rv_weight_set_get(RvWeightSet *set, const char *key, gsize bytes, RvOp *op, RvPa
     void *memory = take_memory(set, bytes, error);
     if (memory == NULL)
         return NULL;
-    if (!pack(set->device->state, op, memory, bytes, error)) {
+    packed = rv_packed_new(op, pack, memory, bytes);
+    if (!rv_weight_set_pack(set, packed, error)) {
+        rv_packed_free(packed);
         give_memory_back(set, bytes);
         return NULL;
     }
-    packed = g_new(Packed, 1);
-    packed->memory = memory;
-    packed->bytes = bytes;
     g_hash_table_insert(set->packed, g_strdup(key), packed);
     set->bytes += bytes;
-    if (set->source.done != NULL)
-        for (int i = 0; i < RV_OP_WEIGHTS; i++)
-            if (op->weight[i].array.data != NULL)
-                set->source.done(set->source.self, &op->weight[i].array);
     return memory;
 }

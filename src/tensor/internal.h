@@ -17,13 +17,28 @@ typedef struct {
     gsize bytes, used;
 } RvChunk;
 
+/* Packed weights, and the op that they were first packed for, without addresses: to pack them again. */
+typedef struct {
+    void *memory;
+    gsize bytes;
+    RvPackFunc pack;
+    RvOp op; /* owns its names; the weights' data is the source's */
+} RvPacked;
+
 struct RvWeightSet {
     RvDevice *device;
     RvWeightSource source;
-    GHashTable *packed; /* key -> Packed */
+    RvWeightPatch patch;
+    GHashTable *packed; /* key -> RvPacked */
     GArray *chunks;     /* RvChunk: device memory that packed weights are cut from */
     gsize bytes;
+    guint generation;
 };
+
+RvPacked *rv_packed_new(const RvOp *op, RvPackFunc pack, void *memory, gsize bytes);
+void rv_packed_free(gpointer packed);
+/* Packs, with the set's patch, into packed->memory. */
+bool rv_weight_set_pack(RvWeightSet *set, const RvPacked *packed, GError **error);
 
 /* Bytes that live from the op `first` to the op `last`; placed by rv_plan_place. */
 typedef struct {

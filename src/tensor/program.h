@@ -33,6 +33,23 @@ RvWeightSet *rv_weight_set_new(RvDevice *device, RvWeightSource source);
 void rv_weight_set_free(RvWeightSet *set); /* after its programs; accepts NULL */
 gsize rv_weight_set_bytes(const RvWeightSet *set);
 
+/* Changes weights on their way from the source into the set (a LoRA's differences are added here). `apply`
+ * either leaves *array alone or points it at numbers in *owned, which the set gives back with g_free; the shape
+ * stays, the type may become F32 (an embedding table's must stay). A patch that is set later counts for what
+ * is packed after it. `apply` NULL: none. */
+typedef struct {
+    bool (*apply)(void *self, const char *name, RvArray *array, void **owned, GError **error);
+    void *self;
+} RvWeightPatch;
+void rv_weight_set_set_patch(RvWeightSet *set, RvWeightPatch patch);
+/* Packs again, from the source and through the patch and into the same device memory, whatever was packed
+ * from a weight that is wanted: compiled programs stay valid and read the new numbers. What they computed
+ * earlier from the old ones (prepared keys and values) is stale; the generation tells: it grows with each
+ * call. After a failure the set holds some of the new numbers; pack again. */
+typedef bool (*RvWeightWanted)(void *user, const char *name);
+bool rv_weight_set_repack(RvWeightSet *set, RvWeightWanted wanted, void *user, GError **error);
+guint rv_weight_set_generation(const RvWeightSet *set);
+
 RvProgram *rv_program_new(RvWeightSet *weights); /* borrows */
 void rv_program_free(RvProgram *program);        /* accepts NULL */
 
