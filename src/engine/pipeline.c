@@ -238,6 +238,8 @@ rv_result_free(RvResult *result)
         rv_picture_free(result->images[i].picture);
         g_free(result->images[i].infotext);
     }
+    g_clear_pointer(&result->notes, g_ptr_array_unref);
+    g_clear_pointer(&result->maps, g_ptr_array_unref);
     g_free(result->images);
     g_free(result);
 }

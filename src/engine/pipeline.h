@@ -5,6 +5,7 @@
  * given up first. A pipeline belongs to its engine's thread. */
 #pragma once
 #include "engine/engine.h"
+#include "engine/library.h"
 #include "engine/request.h"
 #include "weights/model.h"
 
@@ -16,6 +17,8 @@ typedef struct {
         *tokenizer; /* folder with vocab.json and merges.txt; NULL: the model's, else the standard one */
     const char *prediction; /* NULL or "auto", "epsilon", "v_prediction" */
     const char *models_dir; /* where "taesd" may lie; may be NULL */
+    /* LoRAs, embeddings, ControlNets and upscalers by name; borrowed for the pipeline's life; NULL: none */
+    const RvLibrary *library;
 } RvPipelineOptions;
 
 RvPipeline *rv_pipeline_open(RvEngine *engine, const char *path, const RvPipelineOptions *options,

@@ -1,5 +1,5 @@
 /* request.h - what a picture job asks for and what it gets. A request is plain data, borrowed by the
- * pipeline for the length of the call. */
+ * pipeline for the length of the call. Zero in a field is the usual choice. */
 #pragma once
 #include "engine/conditioning.h"
 #include "media/mask.h"
@@ -12,6 +12,8 @@
 #define RV_MAX_SIZE 8192
 #define RV_MAX_STEPS 1000
 #define RV_MAX_BATCH 64
+#define RV_MAX_LORAS 32
+#define RV_MAX_CONTROLS 8
 
 typedef enum {
     RV_PHASE_TEXT,   /* prompts into conditioning */
@@ -21,6 +23,60 @@ typedef enum {
 } RvPhase;
 
 typedef struct RvProgress RvProgress;
+
+/* A LoRA (or LoHa, LoKr ...) merged into the weights for this request, beside those of the prompt's tags. */
+typedef struct {
+    const char *name; /* a path, or a name in the library */
+    double text_weight, unet_weight;
+} RvLoraUse;
+
+/* How a picture is brought to another aspect (A1111's numbers). */
+typedef enum {
+    RV_RESIZE_STRETCH = 0,
+    RV_RESIZE_CROP = 1,   /* cover, then cut the middle out */
+    RV_RESIZE_FILL = 2,   /* fit inside, then stretch the edge rows outwards */
+    RV_RESIZE_LATENT = 3, /* image-to-image only: the latent is resized bilinearly */
+} RvResizeMode;
+
+typedef enum {
+    RV_CONTROL_BALANCED = 0,
+    RV_CONTROL_PROMPT = 1, /* "My prompt is more important": deeper residuals count less */
+    RV_CONTROL_UNIT = 2,   /* "ControlNet is more important": the negative prompt is not steered */
+} RvControlMode;
+
+/* One ControlNet unit (A1111's fields). */
+typedef struct {
+    const char *model;               /* a path, or a name in the library */
+    const RvPicture *image;          /* what the preprocessor reads; of any size */
+    const char *module;              /* preprocessor, see engine/annotate.h; NULL: "none" */
+    int resolution;                  /* pixels of the shorter side that it works at; 0: the picture's size */
+    double threshold_a, threshold_b; /* below or equal 0: the preprocessor's default */
+    double weight;                   /* of the residuals; 1 is usual */
+    double start, end;               /* share of the steps where it acts, 0 to 1 */
+    RvControlMode mode;
+    RvResizeMode resize;
+    bool skip_first_pass, skip_hires; /* of a hires run */
+} RvControlUse;
+
+/* The second pass of a hires run ("hires fix"): enlarge, add noise, draw again. */
+typedef struct {
+    const char *upscaler;           /* "Latent" and its kin, "Lanczos", "Nearest", a model; NULL: "Latent" */
+    double scale;                   /* used when width and height are 0 */
+    int width, height;              /* one 0: by the aspect; both: cover, then crop */
+    int steps;                      /* 0: as the first pass */
+    double strength;                /* 0 to 1 */
+    double cfg_scale;               /* 0: as the first pass */
+    const char *sampler, *schedule; /* NULL: as the first pass */
+    const char *prompt, *negative_prompt; /* NULL or "": as the first pass */
+} RvHires;
+
+/* What a mask's inside holds before it is drawn. */
+typedef enum {
+    RV_FILL_ORIGINAL = 0,
+    RV_FILL_BLUR,   /* the surroundings' colours, smeared inwards (A1111's "fill") */
+    RV_FILL_NOISE,  /* noise in the latent */
+    RV_FILL_NOTHING /* zeros in the latent */
+} RvFill;
 
 typedef struct {
     const char *prompt;          /* UTF-8; NULL is "" */
@@ -32,19 +88,33 @@ typedef struct {
     double cfg_scale;  /* below 0: the model's default */
     guint64 seed;      /* of the first image; image i has seed + i, unless there is a subseed */
     guint64 subseed;   /* A1111's variation seed; image i has subseed + i */
-    double subseed_strength; /* 0: none; 1: the noise of the subseed alone */
-    int images;              /* in one batch, at least 1 */
-    const char *sampler;     /* a name that rv_sampler_parse_name knows; NULL: automatic */
-    const char *schedule;    /* likewise; NULL: automatic */
+    double subseed_strength;     /* 0: none; 1: the noise of the subseed alone */
+    int seed_width, seed_height; /* pixels: the size that the seed was found at; 0: the picture's */
+    int images;                  /* in one batch, at least 1 */
+    const char *sampler;         /* a name that rv_sampler_parse_name knows; NULL: automatic */
+    const char *schedule;        /* likewise; NULL: automatic */
     RvNoiseKind noise;
     int clip_skip; /* 0 or 1: the last layer; 2: the one before ... */
     double eta;    /* below 0: the sampler's default */
+    bool tiling;   /* edges that fit each other: convolutions wrap around */
     /* Image-to-image when `init` is given. A mask (255: change) makes it inpainting; outside of it the
      * result is the picture itself, blended over `mask_blur` pixels. */
     const RvPicture *init;
     const RvMask *mask;
-    double strength;  /* 0 to 1; below 0: the model's default */
-    double mask_blur; /* pixels */
+    double strength;     /* 0 to 1; below 0: the model's default */
+    double mask_blur;    /* pixels */
+    double mask_blur_y;  /* 0: as mask_blur, which then counts along x only; below 0: none */
+    RvResizeMode resize; /* of init and mask */
+    RvFill fill;
+    bool mask_blend;  /* A1111's inpainting (each estimate is blended) in place of diffusers' (each latent) */
+    bool mask_soft;   /* with mask_blend: the latent's mask is not rounded to 0 and 1 */
+    bool only_masked; /* work on the mask's surroundings at the full size, then paste */
+    int masked_padding; /* pixels around the mask, with only_masked */
+    const RvLoraUse *loras;
+    int lora_count;
+    const RvControlUse *controls;
+    int control_count;
+    const RvHires *hires; /* NULL: one pass */
     /* Called after each step of work from the pipeline's thread; may be NULL. */
     void (*on_progress)(const RvProgress *progress, void *user);
     void *user;
@@ -71,6 +141,9 @@ typedef struct {
     int width, height, steps; /* as they were used */
     int evaluations;          /* of the UNet, per image */
     double seconds, sample_seconds;
+    GPtrArray
+        *notes; /* char *: what was asked for in vain (a LoRA's keys that fit no layer ...); may be NULL */
+    GPtrArray *maps; /* RvPicture: what the ControlNets saw, in the order of the units; may be NULL */
 } RvResult;
 
 void rv_result_free(RvResult *result); /* accepts NULL */
