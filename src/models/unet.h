@@ -54,7 +54,8 @@ void rv_unet_record_time(RvProgram *program, const RvUnetConfig *config, const R
 void rv_unet_record_context(RvProgram *program, const RvUnetConfig *config, RvTensor context,
                             RvUnetPrepared *prepared);
 
-/* To carry them from one program to another: outputs named "PREFIX.0", "PREFIX.1" ... of the first ... */
+/* To carry them from one program to another (rv_program_copy): outputs named "PREFIX.0", "PREFIX.1" ... of
+ * the first, in the compute type ... */
 void rv_unet_prepared_outputs(RvProgram *program, const char *prefix, const RvUnetPrepared *prepared);
 /* ... and inputs of the same names, sizes and order of the second. */
 void rv_unet_time_inputs(RvProgram *program, const RvUnetConfig *config, const char *prefix, int n,

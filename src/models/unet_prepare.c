@@ -102,7 +102,7 @@ static void
 declare(Prepare *pr, RvShape shape)
 {
     g_autofree char *name = g_strdup_printf("%s.%d", pr->prefix, pr->prepared->count);
-    append(pr, rv_input(pr->program, name, RV_F32, shape));
+    append(pr, rv_input_exact(pr->program, name, rv_program_compute(pr->program), shape));
 }
 
 static void
@@ -196,7 +196,7 @@ rv_unet_prepared_outputs(RvProgram *p, const char *prefix, const RvUnetPrepared 
 {
     for (int i = 0; i < prepared->count; i++) {
         g_autofree char *name = g_strdup_printf("%s.%d", prefix, i);
-        rv_output(p, name, prepared->item[i]);
+        rv_output_exact(p, name, prepared->item[i]);
     }
 }
 

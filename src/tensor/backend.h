@@ -3,12 +3,13 @@
 #pragma once
 #include "tensor/op.h"
 
-#define RV_BACKEND_ABI 1
+#define RV_BACKEND_ABI 2
 
 typedef struct {
     int index;       /* which of several devices */
-    RvDType compute; /* RV_F32, RV_F16 or RV_BF16: the type of activations */
+    RvDType compute; /* RV_F32, RV_F16 or RV_BF16: the type of activations, unless a weight set has its own */
     int threads;     /* CPU: 0 means one per core that the process may use */
+    bool background; /* work of this device gives way to that of others on the same hardware, where it can */
 } RvDeviceOptions;
 
 typedef struct {
@@ -26,6 +27,13 @@ typedef struct {
     int count;
 } RvPlan;
 
+/* Bytes to a slot of the device before a run, or from one after it. */
+typedef struct {
+    void *device; /* the slot's address */
+    void *host;   /* the caller's memory */
+    gsize bytes;
+} RvTransfer;
+
 typedef struct {
     int abi;
     const char *name; /* "cpu", "cuda" */
@@ -37,10 +45,17 @@ typedef struct {
     void (*free)(void *device, void *memory, gsize bytes);
     /* The device's one scratch region: its address never changes, it holds at least `bytes` afterwards. */
     void *(*scratch)(void *device, gsize bytes, GError **error);
+    /* Copies are ordered among the runs as they are called: after those started before, ahead of those
+     * started later. When upload returns `from` may change; when download returns `to` is filled. */
     bool (*upload)(void *device, void *to, const void *from, gsize bytes, GError **error);
     bool (*download)(void *device, void *to, const void *from, gsize bytes, GError **error);
+    /* Between device memories, `from` perhaps another device's on the same hardware, which has finished with
+     * it. May return before the bytes are moved. */
+    bool (*copy)(void *device, void *to, const void *from, gsize bytes, GError **error);
     /* Chooses how to run the op (shapes, types and weights are known, addresses are not), readies its
-     * weights through rv_weight_set_get and sets op->workspace and op->state. */
+     * weights through rv_weight_set_get and sets op->workspace and op->state. The op computes in the type of
+     * its output (CONVERT: of its input), which need not be the device's: RV_ERROR_UNSUPPORTED when it
+     * cannot. */
     bool (*prepare)(void *device, RvOp *op, GError **error);
     void (*release)(void *device, RvOp *op);
     bool (*build)(void *device, const RvPlan *plan, void **exec, GError **error);
@@ -48,7 +63,18 @@ typedef struct {
     /* Runs once and returns when the outputs may be downloaded. `cancel` may be NULL; when it turns
      * non-zero the run stops between ops with RV_ERROR_CANCELLED. */
     bool (*run)(void *device, void *exec, const int *cancel, RvObserver observer, void *user, GError **error);
+    /* The same without waiting: moves `in` to the slots, runs, moves the slots to `out`. What `in` names may
+     * change as soon as start returns; what `out` names is filled when finish returns. At most
+     * RV_STARTS_UNDER_WAY runs of an exec are started and not finished. After a failed start that run does
+     * not count. A device that works inside start heeds `cancel`, one that only enqueues may leave it alone.
+     */
+    bool (*start)(void *device, void *exec, const int *cancel, const RvTransfer *in, int ins,
+                  const RvTransfer *out, int outs, GError **error);
+    /* Waits for the oldest start that is not finished. After a failure it counts as finished. */
+    bool (*finish)(void *device, void *exec, GError **error);
 } RvBackend;
+
+#define RV_STARTS_UNDER_WAY 2
 
 /* Fills `memory` (device memory of the size asked for) with the packed form of op's weights. It is called
  * again when weights change, with a copy of the op that was packed first: it may read kind, shapes, types,
@@ -56,6 +82,6 @@ typedef struct {
 typedef bool (*RvPackFunc)(void *device, RvOp *op, void *memory, gsize bytes, GError **error);
 
 /* The packed weight `key` of the op's weight set, made by `pack` the first time: programs of several
- * sizes share it. NULL on failure. Freed with the set. */
+ * sizes share it. All ops of a set compute in one type. NULL on failure. Freed with the set. */
 void *rv_weight_set_get(RvWeightSet *set, const char *key, gsize bytes, RvOp *op, RvPackFunc pack,
                         GError **error);

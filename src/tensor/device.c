@@ -62,8 +62,15 @@ rv_device_set_observer(RvDevice *device, RvObserver observer, void *user)
 RvWeightSet *
 rv_weight_set_new(RvDevice *device, RvWeightSource source)
 {
+    return rv_weight_set_new_typed(device, source, device->compute);
+}
+
+RvWeightSet *
+rv_weight_set_new_typed(RvDevice *device, RvWeightSource source, RvDType compute)
+{
     RvWeightSet *set = g_new0(RvWeightSet, 1);
     set->device = device;
+    set->compute = compute;
     set->source = source;
     set->packed = g_hash_table_new_full(g_str_hash, g_str_equal, g_free, rv_packed_free);
     set->chunks = g_array_new(FALSE, FALSE, sizeof(RvChunk));
@@ -82,6 +89,12 @@ rv_weight_set_free(RvWeightSet *set)
     g_array_free(set->chunks, TRUE);
     g_hash_table_destroy(set->packed);
     g_free(set);
+}
+
+RvDType
+rv_weight_set_compute(const RvWeightSet *set)
+{
+    return set->compute;
 }
 
 gsize

@@ -27,6 +27,7 @@ typedef struct {
 
 struct RvWeightSet {
     RvDevice *device;
+    RvDType compute;
     RvWeightSource source;
     RvWeightPatch patch;
     GHashTable *packed; /* key -> RvPacked */
@@ -80,7 +81,9 @@ typedef struct {
 
 struct RvProgram {
     RvDevice *device;
-    RvWeightSet *weights;
+    RvWeightSet *weights;     /* of what is recorded now */
+    RvDType compute;          /* likewise */
+    const char *stage;        /* likewise */
     GArray *values;           /* RvValue; [0] is none */
     GArray *storages;         /* RvStorage */
     GArray *records;          /* RvRecord */
@@ -90,6 +93,7 @@ struct RvProgram {
     GError *failure;       /* the first mistake */
     void *exec;
     gsize scratch;
+    int under_way; /* runs started and not finished */
     bool is_compiled;
 };
 

@@ -119,11 +119,12 @@ typedef struct RvWeightSet RvWeightSet;
  *   EMBED: ids; weights [0] table [rows, c], [1] positions [t, c]    others: x */
 typedef struct {
     RvOpKind kind;
-    char *name; /* layer name, for errors, dumps and profiles */
+    char *name;        /* layer name, for errors, dumps and profiles */
+    const char *stage; /* the part of the program that it belongs to (rv_program_stage); "" for none */
     RvOperand in[RV_OP_INPUTS];
     RvOperand out;
     RvOpWeight weight[RV_OP_WEIGHTS]; /* array.data NULL when absent */
-    RvWeightSet *weights;             /* borrowed: where packed weights are cached */
+    RvWeightSet *weights; /* borrowed: where packed weights are cached; NULL for ops without any */
     union {
         RvConv2d conv2d;
         RvLinear linear;

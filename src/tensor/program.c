@@ -19,6 +19,8 @@ rv_program_new(RvWeightSet *weights)
     RvProgram *p = g_new0(RvProgram, 1);
     p->device = weights->device;
     p->weights = weights;
+    p->compute = weights->compute;
+    p->stage = "";
     p->values = g_array_new(FALSE, TRUE, sizeof(RvValue));
     p->storages = g_array_new(FALSE, TRUE, sizeof(RvStorage));
     p->records = g_array_new(FALSE, TRUE, sizeof(RvRecord));
@@ -44,6 +46,8 @@ rv_program_free(RvProgram *p)
     if (p == NULL)
         return;
     const RvBackend *backend = p->device->backend;
+    while (p->under_way > 0)
+        rv_program_finish(p, NULL);
     if (p->exec != NULL)
         backend->drop(p->device->state, p->exec);
     for (guint i = 0; i < p->records->len; i++) {
@@ -68,6 +72,33 @@ rv_program_free(RvProgram *p)
     g_array_free(p->scope_lengths, TRUE);
     g_clear_error(&p->failure);
     g_free(p);
+}
+
+void
+rv_program_use(RvProgram *p, RvWeightSet *weights)
+{
+    g_assert(weights->device == p->device);
+    p->weights = weights;
+    p->compute = weights->compute;
+}
+
+void
+rv_program_use_none(RvProgram *p, RvDType compute)
+{
+    p->weights = NULL;
+    p->compute = compute;
+}
+
+RvDType
+rv_program_compute(const RvProgram *p)
+{
+    return p->compute;
+}
+
+void
+rv_program_stage(RvProgram *p, const char *name)
+{
+    p->stage = g_intern_string(name);
 }
 
 void
@@ -164,21 +195,21 @@ RvTensor
 rv_input(RvProgram *p, const char *name, RvDType dtype, RvShape shape)
 {
     RvTensor tensor = rv_input_exact(p, name, dtype, shape);
-    if (dtype == RV_F32 && p->device->compute != RV_F32)
-        tensor = rv_convert(p, tensor, (RvConvert) { .dtype = p->device->compute });
+    if (dtype == RV_F32 && p->compute != RV_F32)
+        tensor = rv_convert(p, tensor, (RvConvert) { .dtype = p->compute });
     return tensor;
 }
 
-void
-rv_output(RvProgram *p, const char *name, RvTensor tensor)
+/* The tensor's own storage becomes the slot, or a copy's when it cannot. */
+static void
+output_as(RvProgram *p, const char *name, RvTensor tensor, RvDType dtype)
 {
-    if (p->failure != NULL || rv_is_none(tensor))
-        return;
     const RvValue *value = &g_array_index(p->values, RvValue, tensor.index);
-    bool is_view = value->offset != 0 || value->pixel_stride != value->shape.c;
-    bool is_slot = g_array_index(p->storages, RvStorage, value->storage).is_slot;
-    if ((value->dtype != RV_F32 && value->dtype != RV_U8) || is_view || is_slot) {
-        tensor = rv_convert(p, tensor, (RvConvert) { .dtype = value->dtype == RV_U8 ? RV_U8 : RV_F32 });
+    const RvStorage *storage = &g_array_index(p->storages, RvStorage, value->storage);
+    gsize bytes = (gsize)rv_shape_count(value->shape) * rv_dtype_size(value->dtype);
+    bool is_part = value->offset != 0 || value->pixel_stride != value->shape.c || storage->bytes != bytes;
+    if (value->dtype != dtype || is_part || storage->is_slot) {
+        tensor = rv_convert(p, tensor, (RvConvert) { .dtype = dtype });
         value = &g_array_index(p->values, RvValue, tensor.index);
     }
     if (p->failure != NULL)
@@ -186,6 +217,22 @@ rv_output(RvProgram *p, const char *name, RvTensor tensor)
     g_array_index(p->storages, RvStorage, value->storage).is_slot = true;
     RvSlot slot = { g_strdup(name), tensor.index };
     g_array_append_val(p->outputs, slot);
+}
+
+void
+rv_output(RvProgram *p, const char *name, RvTensor tensor)
+{
+    if (p->failure != NULL || rv_is_none(tensor))
+        return;
+    RvDType dtype = g_array_index(p->values, RvValue, tensor.index).dtype;
+    output_as(p, name, tensor, dtype == RV_U8 ? RV_U8 : RV_F32);
+}
+
+void
+rv_output_exact(RvProgram *p, const char *name, RvTensor tensor)
+{
+    if (p->failure == NULL && !rv_is_none(tensor))
+        output_as(p, name, tensor, g_array_index(p->values, RvValue, tensor.index).dtype);
 }
 
 /* Kinds that may write over their first input, element by element. */
@@ -361,10 +408,67 @@ rv_program_read(RvProgram *p, const char *output, void *data, gsize bytes, GErro
     return slot != NULL && p->device->backend->download(p->device->state, data, slot->memory, bytes, error);
 }
 
+/* An input, or, when there is none of that name, an output. */
+static const RvStorage *
+find_any_slot(const RvProgram *p, const char *name, GError **error)
+{
+    gsize bytes = slot_bytes(p, p->inputs, name);
+    if (bytes > 0)
+        return find_slot(p, p->inputs, name, bytes, error);
+    return find_slot(p, p->outputs, name, slot_bytes(p, p->outputs, name), error);
+}
+
+bool
+rv_program_copy(const RvProgram *from, const char *slot, RvProgram *to, const char *input, GError **error)
+{
+    g_assert(from->is_compiled && to->is_compiled && from->device->backend == to->device->backend);
+    const RvStorage *source = find_any_slot(from, slot, error);
+    const RvStorage *target = source != NULL ? find_slot(to, to->inputs, input, source->bytes, error) : NULL;
+    return target != NULL &&
+           to->device->backend->copy(to->device->state, target->memory, source->memory, source->bytes, error);
+}
+
+static bool
+find_transfers(const RvProgram *p, GArray *slots, const RvSlotBytes *named, int count, RvTransfer *transfers,
+               GError **error)
+{
+    for (int i = 0; i < count; i++) {
+        const RvStorage *slot = find_slot(p, slots, named[i].slot, named[i].bytes, error);
+        if (slot == NULL)
+            return false;
+        transfers[i] = (RvTransfer) { slot->memory, named[i].host, named[i].bytes };
+    }
+    return true;
+}
+
+bool
+rv_program_start(RvProgram *p, const RvSlotBytes *in, int ins, const RvSlotBytes *out, int outs,
+                 GError **error)
+{
+    g_assert(p->is_compiled && p->under_way < RV_STARTS_UNDER_WAY);
+    RvDevice *device = p->device;
+    g_autofree RvTransfer *transfers = g_new(RvTransfer, (gsize)(ins + outs) + 1);
+    if (!find_transfers(p, p->inputs, in, ins, transfers, error) ||
+        !find_transfers(p, p->outputs, out, outs, transfers + ins, error) ||
+        !device->backend->start(device->state, p->exec, device->cancel, transfers, ins, transfers + ins, outs,
+                                error))
+        return false;
+    p->under_way++;
+    return true;
+}
+
+bool
+rv_program_finish(RvProgram *p, GError **error)
+{
+    g_assert(p->under_way > 0);
+    p->under_way--;
+    return p->device->backend->finish(p->device->state, p->exec, error);
+}
+
 bool
 rv_program_run(RvProgram *p, GError **error)
 {
-    g_assert(p->is_compiled);
+    g_assert(p->is_compiled && p->under_way == 0);
     RvDevice *device = p->device;
     return device->backend->run(device->state, p->exec, device->cancel, device->observer,
                                 device->observer_user, error);

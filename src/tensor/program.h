@@ -28,8 +28,12 @@ typedef struct {
     void *self;
 } RvWeightSource;
 
-/* One model part's weights on one device, packed as its programs need them, shared by all of them. */
+/* One model part's weights on one device, packed as its programs need them, shared by all of them. Ops on
+ * them compute in the device's type, or, for a part that needs another (SDXL's own VAE overflows half
+ * floats), in `compute`. */
 RvWeightSet *rv_weight_set_new(RvDevice *device, RvWeightSource source);
+RvWeightSet *rv_weight_set_new_typed(RvDevice *device, RvWeightSource source, RvDType compute);
+RvDType rv_weight_set_compute(const RvWeightSet *set);
 void rv_weight_set_free(RvWeightSet *set); /* after its programs; accepts NULL */
 gsize rv_weight_set_bytes(const RvWeightSet *set);
 
@@ -51,7 +55,16 @@ bool rv_weight_set_repack(RvWeightSet *set, RvWeightWanted wanted, void *user, G
 guint rv_weight_set_generation(const RvWeightSet *set);
 
 RvProgram *rv_program_new(RvWeightSet *weights); /* borrows */
-void rv_program_free(RvProgram *program);        /* accepts NULL */
+void rv_program_free(RvProgram *program);        /* accepts NULL; waits for its runs under way */
+
+/* What is recorded from here on takes its weights from `weights` (of the same device; borrowed) and computes
+ * in their type. Tensors of another type go through rv_convert first. */
+void rv_program_use(RvProgram *program, RvWeightSet *weights);
+/* What is recorded from here on, until the next rv_program_use, has no weights and computes in `compute`. */
+void rv_program_use_none(RvProgram *program, RvDType compute);
+RvDType rv_program_compute(const RvProgram *program); /* the type of results recorded now */
+/* What is recorded from here on belongs to this part of the program, for profiles. */
+void rv_program_stage(RvProgram *program, const char *name);
 
 /* Weight names are relative to the scopes entered: enter "down_blocks.0", then "resnets.1"; an empty scope
  * adds nothing. */
@@ -68,11 +81,13 @@ rv_is_none(RvTensor tensor)
 }
 
 /* A named slot that the host writes before a run (F32, I32 or U8; floats arrive as F32 and are
- * converted to the device's compute type unless `exact`), at a fixed device address. */
+ * converted to the compute type, in every run, unless `exact`), at a fixed device address. An exact slot of
+ * F16 or BF16 is filled by rv_program_copy, or by bytes of that type. */
 RvTensor rv_input(RvProgram *program, const char *name, RvDType dtype, RvShape shape);
 RvTensor rv_input_exact(RvProgram *program, const char *name, RvDType dtype, RvShape shape);
-/* A named result, read by the host as F32 (or U8 when the tensor is U8). */
+/* A named result, read by the host as F32 (or U8 when the tensor is U8); exact: in the tensor's own type. */
 void rv_output(RvProgram *program, const char *name, RvTensor tensor);
+void rv_output_exact(RvProgram *program, const char *name, RvTensor tensor);
 
 RvTensor rv_conv2d(RvProgram *program, RvTensor x, const char *name, RvConv2d options);
 RvTensor rv_linear(RvProgram *program, RvTensor x, const char *names, RvLinear options);
@@ -90,8 +105,10 @@ RvTensor rv_embed(RvProgram *program, RvTensor ids, const char *table, int rows,
 RvTensor rv_pick(RvProgram *program, RvTensor x, RvTensor index);
 RvTensor rv_sinusoid(RvProgram *program, RvTensor x, RvSinusoid options);
 RvTensor rv_convert(RvProgram *program, RvTensor x, RvConvert options);
-/* Views: no op, no bytes moved. A slice takes channels [from, from + count). A reshape keeps the bytes. */
+/* Views: no op, no bytes moved. A slice takes channels [from, from + count), an image one of the batch
+ * ([1,h,w,c]). A reshape keeps the bytes. */
 RvTensor rv_slice(RvProgram *program, RvTensor x, int from, int count);
+RvTensor rv_image(RvProgram *program, RvTensor x, int index);
 RvTensor rv_reshape(RvProgram *program, RvTensor x, RvShape shape);
 
 /* Plans memory, readies ops and weights. Once. */
@@ -102,6 +119,23 @@ bool rv_program_write(RvProgram *program, const char *input, const void *data, g
 gsize rv_program_slot_bytes(const RvProgram *program, const char *name);
 bool rv_program_run(RvProgram *program, GError **error);
 bool rv_program_read(RvProgram *program, const char *output, void *data, gsize bytes, GError **error);
+
+/* From one program's output (or input) to another's input of the same bytes, without the host. */
+bool rv_program_copy(const RvProgram *from, const char *slot, RvProgram *to, const char *input,
+                     GError **error);
+
+/* A run without waiting for it. `host` of an input is read before start returns; that of an output must stay
+ * and is filled when finish returns. Inputs that are not named keep what they hold. At most
+ * RV_STARTS_UNDER_WAY runs of a program are under way; writes, reads and copies between them are ordered as
+ * they are called. */
+typedef struct {
+    const char *slot;
+    void *host;
+    gsize bytes; /* the slot's exactly */
+} RvSlotBytes;
+bool rv_program_start(RvProgram *program, const RvSlotBytes *in, int ins, const RvSlotBytes *out, int outs,
+                      GError **error);
+bool rv_program_finish(RvProgram *program, GError **error); /* the oldest run that is under way */
 
 double rv_program_flops(const RvProgram *program);
 gsize rv_program_scratch(const RvProgram *program); /* bytes planned, after compile */

@@ -21,6 +21,7 @@ op_new(RvProgram *p, RvOpKind kind, const char *name)
     RvOp *op = g_new0(RvOp, 1);
     op->kind = kind;
     op->weights = p->weights;
+    op->stage = p->stage;
     op->name = p->scope->len > 0 ? g_strconcat(p->scope->str, ".", name, NULL) : g_strdup(name);
     return op;
 }
@@ -34,6 +35,10 @@ op_take_weight(RvProgram *p, RvOp *op, int slot, const char *layer, const char *
                                    : g_strconcat(layer, suffix, NULL);
     GError *error = NULL;
     op->weight[slot].name = name;
+    if (p->weights == NULL) {
+        rv_program_fail_at(p, layer, RV_ERROR_FAILED, "no weight set is in use");
+        return false;
+    }
     RvWeightSource *source = &p->weights->source;
     if (!source->find(source->self, name, rank, shape, &op->weight[slot].array, &error)) {
         if (p->failure == NULL)
@@ -97,6 +102,19 @@ operands_ok(RvProgram *p, const char *what, const RvTensor *in, int inputs)
     return true;
 }
 
+/* Operands of an op that computes have the type that it computes in; none are skipped. */
+static bool
+types_ok(RvProgram *p, const char *what, const RvTensor *in, int inputs)
+{
+    for (int i = 0; i < inputs; i++)
+        if (!rv_is_none(in[i]) && value_of(p, in[i])->dtype != p->compute) {
+            rv_program_fail_at(p, what, RV_ERROR_FAILED, "operand %d is %s and the part computes in %s", i,
+                               rv_dtype_name(value_of(p, in[i])->dtype), rv_dtype_name(p->compute));
+            return false;
+        }
+    return true;
+}
+
 static bool
 addend_fits(RvProgram *p, const char *name, RvTensor add, RvShape out)
 {
@@ -113,7 +131,7 @@ addend_fits(RvProgram *p, const char *name, RvTensor add, RvShape out)
 RvTensor
 rv_conv2d(RvProgram *p, RvTensor x, const char *name, RvConv2d o)
 {
-    if (!operands_ok(p, name, &x, 1))
+    if (!operands_ok(p, name, &x, 1) || !types_ok(p, name, (RvTensor[]) { x, o.add }, 2))
         return (RvTensor) { 0 };
     o.kernel = o.kernel == 0 ? 3 : o.kernel;
     o.stride = o.stride == 0 ? 1 : o.stride;
@@ -132,13 +150,13 @@ rv_conv2d(RvProgram *p, RvTensor x, const char *name, RvConv2d o)
     const gint64 shape[4] = { o.out, in.c, o.kernel, o.kernel };
     if (op_take_weight(p, op, 0, name, ".weight", 4, shape) && !o.no_bias)
         op_take_weight(p, op, 1, name, ".bias", 1, shape);
-    return append(p, op, (RvTensor[]) { x, o.add }, 2, p->device->compute, out);
+    return append(p, op, (RvTensor[]) { x, o.add }, 2, p->compute, out);
 }
 
 RvTensor
 rv_linear(RvProgram *p, RvTensor x, const char *names, RvLinear o)
 {
-    if (!operands_ok(p, names, &x, 1))
+    if (!operands_ok(p, names, &x, 1) || !types_ok(p, names, (RvTensor[]) { x, o.add }, 2))
         return (RvTensor) { 0 };
     g_auto(GStrv) parts = g_strsplit(names, "|", -1);
     int count = (int)g_strv_length(parts);
@@ -158,14 +176,14 @@ rv_linear(RvProgram *p, RvTensor x, const char *names, RvLinear o)
     for (int i = 0; i < count; i++)
         if (op_take_weight(p, op, 2 * i, parts[i], ".weight", 2, shape) && !o.no_bias)
             op_take_weight(p, op, 2 * i + 1, parts[i], ".bias", 1, shape);
-    return append(p, op, (RvTensor[]) { x, o.add }, 2, p->device->compute, out);
+    return append(p, op, (RvTensor[]) { x, o.add }, 2, p->compute, out);
 }
 
 RvTensor
 rv_attention(RvProgram *p, RvTensor q, RvTensor k, RvTensor v, RvAttention o)
 {
     const RvTensor in[] = { q, k, v };
-    if (!operands_ok(p, "attention", in, 3))
+    if (!operands_ok(p, "attention", in, 3) || !types_ok(p, "attention", in, 3))
         return (RvTensor) { 0 };
     RvShape sq = value_of(p, q)->shape, sk = value_of(p, k)->shape, sv = value_of(p, v)->shape;
     if (o.heads <= 0 || sq.c % o.heads != 0 || !same_shape(sk, sv) || sk.n != sq.n || sk.c != sq.c) {
@@ -177,13 +195,13 @@ rv_attention(RvProgram *p, RvTensor q, RvTensor k, RvTensor v, RvAttention o)
     RvOp *op = op_new(p, RV_OP_ATTENTION, "attention");
     op->attention = o;
     op->flops = 4.0 * (double)rv_shape_count(sq) * sk.h * sk.w;
-    return append(p, op, in, 3, p->device->compute, sq);
+    return append(p, op, in, 3, p->compute, sq);
 }
 
 static RvTensor
 record_norm(RvProgram *p, RvOpKind kind, RvTensor x, const char *name, RvNorm o)
 {
-    if (!operands_ok(p, name, &x, 1))
+    if (!operands_ok(p, name, &x, 1) || !types_ok(p, name, &x, 1))
         return (RvTensor) { 0 };
     RvShape shape = value_of(p, x)->shape;
     o.eps = o.eps == 0.0f ? 1e-5f : o.eps;
@@ -197,7 +215,7 @@ record_norm(RvProgram *p, RvOpKind kind, RvTensor x, const char *name, RvNorm o)
     const gint64 width = shape.c;
     if (op_take_weight(p, op, 0, name, ".weight", 1, &width))
         op_take_weight(p, op, 1, name, ".bias", 1, &width);
-    return append(p, op, &x, 1, p->device->compute, shape);
+    return append(p, op, &x, 1, p->compute, shape);
 }
 
 RvTensor
@@ -215,17 +233,17 @@ rv_layer_norm(RvProgram *p, RvTensor x, const char *name, RvNorm o)
 RvTensor
 rv_act(RvProgram *p, RvTensor x, RvAct act)
 {
-    if (!operands_ok(p, "act", &x, 1))
+    if (!operands_ok(p, "act", &x, 1) || !types_ok(p, "act", &x, 1))
         return (RvTensor) { 0 };
     RvOp *op = op_new(p, RV_OP_ACT, "act");
     op->act = act;
-    return append(p, op, &x, 1, p->device->compute, value_of(p, x)->shape);
+    return append(p, op, &x, 1, p->compute, value_of(p, x)->shape);
 }
 
 RvTensor
 rv_glu(RvProgram *p, RvTensor x)
 {
-    if (!operands_ok(p, "glu", &x, 1))
+    if (!operands_ok(p, "glu", &x, 1) || !types_ok(p, "glu", &x, 1))
         return (RvTensor) { 0 };
     RvShape shape = value_of(p, x)->shape;
     if (shape.c % 2 != 0) {
@@ -233,14 +251,14 @@ rv_glu(RvProgram *p, RvTensor x)
         return (RvTensor) { 0 };
     }
     shape.c /= 2;
-    return append(p, op_new(p, RV_OP_GLU, "glu"), &x, 1, p->device->compute, shape);
+    return append(p, op_new(p, RV_OP_GLU, "glu"), &x, 1, p->compute, shape);
 }
 
 RvTensor
 rv_add(RvProgram *p, RvTensor a, RvTensor b)
 {
     const RvTensor in[] = { a, b };
-    if (!operands_ok(p, "add", in, 2))
+    if (!operands_ok(p, "add", in, 2) || !types_ok(p, "add", in, 2))
         return (RvTensor) { 0 };
     RvShape sa = value_of(p, a)->shape, sb = value_of(p, b)->shape;
     bool per_image = sb.n == sa.n && sb.h == 1 && sb.w == 1 && sb.c == sa.c;
@@ -250,7 +268,7 @@ rv_add(RvProgram *p, RvTensor a, RvTensor b)
                            sb.w, sb.c, sa.n, sa.h, sa.w, sa.c);
         return (RvTensor) { 0 };
     }
-    return append(p, op_new(p, RV_OP_ADD, "add"), in, 2, p->device->compute, sa);
+    return append(p, op_new(p, RV_OP_ADD, "add"), in, 2, p->compute, sa);
 }
 
 static bool
@@ -272,7 +290,7 @@ RvTensor
 rv_mix(RvProgram *p, RvTensor a, RvTensor x, RvTensor b, RvTensor y)
 {
     const RvTensor in[] = { x, y, a, b };
-    if (!operands_ok(p, "mix", in, 2))
+    if (!operands_ok(p, "mix", in, 2) || !types_ok(p, "mix", in, 2))
         return (RvTensor) { 0 };
     RvShape shape = value_of(p, x)->shape;
     if (!same_shape(shape, value_of(p, y)->shape)) {
@@ -281,14 +299,14 @@ rv_mix(RvProgram *p, RvTensor a, RvTensor x, RvTensor b, RvTensor y)
     }
     if (!factor_fits(p, a, shape) || !factor_fits(p, b, shape))
         return (RvTensor) { 0 };
-    return append(p, op_new(p, RV_OP_MIX, "mix"), in, 4, p->device->compute, shape);
+    return append(p, op_new(p, RV_OP_MIX, "mix"), in, 4, p->compute, shape);
 }
 
 RvTensor
 rv_concat(RvProgram *p, RvTensor a, RvTensor b)
 {
     const RvTensor in[] = { a, b };
-    if (!operands_ok(p, "concat", in, 2))
+    if (!operands_ok(p, "concat", in, 2) || !types_ok(p, "concat", in, 2))
         return (RvTensor) { 0 };
     RvShape sa = value_of(p, a)->shape, sb = value_of(p, b)->shape;
     if (sa.n != sb.n || sa.h != sb.h || sa.w != sb.w) {
@@ -297,7 +315,7 @@ rv_concat(RvProgram *p, RvTensor a, RvTensor b)
         return (RvTensor) { 0 };
     }
     sa.c += sb.c;
-    return append(p, op_new(p, RV_OP_CONCAT, "concat"), in, 2, p->device->compute, sa);
+    return append(p, op_new(p, RV_OP_CONCAT, "concat"), in, 2, p->compute, sa);
 }
 
 RvTensor
@@ -316,14 +334,14 @@ rv_embed(RvProgram *p, RvTensor ids, const char *table, int rows, int width, con
     shape.c = width;
     if (op_take_weight(p, op, 0, table, ".weight", 2, table_shape) && positions != NULL)
         op_take_weight(p, op, 1, positions, ".weight", 2, position_shape);
-    return append(p, op, &ids, 1, p->device->compute, shape);
+    return append(p, op, &ids, 1, p->compute, shape);
 }
 
 RvTensor
 rv_pick(RvProgram *p, RvTensor x, RvTensor index)
 {
     const RvTensor in[] = { x, index };
-    if (!operands_ok(p, "pick", in, 2))
+    if (!operands_ok(p, "pick", in, 2) || !types_ok(p, "pick", in, 1))
         return (RvTensor) { 0 };
     RvShape shape = value_of(p, x)->shape, si = value_of(p, index)->shape;
     if (value_of(p, index)->dtype != RV_I32 || rv_shape_count(si) != shape.n) {
@@ -331,7 +349,7 @@ rv_pick(RvProgram *p, RvTensor x, RvTensor index)
         return (RvTensor) { 0 };
     }
     shape.h = shape.w = 1;
-    return append(p, op_new(p, RV_OP_PICK, "pick"), in, 2, p->device->compute, shape);
+    return append(p, op_new(p, RV_OP_PICK, "pick"), in, 2, p->compute, shape);
 }
 
 RvTensor
@@ -349,7 +367,7 @@ rv_sinusoid(RvProgram *p, RvTensor x, RvSinusoid o)
     RvOp *op = op_new(p, RV_OP_SINUSOID, "sinusoid");
     op->sinusoid = o;
     shape.c = o.width;
-    return append(p, op, &x, 1, p->device->compute, shape);
+    return append(p, op, &x, 1, p->compute, shape);
 }
 
 RvTensor
@@ -389,6 +407,23 @@ rv_slice(RvProgram *p, RvTensor x, int from, int count)
     }
     shape.c = count;
     return view(p, x, shape, value->pixel_stride, (gsize)from * rv_dtype_size(value->dtype));
+}
+
+RvTensor
+rv_image(RvProgram *p, RvTensor x, int index)
+{
+    if (!operands_ok(p, "image", &x, 1))
+        return (RvTensor) { 0 };
+    const RvValue *value = value_of(p, x);
+    RvShape shape = value->shape;
+    if (index < 0 || index >= shape.n) {
+        rv_program_fail_at(p, "image", RV_ERROR_FAILED, "there is no image %d in a batch of %d", index,
+                           shape.n);
+        return (RvTensor) { 0 };
+    }
+    shape.n = 1;
+    gsize elements = (gsize)index * (gsize)rv_shape_pixels(shape) * (gsize)value->pixel_stride;
+    return view(p, x, shape, value->pixel_stride, elements * rv_dtype_size(value->dtype));
 }
 
 RvTensor

@@ -202,6 +202,19 @@ guard_run(void *device, void *exec, const int *cancel, RvObserver observer, void
     return true;
 }
 
+static bool
+guard_start(void *device, void *exec, const int *cancel, const RvTransfer *in, int ins, const RvTransfer *out,
+            int outs, GError **error)
+{
+    return inner->start(device, ((GuardExec *)exec)->whole, cancel, in, ins, out, outs, error);
+}
+
+static bool
+guard_finish(void *device, void *exec, GError **error)
+{
+    return inner->finish(device, ((GuardExec *)exec)->whole, error);
+}
+
 const RvBackend *
 guard_wrap(const RvBackend *backend)
 {
@@ -215,5 +228,7 @@ guard_wrap(const RvBackend *backend)
     wrapped.build = guard_build;
     wrapped.drop = guard_drop;
     wrapped.run = guard_run;
+    wrapped.start = guard_start;
+    wrapped.finish = guard_finish;
     return &wrapped;
 }

@@ -161,6 +161,180 @@ test_program_computes(void)
     rv_device_close(device);
 }
 
+/* The second image of a batch through one set, then another: each op takes the weights in use when it was
+ * recorded. */
+static bool
+find_twos(void *self, const char *name, int rank, const gint64 *shape, RvArray *out, GError **error)
+{
+    static float twos[16] = { 2, 2, 2, 2, 2, 2, 2, 2, 2, 2, 2, 2, 2, 2, 2, 2 };
+    *out = (RvArray) { .dtype = RV_F32, .rank = rank, .data = twos };
+    memcpy(out->shape, shape, sizeof *shape * (gsize)rank);
+    return true;
+}
+
+typedef struct {
+    RvDevice *device;
+    RvWeightSet *ones, *twos;
+    RvProgram *program;
+} TwoSets;
+
+static TwoSets
+record_two_sets(void)
+{
+    TwoSets t = { .device = open_cpu() };
+    t.ones = rv_weight_set_new(t.device, (RvWeightSource) { find_ones, NULL, NULL });
+    t.twos = rv_weight_set_new(t.device, (RvWeightSource) { find_twos, NULL, NULL });
+    RvProgram *p = t.program = rv_program_new(t.ones);
+    rv_program_stage(p, "first");
+    RvTensor batch = rv_input(p, "batch", RV_F32, (RvShape) { 2, 1, 2, 2 });
+    RvTensor shift = rv_input_exact(p, "shift", RV_F32, (RvShape) { 1, 1, 2, 2 });
+    RvTensor x = rv_linear(p, rv_image(p, batch, 1), "l", (RvLinear) { .out = 2 }); /* sum + 1 */
+    rv_program_use(p, t.twos);
+    rv_program_stage(p, "second");
+    x = rv_linear(p, x, "l", (RvLinear) { .out = 2 }); /* 2 sum + 2 */
+    rv_program_use_none(p, RV_F32);
+    rv_output(p, "y", rv_add(p, x, shift));
+    return t;
+}
+
+static void
+two_sets_clear(TwoSets *t)
+{
+    rv_program_free(t->program);
+    rv_weight_set_free(t->ones);
+    rv_weight_set_free(t->twos);
+    rv_device_close(t->device);
+}
+
+static void
+note_stages(const RvOp *op, double seconds, void *user)
+{
+    g_string_append_printf(user, "%s:%s ", op->stage, rv_op_kind_name(op->kind));
+}
+
+static void
+test_two_weight_sets(void)
+{
+    TwoSets t = record_two_sets();
+    g_autoptr(GError) error = NULL;
+    g_autoptr(GString) stages = g_string_new(NULL);
+    float batch[8] = { 9, 9, 9, 9, 1, 2, 3, 4 }, shift[4] = { 0, 1, 2, 3 }, y[4];
+    rv_program_compile(t.program, &error);
+    g_assert_no_error(error);
+    rv_device_set_observer(t.device, note_stages, stages);
+    g_assert_true(rv_program_write(t.program, "batch", batch, sizeof batch, &error));
+    g_assert_true(rv_program_write(t.program, "shift", shift, sizeof shift, &error));
+    g_assert_true(rv_program_run(t.program, &error));
+    g_assert_true(rv_program_read(t.program, "y", y, sizeof y, &error));
+    const float want[4] = { 2 * 8 + 2, 2 * 8 + 3, 2 * 16 + 4, 2 * 16 + 5 };
+    for (int i = 0; i < 4; i++)
+        g_assert_cmpfloat(y[i], ==, want[i]);
+    g_assert_cmpstr(stages->str, ==, "first:linear second:linear second:add ");
+    two_sets_clear(&t);
+}
+
+static void
+test_weights_without_a_set(void)
+{
+    TwoSets t = record_two_sets();
+    RvProgram *p = rv_program_new(t.ones);
+    rv_program_use_none(p, RV_F32);
+    rv_output(p, "y",
+              rv_linear(p, rv_input(p, "x", RV_F32, (RvShape) { 1, 1, 1, 2 }), "l", (RvLinear) { .out = 2 }));
+    g_autoptr(GError) error = NULL;
+    g_assert_false(rv_program_compile(p, &error));
+    g_assert_nonnull(strstr(error->message, "no weight set"));
+    rv_program_free(p);
+    two_sets_clear(&t);
+}
+
+/* A part that computes in another type: operands are converted where it says, or the mistake is named. */
+static void
+test_parts_of_other_types(void)
+{
+    RvDevice *device = open_cpu();
+    RvWeightSet *single = rv_weight_set_new(device, (RvWeightSource) { find_ones, NULL, NULL });
+    RvWeightSet *half = rv_weight_set_new_typed(device, (RvWeightSource) { find_ones, NULL, NULL }, RV_BF16);
+    g_assert_cmpint(rv_weight_set_compute(single), ==, RV_F32);
+    g_assert_cmpint(rv_weight_set_compute(half), ==, RV_BF16);
+    for (int converts = 0; converts < 2; converts++) {
+        RvProgram *p = rv_program_new(single);
+        RvTensor x = rv_act(p, rv_input(p, "x", RV_F32, (RvShape) { 1, 1, 2, 4 }), RV_ACT_RELU);
+        rv_program_use(p, half);
+        g_assert_cmpint(rv_program_compute(p), ==, RV_BF16);
+        if (converts)
+            x = rv_convert(p, x, (RvConvert) { .dtype = RV_BF16 });
+        rv_output(p, "y", rv_linear(p, x, "l", (RvLinear) { .out = 4 }));
+        g_autoptr(GError) error = NULL;
+        g_assert_false(rv_program_compile(p, &error));
+        g_assert_nonnull(strstr(error->message, converts ? "does not take BF16" : "computes in BF16"));
+        rv_program_free(p);
+    }
+    rv_weight_set_free(single);
+    rv_weight_set_free(half);
+    rv_device_close(device);
+}
+
+static void
+test_start_and_finish(void)
+{
+    TwoSets t = record_two_sets();
+    RvProgram *p = t.program;
+    g_autoptr(GError) error = NULL;
+    rv_program_compile(p, &error);
+    g_assert_no_error(error);
+    float batch[8] = { 0, 0, 0, 0, 1, 2, 3, 4 }, shift[4] = { 0 }, first[4], second[4];
+    RvSlotBytes in[2] = { { "batch", batch, sizeof batch }, { "shift", shift, sizeof shift } },
+                out = { "y", first, sizeof first };
+    g_assert_true(rv_program_start(p, in, 2, &out, 1, &error));
+    memset(batch, 0, sizeof batch); /* the caller's again */
+    shift[0] = 5;
+    out.host = second;
+    g_assert_true(rv_program_start(p, in + 1, 1, &out, 1, &error)); /* the batch stays what it was */
+    g_assert_true(rv_program_finish(p, &error));
+    g_assert_cmpfloat(first[0], ==, 18);
+    g_assert_true(rv_program_finish(p, &error));
+    g_assert_cmpfloat(second[0], ==, 23);
+    g_assert_cmpfloat(second[2], ==, first[2]);
+
+    in[0].bytes--;
+    g_assert_false(rv_program_start(p, in, 1, &out, 1, &error));
+    g_assert_error(error, RV_ERROR, RV_ERROR_FAILED);
+    g_clear_error(&error);
+    int cancel = 1;
+    rv_device_set_cancel(t.device, &cancel);
+    g_assert_false(rv_program_start(p, NULL, 0, &out, 1, &error));
+    g_assert_error(error, RV_ERROR, RV_ERROR_CANCELLED);
+    g_clear_error(&error);
+    cancel = 0;
+    g_assert_true(rv_program_start(p, NULL, 0, &out, 1, &error)); /* freed while it is under way */
+    two_sets_clear(&t);
+}
+
+static void
+test_copies_between_programs(void)
+{
+    TwoSets from = record_two_sets(), to = record_two_sets();
+    g_autoptr(GError) error = NULL;
+    g_assert_true(rv_program_compile(from.program, &error) && rv_program_compile(to.program, &error));
+    float batch[8] = { 0, 0, 0, 0, 1, 2, 3, 4 }, none[8] = { 0 }, shift[4] = { 0 }, y[4];
+    g_assert_true(rv_program_write(from.program, "batch", batch, sizeof batch, &error) &&
+                  rv_program_write(from.program, "shift", shift, sizeof shift, &error) &&
+                  rv_program_run(from.program, &error));
+    g_assert_true(rv_program_write(to.program, "batch", none, sizeof none, &error));
+    g_assert_true(rv_program_copy(from.program, "y", to.program, "shift", &error));
+    g_assert_true(rv_program_run(to.program, &error));
+    g_assert_true(rv_program_read(to.program, "y", y, sizeof y, &error));
+    g_assert_cmpfloat(y[0], ==, 18 + 2 * 2 + 2);
+    g_assert_cmpfloat(y[2], ==, 34 + 2 * 2 + 2);
+    g_assert_true(rv_program_copy(from.program, "batch", to.program, "batch", &error)); /* an input */
+    g_assert_false(rv_program_copy(from.program, "y", to.program, "batch", &error));
+    g_clear_error(&error);
+    g_assert_false(rv_program_copy(from.program, "nothing", to.program, "shift", &error));
+    two_sets_clear(&from);
+    two_sets_clear(&to);
+}
+
 int
 main(int argc, char **argv)
 {
@@ -169,5 +343,10 @@ main(int argc, char **argv)
     g_test_add_func("/tensor/record/first-mistake-sticks", test_first_mistake_sticks);
     g_test_add_func("/tensor/record/shapes-that-do-not-fit", test_shapes_that_do_not_fit);
     g_test_add_func("/tensor/program/computes", test_program_computes);
+    g_test_add_func("/tensor/program/two-weight-sets", test_two_weight_sets);
+    g_test_add_func("/tensor/program/weights-without-a-set", test_weights_without_a_set);
+    g_test_add_func("/tensor/program/parts-of-other-types", test_parts_of_other_types);
+    g_test_add_func("/tensor/program/start-and-finish", test_start_and_finish);
+    g_test_add_func("/tensor/program/copies", test_copies_between_programs);
     return g_test_run();
 }
