@@ -1,63 +1,26 @@
 #include "engine/engine.h"
 
-#include <string.h>
-
-#include "backends/cpu/cpu.h"
+#include "engine/choose.h"
 #include "engine/source.h"
 
 struct RvEngine {
     RvDevice *device;
+    bool is_gpu;
     char *precision;
     const int *cancel;
 };
 
-static bool
-choose_backend(const RvEngineOptions *options, const RvBackend **backend, RvDeviceOptions *device,
-               GError **error)
-{
-    const char *name = options->device == NULL ? "auto" : options->device;
-    if (strcmp(name, "auto") == 0 || strcmp(name, "cpu") == 0) {
-        *backend = &rv_cpu_backend;
-        return true;
-    }
-    if (g_str_has_prefix(name, "cuda"))
-        return rv_error_set(error, RV_ERROR_DEVICE, name, "use --device cpu",
-                            "this build has no CUDA back end");
-    return rv_error_set(error, RV_ERROR_USAGE, name, "use auto, cpu or cuda[:NUMBER]",
-                        "there is no device of that name");
-}
-
-static bool
-choose_precision(const RvEngineOptions *options, const RvBackend *backend, RvDeviceOptions *device,
-                 GError **error)
-{
-    const char *name = options->precision == NULL ? "auto" : options->precision;
-    if (strcmp(name, "auto") == 0 || strcmp(name, "fp32") == 0)
-        device->compute = RV_F32;
-    else if (strcmp(name, "fp16") == 0 || strcmp(name, "bf16") == 0 || strcmp(name, "fp8") == 0)
-        return rv_error_set(error, RV_ERROR_DEVICE, backend->name, "use --precision fp32 or auto",
-                            "this device computes in fp32 only, not %s", name);
-    else
-        return rv_error_set(error, RV_ERROR_USAGE, name, "use auto, fp32, fp16, bf16 or fp8",
-                            "there is no precision of that name");
-    return true;
-}
-
 RvEngine *
 rv_engine_open(const RvEngineOptions *options, GError **error)
 {
-    RvDeviceOptions device_options = { .threads = options->threads };
-    const RvBackend *backend = NULL;
-    if (!choose_backend(options, &backend, &device_options, error) ||
-        !choose_precision(options, backend, &device_options, error))
+    RvChosen chosen;
+    if (!rv_engine_choose(options, &chosen, error))
         return NULL;
-    RvDevice *device = rv_device_open(backend, &device_options, error);
-    if (device == NULL)
-        return NULL;
-    rv_device_set_cancel(device, options->cancel);
+    rv_device_set_cancel(chosen.device, options->cancel);
     RvEngine *engine = g_new0(RvEngine, 1);
-    engine->device = device;
-    engine->precision = g_strdup("fp32");
+    engine->device = chosen.device;
+    engine->is_gpu = chosen.is_gpu;
+    engine->precision = g_strdup(rv_precision_name(chosen.compute));
     engine->cancel = options->cancel;
     return engine;
 }
@@ -98,20 +61,42 @@ rv_engine_check_cancel(const RvEngine *engine, GError **error)
     return true;
 }
 
-#define CEILING_SIZE 2048
-#define CEILING_RUNS 6
-#define COPY_BYTES ((gsize)256 << 20)
+#define CPU_RUNS 6
+#define GPU_RUNS 40 /* its clock rises with work */
+/* Large enough that the device, not what it takes to ask it, sets the time. */
+#define CPU_MATRIX 2048
+#define GPU_MATRIX 8192
+/* Numbers drawn before they repeat; a prime, so that no two rows are alike. */
+#define PATTERN 1000003
+#define CPU_COPY ((gsize)256 << 20)
+#define GPU_COPY ((gsize)1 << 30)
 
+typedef struct {
+    RvOpKind kind;
+    double seconds;
+} Timed;
+
+static void
+on_op(const RvOp *op, double seconds, void *user)
+{
+    Timed *timed = user;
+    if (op->kind == timed->kind)
+        timed->seconds += seconds;
+}
+
+/* The shortest time that ops of this kind take in a run. */
 static double
-fastest_run(RvProgram *program, GError **error)
+fastest_run(RvEngine *engine, RvProgram *program, RvOpKind kind, GError **error)
 {
     double best = 0.0;
-    for (int i = 0; i < CEILING_RUNS; i++) {
-        gint64 start = g_get_monotonic_time();
-        if (!rv_program_run(program, error))
+    for (int i = 0; i < (engine->is_gpu ? GPU_RUNS : CPU_RUNS); i++) {
+        Timed timed = { .kind = kind };
+        rv_device_set_observer(engine->device, on_op, &timed);
+        bool ok = rv_program_run(program, error);
+        rv_device_set_observer(engine->device, NULL, NULL);
+        if (!ok)
             return 0.0;
-        double seconds = (double)(g_get_monotonic_time() - start) * 1e-6;
-        best = i == 0 ? seconds : MIN(best, seconds);
+        best = i == 0 ? timed.seconds : MIN(best, timed.seconds);
     }
     return best;
 }
@@ -120,34 +105,36 @@ static bool
 measure_matmul(RvEngine *engine, RvWeightSet *set, double *flops, GError **error)
 {
     RvProgram *p = rv_program_new(set);
-    RvShape shape = { 1, 1, CEILING_SIZE, CEILING_SIZE };
+    int size = engine->is_gpu ? GPU_MATRIX : CPU_MATRIX;
+    RvShape shape = { 1, 1, size, size };
     rv_output(p, "y",
               rv_linear(p, rv_input(p, "x", RV_F32, shape), "ceiling",
-                        (RvLinear) { .out = CEILING_SIZE, .no_bias = true }));
+                        (RvLinear) { .out = size, .no_bias = true }));
     g_autofree float *x = g_new(float, (gsize)rv_shape_count(shape));
     g_autoptr(GRand) rand = g_rand_new_with_seed(1);
     for (gint64 i = 0; i < rv_shape_count(shape); i++)
-        x[i] = (float)g_rand_double_range(rand, -1.0, 1.0);
+        x[i] = i < PATTERN ? (float)g_rand_double_range(rand, -1.0, 1.0) : x[i % PATTERN];
     double seconds = 0.0;
     if (rv_program_compile(p, error) &&
         rv_program_write(p, "x", x, (gsize)rv_shape_count(shape) * sizeof *x, error))
-        seconds = fastest_run(p, error);
+        seconds = fastest_run(engine, p, RV_OP_LINEAR, error);
     *flops = seconds > 0.0 ? rv_program_flops(p) / seconds : 0.0;
     rv_program_free(p);
     return seconds > 0.0;
 }
 
 static bool
-measure_copy(RvWeightSet *set, double *bytes, GError **error)
+measure_copy(RvEngine *engine, RvWeightSet *set, double *rate, GError **error)
 {
     RvProgram *p = rv_program_new(set);
-    RvShape shape = { 1, 1024, 1024, (int)(COPY_BYTES / sizeof(float) >> 20) };
-    rv_output(p, "y", rv_convert(p, rv_input(p, "x", RV_F32, shape), (RvConvert) { .dtype = RV_F32 }));
-    g_autofree float *x = g_new0(float, COPY_BYTES / sizeof(float));
+    gsize bytes = engine->is_gpu ? GPU_COPY : CPU_COPY;
+    RvShape shape = { 1, 1024, 1024, (int)(bytes / sizeof(float) >> 20) };
+    rv_output(p, "y", rv_convert(p, rv_input_exact(p, "x", RV_F32, shape), (RvConvert) { .dtype = RV_F32 }));
+    g_autofree float *x = g_new0(float, bytes / sizeof(float));
     double seconds = 0.0;
-    if (rv_program_compile(p, error) && rv_program_write(p, "x", x, COPY_BYTES, error))
-        seconds = fastest_run(p, error);
-    *bytes = seconds > 0.0 ? 2.0 * (double)COPY_BYTES / seconds : 0.0;
+    if (rv_program_compile(p, error) && rv_program_write(p, "x", x, bytes, error))
+        seconds = fastest_run(engine, p, RV_OP_CONVERT, error);
+    *rate = seconds > 0.0 ? 2.0 * (double)bytes / seconds : 0.0;
     rv_program_free(p);
     return seconds > 0.0;
 }
@@ -158,7 +145,7 @@ rv_engine_measure_ceilings(RvEngine *engine, RvCeilings *ceilings, GError **erro
     RvRandomSource *random = rv_random_source_new(1);
     RvWeightSet *set = rv_weight_set_new(engine->device, rv_random_source_weights(random));
     bool ok = measure_matmul(engine, set, &ceilings->matmul_flops, error) &&
-              measure_copy(set, &ceilings->copy_bytes, error);
+              measure_copy(engine, set, &ceilings->copy_bytes, error);
     rv_weight_set_free(set);
     rv_random_source_free(random);
     return ok;

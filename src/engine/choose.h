@@ -1,0 +1,14 @@
+/* choose.h - which device computes in which precision, from what the user asked for. */
+#pragma once
+#include "engine/engine.h"
+
+typedef struct {
+    RvDevice *device; /* the caller closes it */
+    RvDType compute;
+    bool is_gpu;
+} RvChosen;
+
+/* Opens the device. "auto" is the first GPU when it can be used, else the CPU; precision "auto" is fp16 on a
+ * GPU and fp32 on the CPU. */
+bool rv_engine_choose(const RvEngineOptions *options, RvChosen *chosen, GError **error);
+const char *rv_precision_name(RvDType compute); /* "fp32", "fp16", "bf16" */
