@@ -71,17 +71,6 @@ const RvSchedule *rv_sampler_schedule(const RvSampler *sampler);
 void rv_sampler_noise_level(const RvSampler *sampler, double *signal, double *noise);
 void rv_sampler_add_noise(const RvSampler *sampler, const float *x0, const float *noise, float *out);
 
-/* A step that is linear in what it reads, for programs that run it on a device:
- *     model input = input_scale * x;    x_next = latent * x + output * model_output + noise * n
- * and for previews   x0 = denoised_latent * x + denoised_output * model_output.
- * Equal to what give() does for Euler, Euler a, DDIM, DDPM and LCM without clipping or churn; false for
- * others. `step` counts in the whole schedule, from the first step to run. Needs no begin(). */
-typedef struct {
-    double timestep, input_scale;
-    double latent, output, noise;
-    double denoised_latent, denoised_output;
-} RvLinearStep;
-bool rv_sampler_linear_step(const RvSampler *sampler, int step, RvLinearStep *linear);
-int rv_sampler_first_evaluated(const RvSampler *sampler); /* where linear steps begin */
+int rv_sampler_first_evaluated(const RvSampler *sampler); /* the step of the first evaluation */
 /* The level that begin() mixes at: x = signal * x0 + noise * n; without an x0 only `noise` counts. */
 void rv_sampler_start_level(const RvSampler *sampler, bool has_x0, double *signal, double *noise);

@@ -106,7 +106,9 @@ rv_sampler_draw(RvSampler *sampler, double sigma, double sigma_next)
 {
     for (int i = 0; i < sampler->images; i++) {
         float *out = sampler->draw + (gsize)i * sampler->count;
-        if (sampler->trees != NULL)
+        if (sampler->is_silent)
+            memset(out, 0, sampler->count * sizeof *out);
+        else if (sampler->trees != NULL)
             rv_brownian_draw(sampler->trees[i], sigma, sigma_next, out);
         else
             rv_noise_draw(sampler->noises[i], out, sampler->count);

@@ -36,6 +36,7 @@ struct RvSampler {
     int last_order;
     int calls;
     bool done, has_denoised;
+    bool is_silent; /* fresh noise is zeros */
 };
 
 typedef struct {

@@ -68,36 +68,6 @@ parts_of(const RvSampler *s, int index, double sigma)
     }
 }
 
-bool
-rv_sampler_linear_step(const RvSampler *sampler, int step, RvLinearStep *linear)
-{
-    const RvSchedule *schedule = sampler->schedule;
-    bool churns = sampler->options.dialect == RV_DIALECT_A1111 && sampler->options.s_churn > 0;
-    if (sampler->stepper != &rv_stepper_linear || rv_sampler_clips(sampler) || churns || step < 0 ||
-        step >= schedule->count)
-        return false;
-    double signal, noise, sigma = 0;
-    if (schedule->sigmas != NULL) {
-        sigma = (double)schedule->sigmas[step];
-        rv_sampler_split_sigma(sampler, sigma, &signal, &noise);
-    } else {
-        signal = sqrt(schedule->alphas[step]);
-        noise = sqrt(1 - schedule->alphas[step]);
-    }
-    RvPredicted predicted = rv_predicted(sampler->options.config.prediction_type, signal, noise);
-    Parts parts = parts_of(sampler, step, sigma);
-    *linear = (RvLinearStep) {
-        .timestep = schedule->timesteps[step],
-        .input_scale = schedule->variance_preserving ? 1 : 1 / hypot(signal, noise),
-        .latent = parts.x0 * predicted.x0[0] + parts.eps * predicted.eps[0] + parts.x,
-        .output = parts.x0 * predicted.x0[1] + parts.eps * predicted.eps[1],
-        .noise = parts.noise,
-        .denoised_latent = predicted.x0[0],
-        .denoised_output = predicted.x0[1],
-    };
-    return true;
-}
-
 static void
 ask(RvSampler *s, int index)
 {

@@ -1,6 +1,7 @@
 /* Samplers against what must hold of any of them. */
 #include "base/error.h"
 #include "golden.h"
+#include "sampling/linear.h"
 #include "sampling/sampler.h"
 #include "toy_model.h"
 #include <math.h>
@@ -151,90 +152,108 @@ test_inpainting_level(void)
     rv_noise_free(noise);
 }
 
-/* A device that follows the coefficients gets what the host gets. */
+/* Whoever follows the sums gets what the sampler gives. */
 static void
-expect_linear(const RvSamplerOptions *options)
+expect_sums(const RvSamplerOptions *options)
 {
     enum { SMALL = 32 };
-    RvNoise *noise = rv_noise_new(RV_NOISE_NV, 3), *twin = rv_noise_new(RV_NOISE_NV, 3);
-    RvSampler *sampler = sampler_of(options, &noise, 1, SMALL);
-    float x0[SMALL] = { 1, 2, -3 }, draw[SMALL], x[SMALL], out[SMALL];
-    bool has_x0 = options->first_step > 0;
-    rv_sampler_begin(sampler, has_x0 ? x0 : NULL, NULL);
-    double signal, level;
-    rv_sampler_start_level(sampler, has_x0, &signal, &level);
-    rv_noise_draw(twin, draw, SMALL);
-    for (int i = 0; i < SMALL; i++)
-        x[i] = (float)(signal * (double)x0[i] + level * (double)draw[i]);
-    int step = rv_sampler_first_evaluated(sampler);
-    for (RvEvaluation e; rv_sampler_next(sampler, &e); step++) {
-        RvLinearStep linear;
-        g_assert_true(rv_sampler_linear_step(sampler, step, &linear));
-        g_assert_cmpfloat(linear.timestep, ==, e.timestep);
-        g_assert_cmpint(step, ==, e.step);
-        for (int i = 0; i < SMALL; i++)
-            g_assert_cmpfloat(fabsf(x[i] * (float)linear.input_scale - e.input[i]), <,
-                              2e-6f * (1 + fabsf(x[i])));
-        toy(&e, out, SMALL);
-        rv_sampler_give(sampler, out);
-        if (linear.noise != 0)
-            rv_noise_draw(twin, draw, SMALL);
-        for (int i = 0; i < SMALL; i++) {
-            double denoised = linear.denoised_latent * (double)x[i] + linear.denoised_output * (double)out[i];
-            g_assert_cmpfloat(fabs(denoised - (double)rv_sampler_denoised(sampler)[i]), <, 2e-4);
-            x[i] = (float)(linear.latent * (double)x[i] + linear.output * (double)out[i] +
-                           linear.noise * (double)draw[i]);
-        }
+    g_autoptr(GError) error = NULL;
+    RvLinearPlan plan;
+    float x0[SMALL] = { 1, 2, -3 }, start[SMALL], parts[RV_LINEAR_EVALUATIONS + 1][SMALL],
+          answers[RV_LINEAR_EVALUATIONS][SMALL], sum[SMALL];
+    if (!rv_linear_plan_init(&plan, options, &error)) { /* A1111's timestep samplers may have none left */
+        g_assert_error(error, RV_ERROR, RV_ERROR_USAGE);
+        g_assert_true(options->dialect == RV_DIALECT_A1111 && options->first_step >= 2);
+        return;
     }
-    g_assert_cmpfloat(golden_relative_difference(x, rv_sampler_latent(sampler), SMALL), <, 5e-6);
+    RvNoise *noise = rv_noise_new(RV_NOISE_NV, 3), *twin = rv_noise_new(RV_NOISE_NV, 3);
+    rv_noise_draw(twin, start, SMALL);
+    g_assert_true(rv_linear_plan_noise(&plan, options, twin, start, SMALL, parts[0], &error));
+    RvSampler *sampler = sampler_of(options, &noise, 1, SMALL);
+    rv_sampler_begin(sampler, x0, NULL);
+    RvEvaluation e;
+    for (int row = 0; row <= plan.evaluations; row++) {
+        g_assert_true(rv_sampler_next(sampler, &e) == (row < plan.evaluations));
+        for (int i = 0; i < SMALL; i++) {
+            sum[i] = parts[row][i] + plan.start[row] * x0[i];
+            for (int k = 0; k < row; k++)
+                sum[i] += plan.answer[row][k] * answers[k][i];
+        }
+        const float *want = row < plan.evaluations ? e.input : rv_sampler_latent(sampler);
+        g_assert_cmpfloat(golden_relative_difference(sum, want, SMALL), <, 5e-5);
+        if (row == plan.evaluations)
+            break;
+        g_assert_cmpfloat(plan.timestep[row], ==, e.timestep);
+        toy(&e, answers[row], SMALL);
+        rv_sampler_give(sampler, answers[row]);
+    }
     rv_sampler_free(sampler);
     rv_noise_free(noise);
     rv_noise_free(twin);
 }
 
 static void
-test_linear_steps(void)
+test_samplers_are_sums(void)
 {
-    static const RvSamplerKind kinds[] = { RV_SAMPLER_EULER, RV_SAMPLER_EULER_A, RV_SAMPLER_DDIM,
-                                           RV_SAMPLER_DDPM, RV_SAMPLER_LCM };
-    for (gsize k = 0; k < G_N_ELEMENTS(kinds); k++) {
-        for (int prediction = 0; prediction < 3; prediction++) {
-            for (int first = 0; first < 4; first += 2) {
-                RvSamplerOptions options;
-                rv_sampler_options_init(&options);
-                options.sampler = kinds[k];
-                options.steps = 5;
-                options.first_step = first;
-                options.config.prediction_type = (RvPrediction)prediction;
-                expect_linear(&options);
-                options.dialect = RV_DIALECT_A1111;
-                expect_linear(&options);
-            }
-        }
-    }
+    for (int kind = 0; kind < RV_SAMPLER_COUNT; kind++)
+        for (int dialect = 0; dialect < 2; dialect++)
+            for (int prediction = 0; prediction < 3; prediction++)
+                for (int first = 0; first < 4; first++) {
+                    RvSamplerOptions options;
+                    rv_sampler_options_init(&options);
+                    options.sampler = (RvSamplerKind)kind;
+                    options.dialect = (RvDialect)dialect;
+                    options.steps = 4;
+                    options.first_step = first;
+                    options.config.prediction_type = (RvPrediction)prediction;
+                    g_test_message("%s %d %d %d", rv_sampler_info(options.sampler)->name, dialect, prediction,
+                                   first);
+                    expect_sums(&options);
+                }
 }
 
 static void
-test_nonlinear_steps_say_so(void)
+test_sums_that_there_are_not(void)
 {
     RvSamplerOptions options;
+    RvLinearPlan plan;
+    g_autoptr(GError) error = NULL;
     rv_sampler_options_init(&options);
-    RvNoise *noise = rv_noise_new(RV_NOISE_NV, 3);
-    RvLinearStep linear;
-    options.sampler = RV_SAMPLER_DPMPP_2M;
-    RvSampler *sampler = sampler_of(&options, &noise, 1, 4);
-    g_assert_false(rv_sampler_linear_step(sampler, 0, &linear));
-    rv_sampler_free(sampler);
+    options.steps = RV_LINEAR_EVALUATIONS;
+    g_assert_true(rv_linear_plan_init(&plan, &options, &error));
+    options.steps++;
+    g_assert_false(rv_linear_plan_init(&plan, &options, &error));
+    g_assert_error(error, RV_ERROR, RV_ERROR_UNSUPPORTED);
+    g_clear_error(&error);
+    options.steps = 4;
     options.sampler = RV_SAMPLER_DDIM;
     options.config.clip_sample = 1;
-    sampler = sampler_of(&options, &noise, 1, 4);
-    g_assert_false(rv_sampler_linear_step(sampler, 0, &linear));
-    rv_sampler_free(sampler);
-    options.sampler = RV_SAMPLER_EULER;
-    sampler = sampler_of(&options, &noise, 1, 4);
-    g_assert_true(rv_sampler_linear_step(sampler, 19, &linear));
-    g_assert_false(rv_sampler_linear_step(sampler, 20, &linear));
-    g_assert_false(rv_sampler_linear_step(sampler, -1, &linear));
+    g_assert_false(rv_linear_plan_init(&plan, &options, &error));
+    g_assert_error(error, RV_ERROR, RV_ERROR_UNSUPPORTED);
+    g_clear_error(&error);
+    options.first_step = 4;
+    g_assert_false(rv_linear_plan_init(&plan, &options, &error));
+    g_assert_error(error, RV_ERROR, RV_ERROR_USAGE);
+}
+
+/* With Euler's and one evaluation the sum is known: x0's share and the answer's. */
+static void
+test_sums_of_euler(void)
+{
+    RvSamplerOptions options;
+    RvLinearPlan plan;
+    g_autoptr(GError) error = NULL;
+    rv_sampler_options_init(&options);
+    options.steps = 2;
+    options.first_step = 1;
+    g_assert_true(rv_linear_plan_init(&plan, &options, &error));
+    RvNoise *noise = rv_noise_new(RV_NOISE_NV, 3);
+    RvSampler *sampler = sampler_of(&options, &noise, 1, 4);
+    double sigma = (double)rv_sampler_schedule(sampler)->sigmas[1];
+    g_assert_cmpint(plan.evaluations, ==, 1);
+    g_assert_cmpfloat(fabs((double)plan.start[0] - 1 / hypot(1, sigma)), <, 1e-6);
+    g_assert_cmpfloat(plan.start[1], ==, 1);
+    g_assert_cmpfloat(fabs((double)plan.answer[1][0] + sigma), <, 1e-5);
     rv_sampler_free(sampler);
     rv_noise_free(noise);
 }
@@ -467,8 +486,9 @@ main(int argc, char **argv)
     g_test_add_func("/sampler/perfect-model", test_perfect_model_is_found);
     g_test_add_func("/sampler/image-to-image", test_image_to_image_starts);
     g_test_add_func("/sampler/inpainting-level", test_inpainting_level);
-    g_test_add_func("/sampler/linear-steps", test_linear_steps);
-    g_test_add_func("/sampler/nonlinear-steps", test_nonlinear_steps_say_so);
+    g_test_add_func("/sampler/sums", test_samplers_are_sums);
+    g_test_add_func("/sampler/sums/none", test_sums_that_there_are_not);
+    g_test_add_func("/sampler/sums/euler", test_sums_of_euler);
     g_test_add_func("/sampler/batch-equals-singles", test_batch_equals_singles);
     g_test_add_func("/sampler/orders", test_orders_of_convergence);
     g_test_add_func("/sampler/fast-converges", test_fast_converges);
