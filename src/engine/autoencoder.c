@@ -23,7 +23,6 @@ struct RvAutoencoder {
     RvTaesdConfig taesd;
     RvWeightSet *weights;
     RvPrograms *programs;
-    RvDType compute;
     int factor, channels;
     float scale, shift;
     gint64 limit; /* pixels in one piece */
@@ -32,13 +31,10 @@ struct RvAutoencoder {
 
 RvAutoencoder *
 rv_autoencoder_new(RvEngine *engine, const RvVaeConfig *vae, const RvTaesdConfig *taesd,
-                   RvWeightSource source)
+                   RvWeightSource source, RvDType compute)
 {
     RvAutoencoder *a = g_new0(RvAutoencoder, 1);
-    RvDeviceInfo info;
-    rv_device_describe(rv_engine_device(engine), &info);
     a->engine = engine;
-    a->compute = info.compute;
     a->is_tiny = taesd != NULL;
     if (a->is_tiny)
         a->taesd = *taesd;
@@ -48,7 +44,7 @@ rv_autoencoder_new(RvEngine *engine, const RvVaeConfig *vae, const RvTaesdConfig
     a->channels = a->is_tiny ? taesd->latent_channels : vae->latent_channels;
     a->scale = a->is_tiny ? taesd->scaling_factor : vae->scaling_factor;
     a->shift = a->is_tiny ? taesd->shift_factor : vae->shift_factor;
-    a->weights = rv_weight_set_new(rv_engine_device(engine), source);
+    a->weights = rv_weight_set_new_typed(rv_engine_device(engine), source, compute);
     a->programs = rv_programs_new(PROGRAMS);
     rv_autoencoder_set_limit(a, 0);
     return a;
@@ -94,6 +90,44 @@ rv_autoencoder_costs(const RvAutoencoder *a)
     return a->costs;
 }
 
+/* bytes [1,h,w,3] -> the network's own latent */
+static RvTensor
+record_encoder(const RvAutoencoder *a, RvProgram *p, RvTensor bytes)
+{
+    RvDType compute = rv_weight_set_compute(a->weights);
+    RvTensor image =
+        rv_convert(p, bytes, (RvConvert) { .dtype = compute, .scale = 2.0f / 255.0f, .shift = -1.0f });
+    return a->is_tiny ? rv_taesd_record_encode(p, &a->taesd, image, compute)
+                      : rv_vae_record_encode(p, &a->vae, image).mean;
+}
+
+/* its own latent -> image in [-1, 1] */
+static RvTensor
+record_decoder(const RvAutoencoder *a, RvProgram *p, RvTensor latent)
+{
+    return a->is_tiny ? rv_taesd_record_decode(p, &a->taesd, latent, rv_weight_set_compute(a->weights))
+                      : rv_vae_record_decode(p, &a->vae, latent);
+}
+
+RvTensor
+rv_autoencoder_record_encode(const RvAutoencoder *a, RvProgram *p, RvTensor rgb)
+{
+    rv_program_use(p, a->weights);
+    return rv_convert(p, record_encoder(a, p, rgb),
+                      (RvConvert) { .dtype = RV_F32, .scale = a->scale, .shift = -a->shift * a->scale });
+}
+
+RvTensor
+rv_autoencoder_record_decode(const RvAutoencoder *a, RvProgram *p, RvTensor latent)
+{
+    rv_program_use(p, a->weights);
+    RvConvert own = { .dtype = rv_weight_set_compute(a->weights),
+                      .scale = 1.0f / a->scale,
+                      .shift = a->shift };
+    return rv_convert(p, record_decoder(a, p, rv_convert(p, latent, own)),
+                      (RvConvert) { .dtype = RV_U8, .scale = 127.5f, .shift = 127.5f });
+}
+
 static RvProgram *
 encoder_for(RvAutoencoder *a, int width, int height, GError **error)
 {
@@ -103,11 +137,7 @@ encoder_for(RvAutoencoder *a, int width, int height, GError **error)
         return p;
     p = rv_program_new(a->weights);
     RvTensor bytes = rv_input_exact(p, "rgb", RV_U8, (RvShape) { 1, height, width, 3 });
-    RvTensor image =
-        rv_convert(p, bytes, (RvConvert) { .dtype = a->compute, .scale = 2.0f / 255.0f, .shift = -1.0f });
-    RvTensor latent = a->is_tiny ? rv_taesd_record_encode(p, &a->taesd, image, a->compute)
-                                 : rv_vae_record_encode(p, &a->vae, image).mean;
-    rv_output(p, "latent", latent);
+    rv_output(p, "latent", record_encoder(a, p, bytes));
     return rv_programs_add(a->programs, key, p, error);
 }
 
@@ -121,9 +151,7 @@ decoder_for(RvAutoencoder *a, int width, int height, GError **error)
     p = rv_program_new(a->weights);
     RvTensor latent =
         rv_input(p, "latent", RV_F32, (RvShape) { 1, height / a->factor, width / a->factor, a->channels });
-    rv_output(p, "image",
-              a->is_tiny ? rv_taesd_record_decode(p, &a->taesd, latent, a->compute)
-                         : rv_vae_record_decode(p, &a->vae, latent));
+    rv_output(p, "image", record_decoder(a, p, latent));
     return rv_programs_add(a->programs, key, p, error);
 }
 
@@ -218,8 +246,8 @@ rv_autoencoder_set_limit(RvAutoencoder *a, gint64 pixels)
     a->limit = pixels > 0 ? pixels : a->is_tiny ? TINY_PIXELS : KL_PIXELS;
 }
 
-static bool
-is_tiled(const RvAutoencoder *a, int width, int height)
+bool
+rv_autoencoder_is_tiled(const RvAutoencoder *a, int width, int height)
 {
     return (gint64)width * height > a->limit;
 }
@@ -227,7 +255,7 @@ is_tiled(const RvAutoencoder *a, int width, int height)
 bool
 rv_autoencoder_prepare(RvAutoencoder *a, int width, int height, bool encode, GError **error)
 {
-    bool tiled = is_tiled(a, width, height);
+    bool tiled = rv_autoencoder_is_tiled(a, width, height);
     Tiling tx = tiling_of(width / a->factor, tiled), ty = tiling_of(height / a->factor, tiled);
     int w = tx.tile * a->factor, h = ty.tile * a->factor;
     return (!encode || encoder_for(a, w, h, error) != NULL) && decoder_for(a, w, h, error) != NULL;
@@ -254,7 +282,7 @@ encode_tile(RvAutoencoder *a, const guint8 *rgb, int stride, int x, int y, int w
 static bool
 encode_all(RvAutoencoder *a, const guint8 *rgb, int width, int height, Blend *blend, GError **error)
 {
-    bool tiled = is_tiled(a, width, height);
+    bool tiled = rv_autoencoder_is_tiled(a, width, height);
     Tiling tx = tiling_of(blend->width, tiled), ty = tiling_of(blend->height, tiled);
     g_autofree float *tile = g_new(float, (gsize)tx.tile *(gsize)ty.tile *(gsize)a->channels);
     for (int j = 0; j < ty.count; j++)
@@ -322,7 +350,7 @@ decode_tile(RvAutoencoder *a, const float *latent, int stride, int x, int y, int
 static bool
 decode_all(RvAutoencoder *a, const float *latent, int width, int height, Blend *blend, GError **error)
 {
-    bool tiled = is_tiled(a, width, height);
+    bool tiled = rv_autoencoder_is_tiled(a, width, height);
     int f = a->factor;
     Tiling tx = tiling_of(width / f, tiled), ty = tiling_of(height / f, tiled);
     if (!tiled)

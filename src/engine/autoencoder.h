@@ -7,13 +7,15 @@
 
 typedef struct RvAutoencoder RvAutoencoder;
 
-/* Exactly one of the two configs is given; the source must outlive the autoencoder. */
+/* Exactly one of the two configs is given; the source must outlive the autoencoder. `compute`: the type that
+ * it computes in, usually the device's. */
 RvAutoencoder *rv_autoencoder_new(RvEngine *engine, const RvVaeConfig *vae, const RvTaesdConfig *taesd,
-                                  RvWeightSource source);
+                                  RvWeightSource source, RvDType compute);
 void rv_autoencoder_free(RvAutoencoder *autoencoder); /* accepts NULL */
 
 /* The most pixels that are worked in one piece; 0 gives the default back. */
 void rv_autoencoder_set_limit(RvAutoencoder *autoencoder, gint64 pixels);
+bool rv_autoencoder_is_tiled(const RvAutoencoder *autoencoder, int width, int height);
 
 bool rv_autoencoder_is_tiny(const RvAutoencoder *autoencoder);
 int rv_autoencoder_channels(const RvAutoencoder *autoencoder); /* of a latent */
@@ -22,6 +24,12 @@ gsize rv_autoencoder_bytes(const RvAutoencoder *autoencoder);
 
 /* Records the programs of a size ahead of the first use. */
 bool rv_autoencoder_prepare(RvAutoencoder *autoencoder, int width, int height, bool encode, GError **error);
+
+/* As parts of a larger program, for sizes that are not tiled, without the check that numbers are finite:
+ * rgb U8 [1, height, width, 3] -> latent F32 [1, height/f, width/f, channels], scaled for the UNet; and back.
+ */
+RvTensor rv_autoencoder_record_encode(const RvAutoencoder *autoencoder, RvProgram *program, RvTensor rgb);
+RvTensor rv_autoencoder_record_decode(const RvAutoencoder *autoencoder, RvProgram *program, RvTensor latent);
 
 /* What the last encode and decode took, for benchmarks. */
 typedef struct {

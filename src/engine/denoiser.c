@@ -22,15 +22,10 @@ struct RvDenoiser {
     RvWeightSet *weights;
     RvPrograms *programs;         /* the UNet by rows, size and tokens */
     RvPrograms *context_programs; /* keys and values by rows and tokens */
+    RvPrograms *time_programs;    /* the timestep's projections by rows */
     Loaded loaded[PROGRAMS];
     double flops;
 };
-
-/* One evaluation of the UNet on all images under one context. */
-typedef struct {
-    RvContext *context;
-    double factor; /* of its output in the guided sum */
-} Term;
 
 RvDenoiser *
 rv_denoiser_new(RvEngine *engine, const RvUnetConfig *config, RvWeightSource source)
@@ -41,6 +36,7 @@ rv_denoiser_new(RvEngine *engine, const RvUnetConfig *config, RvWeightSource sou
     d->weights = rv_weight_set_new(rv_engine_device(engine), source);
     d->programs = rv_programs_new(PROGRAMS);
     d->context_programs = rv_programs_new(PROGRAMS);
+    d->time_programs = rv_programs_new(PROGRAMS);
     return d;
 }
 
@@ -54,6 +50,7 @@ rv_denoiser_free(RvDenoiser *d)
             g_ptr_array_unref(d->loaded[i].contexts);
     rv_programs_free(d->programs);
     rv_programs_free(d->context_programs);
+    rv_programs_free(d->time_programs);
     rv_weight_set_free(d->weights);
     g_free(d);
 }
@@ -62,6 +59,12 @@ const RvUnetConfig *
 rv_denoiser_config(const RvDenoiser *d)
 {
     return &d->config;
+}
+
+RvWeightSet *
+rv_denoiser_weights(const RvDenoiser *d)
+{
+    return d->weights;
 }
 
 gsize
@@ -74,6 +77,23 @@ double
 rv_denoiser_flops(const RvDenoiser *d)
 {
     return d->flops;
+}
+
+/* The inputs that the timestep's projections are made of, for `n` rows. */
+static RvUnetTime
+time_inputs(const RvDenoiser *d, RvProgram *p, int n)
+{
+    const RvUnetConfig *c = &d->config;
+    RvUnetTime time = { .timestep = rv_input_exact(p, "timestep", RV_F32, (RvShape) { n, 1, 1, 1 }) };
+    if (c->time_ids > 0)
+        time.time_ids = rv_input_exact(p, "time_ids", RV_F32, (RvShape) { n, 1, c->time_ids, 1 });
+    if (c->pooled_dim > 0)
+        time.pooled = rv_input(p, "pooled", RV_F32, (RvShape) { n, 1, 1, c->pooled_dim });
+    if (c->time_cond_proj_dim > 0) {
+        RvTensor scale = rv_input_exact(p, "guidance", RV_F32, (RvShape) { n, 1, 1, 1 });
+        time.guidance = rv_sinusoid(p, scale, (RvSinusoid) { .width = c->time_cond_proj_dim, .shift = 1.0f });
+    }
+    return time;
 }
 
 static RvProgram *
@@ -89,17 +109,8 @@ program_for(RvDenoiser *d, int n, int height, int width, int tokens, GError **er
     RvUnetInputs inputs = {
         .sample = rv_input(p, "sample", RV_F32, (RvShape) { n, height, width, c->in_channels }),
         .prepared_context = &keys_values,
-        .time.timestep = rv_input_exact(p, "timestep", RV_F32, (RvShape) { n, 1, 1, 1 }),
+        .time = time_inputs(d, p, n),
     };
-    if (c->time_ids > 0)
-        inputs.time.time_ids = rv_input_exact(p, "time_ids", RV_F32, (RvShape) { n, 1, c->time_ids, 1 });
-    if (c->pooled_dim > 0)
-        inputs.time.pooled = rv_input(p, "pooled", RV_F32, (RvShape) { n, 1, 1, c->pooled_dim });
-    if (c->time_cond_proj_dim > 0) {
-        RvTensor scale = rv_input_exact(p, "guidance", RV_F32, (RvShape) { n, 1, 1, 1 });
-        inputs.time.guidance =
-            rv_sinusoid(p, scale, (RvSinusoid) { .width = c->time_cond_proj_dim, .shift = 1.0f });
-    }
     rv_unet_context_inputs(p, c, "kv", n, tokens, &keys_values);
     rv_output(p, "out", rv_unet_record(p, c, &inputs));
     p = rv_programs_add(d->programs, key, p, error);
@@ -125,6 +136,21 @@ context_program_for(RvDenoiser *d, int n, int tokens, GError **error)
     return rv_programs_add(d->context_programs, key, p, error);
 }
 
+static RvProgram *
+time_program_for(RvDenoiser *d, int n, GError **error)
+{
+    g_autofree char *key = g_strdup_printf("%d", n);
+    RvProgram *p = rv_programs_find(d->time_programs, key);
+    if (p != NULL)
+        return p;
+    p = rv_program_new(d->weights);
+    RvUnetTime time = time_inputs(d, p, n);
+    RvUnetPrepared projections = { 0 };
+    rv_unet_record_time(p, &d->config, &time, &projections);
+    rv_unet_prepared_outputs(p, "time", &projections);
+    return rv_programs_add(d->time_programs, key, p, error);
+}
+
 bool
 rv_denoiser_prepare(RvDenoiser *d, int rows, int width, int height, int tokens, GError **error)
 {
@@ -143,7 +169,7 @@ write_repeated(RvProgram *p, const char *input, const float *row, gsize width, i
 
 /* The pooled texts of the terms, each repeated for every image. */
 static bool
-write_pooled(RvProgram *p, const Term *terms, int count, int images, int width, GError **error)
+write_pooled(RvProgram *p, const RvGuidanceTerm *terms, int count, int images, int width, GError **error)
 {
     g_autofree float *pooled = g_new(float, (gsize)(width * count * images));
     for (int i = 0; i < count * images; i++)
@@ -153,7 +179,7 @@ write_pooled(RvProgram *p, const Term *terms, int count, int images, int width, 
 }
 
 static bool
-is_loaded(const Loaded *loaded, const RvProgram *p, const Term *terms, int count)
+is_loaded(const Loaded *loaded, const RvProgram *p, const RvGuidanceTerm *terms, int count)
 {
     if (loaded->program != p || loaded->contexts->len != (guint)count)
         return false;
@@ -165,7 +191,7 @@ is_loaded(const Loaded *loaded, const RvProgram *p, const Term *terms, int count
 
 /* Remembers what the program holds, in its own place, a free one, or the last. */
 static void
-remember(RvDenoiser *d, RvProgram *p, const Term *terms, int count)
+remember(RvDenoiser *d, RvProgram *p, const RvGuidanceTerm *terms, int count)
 {
     int place = 0;
     while (place < PROGRAMS - 1 && d->loaded[place].program != NULL && d->loaded[place].program != p)
@@ -199,43 +225,71 @@ carry_prepared(RvProgram *from, RvProgram *to, int terms, int images, GError **e
     }
 }
 
-/* Makes sure that the program holds the keys and values of the terms' contexts. */
-static bool
-load_contexts(RvDenoiser *d, RvProgram *p, const Term *terms, int count, int images, GError **error)
+RvProgram *
+rv_denoiser_keys_values(RvDenoiser *d, const RvGuidanceTerm *terms, int count, GError **error)
 {
-    for (int i = 0; i < PROGRAMS; i++)
-        if (is_loaded(&d->loaded[i], p, terms, count))
-            return true;
     int tokens = terms[0].context->tokens;
-    RvProgram *compute = context_program_for(d, count, tokens, error);
-    if (compute == NULL)
-        return false;
+    RvProgram *p = context_program_for(d, count, tokens, error);
+    if (p == NULL)
+        return NULL;
     gsize size = (gsize)tokens * (gsize)terms[0].context->width;
     g_autofree float *context = g_new(float, size *(gsize)count);
     for (int i = 0; i < count; i++)
         memcpy(context + (gsize)i * size, terms[i].context->context, size * sizeof *context);
-    if (!rv_program_write(compute, "context", context, size * (gsize)count * sizeof *context, error) ||
-        !rv_program_run(compute, error) || !carry_prepared(compute, p, count, images, error))
+    if (!rv_program_write(p, "context", context, size * (gsize)count * sizeof *context, error) ||
+        !rv_program_run(p, error))
+        return NULL;
+    d->flops += rv_program_flops(p);
+    return p;
+}
+
+/* Makes sure that the program holds the keys and values of the terms' contexts. */
+static bool
+load_contexts(RvDenoiser *d, RvProgram *p, const RvGuidanceTerm *terms, int count, int images, GError **error)
+{
+    for (int i = 0; i < PROGRAMS; i++)
+        if (is_loaded(&d->loaded[i], p, terms, count))
+            return true;
+    RvProgram *compute = rv_denoiser_keys_values(d, terms, count, error);
+    if (compute == NULL || !carry_prepared(compute, p, count, images, error))
         return false;
-    d->flops += rv_program_flops(compute);
     remember(d, p, terms, count);
     return true;
 }
 
+/* What time_inputs() declared. */
 static bool
-write_inputs(RvDenoiser *d, RvProgram *p, const RvGuidance *g, const Term *terms, int count,
-             const float *pixels, double timestep, GError **error)
+write_time(RvDenoiser *d, RvProgram *p, const RvGuidance *g, const RvGuidanceTerm *terms, int count,
+           double timestep, GError **error)
 {
     const RvUnetConfig *c = &d->config;
     int n = count * g->images;
     float t = (float)timestep, scale = (float)(g->cfg_scale - 1.0) * 1000.0f;
-    gsize all = (gsize)g->images * (gsize)g->width * (gsize)g->height * (gsize)c->in_channels;
-    return write_repeated(p, "sample", pixels, all, count, error) &&
-           write_repeated(p, "timestep", &t, 1, n, error) &&
-           load_contexts(d, p, terms, count, g->images, error) &&
+    return write_repeated(p, "timestep", &t, 1, n, error) &&
            (c->pooled_dim == 0 || write_pooled(p, terms, count, g->images, c->pooled_dim, error)) &&
            (c->time_ids == 0 || write_repeated(p, "time_ids", g->time_ids, (gsize)c->time_ids, n, error)) &&
            (c->time_cond_proj_dim == 0 || write_repeated(p, "guidance", &scale, 1, n, error));
+}
+
+RvProgram *
+rv_denoiser_time(RvDenoiser *d, const RvGuidance *g, const RvGuidanceTerm *terms, int count, double timestep,
+                 GError **error)
+{
+    RvProgram *p = time_program_for(d, count * g->images, error);
+    if (p == NULL || !write_time(d, p, g, terms, count, timestep, error) || !rv_program_run(p, error))
+        return NULL;
+    d->flops += rv_program_flops(p);
+    return p;
+}
+
+static bool
+write_inputs(RvDenoiser *d, RvProgram *p, const RvGuidance *g, const RvGuidanceTerm *terms, int count,
+             const float *pixels, double timestep, GError **error)
+{
+    gsize all = (gsize)g->images * (gsize)g->width * (gsize)g->height * (gsize)d->config.in_channels;
+    return write_repeated(p, "sample", pixels, all, count, error) &&
+           load_contexts(d, p, terms, count, g->images, error) &&
+           write_time(d, p, g, terms, count, timestep, error);
 }
 
 /* The sampler's planes and the extra ones as the model's pixels, [images, h, w, in_channels]. */
@@ -256,7 +310,7 @@ gather_pixels(const RvDenoiser *d, const RvGuidance *g, const float *sample)
 
 /* Runs `count` terms of equal length and adds their outputs, times their factors, to `out`. */
 static bool
-run_terms(RvDenoiser *d, const RvGuidance *g, const Term *terms, int count, const float *pixels,
+run_terms(RvDenoiser *d, const RvGuidance *g, const RvGuidanceTerm *terms, int count, const float *pixels,
           double timestep, float *out, GError **error)
 {
     RvProgram *p = program_for(d, count * g->images, g->height, g->width, terms[0].context->tokens, error);
@@ -278,24 +332,25 @@ run_terms(RvDenoiser *d, const RvGuidance *g, const Term *terms, int count, cons
     return true;
 }
 
-/* The guided sum's terms: the unconditional one first, when there is guidance. */
-static GArray *
-terms_of(const RvGuidance *g, int evaluation)
+GArray *
+rv_guidance_terms(const RvGuidance *g, int evaluation)
 {
-    GArray *terms = g_array_new(FALSE, FALSE, sizeof(Term));
+    GArray *terms = g_array_new(FALSE, FALSE, sizeof(RvGuidanceTerm));
     double scale = g->negative != NULL ? g->cfg_scale : 1.0, sum = 0.0;
     if (g->negative != NULL) {
-        Term uncond = { rv_conditioning_part_at(g_ptr_array_index(g->negative->parts, 0), evaluation), 0.0 };
+        RvGuidanceTerm uncond = {
+            rv_conditioning_part_at(g_ptr_array_index(g->negative->parts, 0), evaluation), 0.0
+        };
         g_array_append_val(terms, uncond);
     }
     for (guint i = 0; i < g->positive->parts->len; i++) {
         const RvConditioningPart *part = g_ptr_array_index(g->positive->parts, i);
-        Term term = { rv_conditioning_part_at(part, evaluation), part->weight * scale };
+        RvGuidanceTerm term = { rv_conditioning_part_at(part, evaluation), part->weight * scale };
         g_array_append_val(terms, term);
         sum += term.factor;
     }
     if (g->negative != NULL)
-        g_array_index(terms, Term, 0).factor = 1.0 - sum;
+        g_array_index(terms, RvGuidanceTerm, 0).factor = 1.0 - sum;
     return terms;
 }
 
@@ -305,12 +360,12 @@ rv_denoiser_run(RvDenoiser *d, const RvGuidance *g, const float *sample, double 
 {
     gsize count = (gsize)g->images * (gsize)g->channels * (gsize)g->width * (gsize)g->height;
     g_autofree float *pixels = gather_pixels(d, g, sample);
-    g_autoptr(GArray) terms = terms_of(g, evaluation);
+    g_autoptr(GArray) terms = rv_guidance_terms(g, evaluation);
     memset(out, 0, count * sizeof *out);
     for (guint first = 0, next; first < terms->len; first = next) {
-        const Term *group = &g_array_index(terms, Term, first);
+        const RvGuidanceTerm *group = &g_array_index(terms, RvGuidanceTerm, first);
         for (next = first + 1; next < terms->len; next++)
-            if (g_array_index(terms, Term, next).context->tokens != group->context->tokens)
+            if (g_array_index(terms, RvGuidanceTerm, next).context->tokens != group->context->tokens)
                 break;
         if (!run_terms(d, g, group, (int)(next - first), pixels, timestep, out, error))
             return false;

@@ -12,6 +12,8 @@ RvDenoiser *rv_denoiser_new(RvEngine *engine, const RvUnetConfig *config, RvWeig
 void rv_denoiser_free(RvDenoiser *denoiser); /* accepts NULL */
 
 const RvUnetConfig *rv_denoiser_config(const RvDenoiser *denoiser);
+RvWeightSet *
+rv_denoiser_weights(const RvDenoiser *denoiser); /* borrowed; for programs of which it is a part */
 gsize rv_denoiser_bytes(const RvDenoiser *denoiser);
 /* Since the denoiser was made. */
 double rv_denoiser_flops(const RvDenoiser *denoiser);
@@ -34,3 +36,19 @@ typedef struct {
  * (from 0) picks the contexts of a prompt that changes. Fails when the result is not finite. */
 bool rv_denoiser_run(RvDenoiser *denoiser, const RvGuidance *guidance, const float *sample, double timestep,
                      int evaluation, float *out, GError **error);
+
+/* One evaluation of the UNet under one context, and what its output counts in the guided sum. */
+typedef struct {
+    RvContext *context; /* borrowed */
+    double factor;
+} RvGuidanceTerm;
+/* The guided sum: the unconditional term first, when there is guidance. Free with g_array_unref. */
+GArray *rv_guidance_terms(const RvGuidance *guidance, int evaluation);
+
+/* What a UNet with prepared inputs takes (models/unet.h), computed now, for terms of equal length: a program
+ * with outputs "kv.0" ..., a row per term; and one with "time.0" ..., a row per term and image. To be copied
+ * (rv_program_copy) before the denoiser's next call. */
+RvProgram *rv_denoiser_keys_values(RvDenoiser *denoiser, const RvGuidanceTerm *terms, int count,
+                                   GError **error);
+RvProgram *rv_denoiser_time(RvDenoiser *denoiser, const RvGuidance *guidance, const RvGuidanceTerm *terms,
+                            int count, double timestep, GError **error);

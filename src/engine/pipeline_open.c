@@ -19,6 +19,16 @@ part_done(void *self, const RvArray *array)
     rv_model_done(source->model, array);
 }
 
+/* SDXL's own VAE overflows half floats; its activations keep to bfloat16's range. */
+static RvDType
+autoencoder_type(const RvPipeline *pipeline, bool tiny)
+{
+    RvDeviceInfo info;
+    rv_device_describe(rv_engine_device(pipeline->engine), &info);
+    bool overflows = !tiny && pipeline->traits.family == RV_FAMILY_SDXL;
+    return info.compute == RV_F16 && overflows ? RV_BF16 : info.compute;
+}
+
 void
 rv_pipeline_assemble(RvPipeline *pipeline, RvPipelineParts *parts)
 {
@@ -31,8 +41,9 @@ rv_pipeline_assemble(RvPipeline *pipeline, RvPipelineParts *parts)
     pipeline->conditioner = rv_conditioner_new(first, second);
     pipeline->denoiser = rv_denoiser_new(pipeline->engine, parts->unet, parts->sources[RV_PART_UNET]);
     RvPart autoencoder = parts->taesd != NULL ? RV_PART_TAESD : RV_PART_VAE;
-    pipeline->autoencoder = rv_autoencoder_new(pipeline->engine, parts->taesd != NULL ? NULL : parts->vae,
-                                               parts->taesd, parts->sources[autoencoder]);
+    pipeline->autoencoder =
+        rv_autoencoder_new(pipeline->engine, parts->taesd != NULL ? NULL : parts->vae, parts->taesd,
+                           parts->sources[autoencoder], autoencoder_type(pipeline, parts->taesd != NULL));
 }
 
 /* --vae as a path; "taesd" is looked for beside the parts of the model, then in the models' folder. */

@@ -51,7 +51,7 @@ check_tiles(const char *relative, RvPart part, double encode_bound, double decod
     g_assert_no_error(error);
     Source source = { model, part };
     RvAutoencoder *a = rv_autoencoder_new(engine, rv_model_vae_config(model), rv_model_taesd_config(model),
-                                          (RvWeightSource) { find, NULL, &source });
+                                          (RvWeightSource) { find, NULL, &source }, RV_F32);
     gsize count = (gsize)rv_autoencoder_channels(a) * (WIDTH / 8) * (HEIGHT / 8);
     g_autofree guint8 *rgb = soft_picture(WIDTH, HEIGHT);
     g_autofree float *whole = g_new(float, count), *tiled = g_new(float, count);
