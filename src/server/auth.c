@@ -112,7 +112,7 @@ cookie_value(const char *name, const char *secret)
 }
 
 static bool
-cookie_is_good(const RvAuth *auth, const char *cookies)
+cookie_is_good(const RvAuth *auth, const char *cookies, char **user)
 {
     g_auto(GStrv) parts = g_strsplit(cookies, ";", 64);
     for (char **part = parts; *part != NULL; part++) {
@@ -122,8 +122,10 @@ cookie_is_good(const RvAuth *auth, const char *cookies)
         given += strlen(COOKIE "=");
         if (auth->token != NULL) {
             g_autofree char *good = cookie_value("", auth->token);
-            if (rv_equal_in_constant_time(given, good))
+            if (rv_equal_in_constant_time(given, good)) {
+                *user = g_strdup("");
                 return true;
+            }
         }
         if (auth->users == NULL)
             continue;
@@ -132,24 +134,27 @@ cookie_is_good(const RvAuth *auth, const char *cookies)
         g_hash_table_iter_init(&iter, auth->users);
         while (g_hash_table_iter_next(&iter, &name, &password)) {
             g_autofree char *good = cookie_value(name, password);
-            if (rv_equal_in_constant_time(given, good))
+            if (rv_equal_in_constant_time(given, good)) {
+                *user = g_strdup(name);
                 return true;
+            }
         }
     }
     return false;
 }
 
 static bool
-token_is_good(const RvAuth *auth, const char *given, char **cookie)
+token_is_good(const RvAuth *auth, const char *given, char **cookie, char **user)
 {
     if (auth->token == NULL || !rv_equal_in_constant_time(given, auth->token))
         return false;
     *cookie = cookie_value("", auth->token);
+    *user = g_strdup("");
     return true;
 }
 
 static bool
-basic_is_good(const RvAuth *auth, const char *encoded, char **cookie)
+basic_is_good(const RvAuth *auth, const char *encoded, char **cookie, char **user)
 {
     gsize size;
     g_autofree guchar *decoded = g_base64_decode(encoded, &size);
@@ -163,9 +168,10 @@ basic_is_good(const RvAuth *auth, const char *encoded, char **cookie)
     /* Unknown names cost as much time as known ones. */
     if (rv_equal_in_constant_time(colon + 1, is_known ? password : "no such user") && is_known) {
         *cookie = cookie_value(text, password);
+        *user = g_strdup(text);
         return true;
     }
-    return token_is_good(auth, colon + 1, cookie);
+    return token_is_good(auth, colon + 1, cookie, user);
 }
 
 /* ---- failures ---- */
@@ -206,21 +212,25 @@ count_failure(RvAuth *auth, const char *address, gint64 now_us)
 
 RvAuthVerdict
 rv_auth_check(RvAuth *auth, const char *address, const char *authorization, const char *cookies,
-              const char *token, gint64 now_us, char **cookie)
+              const char *token, gint64 now_us, char **cookie, char **user)
 {
-    *cookie = NULL;
-    if (rv_auth_is_open(auth) || (cookies != NULL && cookie_is_good(auth, cookies)))
+    *cookie = *user = NULL;
+    if (rv_auth_is_open(auth)) {
+        *user = g_strdup("");
+        return RV_AUTH_OK;
+    }
+    if (cookies != NULL && cookie_is_good(auth, cookies, user))
         return RV_AUTH_OK;
     if (authorization == NULL && token == NULL)
         return RV_AUTH_MISSING;
     const Record *record = find_record(auth, address, now_us);
     if (record != NULL && record->failures >= RV_AUTH_MAX_FAILURES)
         return RV_AUTH_LIMITED;
-    bool ok = token != NULL && token_is_good(auth, token, cookie);
+    bool ok = token != NULL && token_is_good(auth, token, cookie, user);
     if (!ok && authorization != NULL && g_ascii_strncasecmp(authorization, "Bearer ", 7) == 0)
-        ok = token_is_good(auth, authorization + 7, cookie);
+        ok = token_is_good(auth, authorization + 7, cookie, user);
     else if (!ok && authorization != NULL && g_ascii_strncasecmp(authorization, "Basic ", 6) == 0)
-        ok = basic_is_good(auth, authorization + 6, cookie);
+        ok = basic_is_good(auth, authorization + 6, cookie, user);
     if (!ok)
         count_failure(auth, address, now_us);
     return ok ? RV_AUTH_OK : RV_AUTH_WRONG;

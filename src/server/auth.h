@@ -25,9 +25,11 @@ bool rv_auth_is_open(const RvAuth *auth); /* neither token nor users */
 typedef enum { RV_AUTH_OK, RV_AUTH_MISSING, RV_AUTH_WRONG, RV_AUTH_LIMITED } RvAuthVerdict;
 
 /* Each may be NULL: the Authorization header, the Cookie header, the query's token. With RV_AUTH_OK by other
- * means than the cookie, *cookie is a value for Set-Cookie "reverie=..." (free with g_free), else NULL. */
+ * means than the cookie, *cookie is a value for Set-Cookie "reverie=..." (free with g_free), else NULL. *user
+ * (free with g_free) is the name of who came in, "" with the token or when nobody has to log in; else NULL.
+ */
 RvAuthVerdict rv_auth_check(RvAuth *auth, const char *address, const char *authorization, const char *cookies,
-                            const char *token, gint64 now_us, char **cookie);
+                            const char *token, gint64 now_us, char **cookie, char **user);
 guint64 rv_auth_failures(const RvAuth *auth);
 
 bool rv_equal_in_constant_time(const char *a, const char *b);

@@ -230,17 +230,29 @@ redirect_without_token(const RvCall *call, const char *path)
     soup_server_message_set_status(call->message, 303, NULL);
 }
 
+#define USER_KEY "reverie-user" /* of a message's data */
+
+/* Who was let in; "" where nobody needs to log in. */
+static const char *
+user_of(SoupServerMessage *message)
+{
+    const char *user = g_object_get_data(G_OBJECT(message), USER_KEY);
+    return user != NULL ? user : "";
+}
+
 static bool
 is_let_in(const RvCall *call, const RvRoute *route, const char *path)
 {
     SoupMessageHeaders *request = soup_server_message_get_request_headers(call->message);
     const char *address = soup_server_message_get_remote_host(call->message);
     const char *token = call->query != NULL ? g_hash_table_lookup(call->query, "token") : NULL;
+    char *user;
     g_autofree char *cookie = NULL;
     RvAuthVerdict verdict = rv_auth_check(call->server->auth, address != NULL ? address : "?",
                                           soup_message_headers_get_one(request, "Authorization"),
                                           soup_message_headers_get_list(request, "Cookie"), token,
-                                          g_get_monotonic_time(), &cookie);
+                                          g_get_monotonic_time(), &cookie, &user);
+    g_object_set_data_full(G_OBJECT(call->message), USER_KEY, user, g_free);
     if (verdict == RV_AUTH_OK) {
         const char *accept = soup_message_headers_get_list(request, "Accept");
         bool is_page = accept != NULL && strstr(accept, "text/html") != NULL && route->socket == NULL;
@@ -335,9 +347,12 @@ on_request(SoupServer *soup, SoupServerMessage *message, const char *path, GHash
         return; /* an upgrade comes next, or it was answered */
     const RvRoute *route = find_route(soup_server_message_get_method(message), path, false, &rest, &known);
     g_autofree char *argument = rest != NULL ? g_uri_unescape_string(rest, NULL) : NULL;
-    RvCall call = {
-        .server = user, .route = route, .message = message, .query = query, .argument = argument
-    };
+    RvCall call = { .server = user,
+                    .route = route,
+                    .message = message,
+                    .query = query,
+                    .argument = argument,
+                    .user = user_of(message) };
     if (rest != NULL && (argument == NULL || !g_utf8_validate(argument, -1, NULL)))
         answer_problem(&call, 400, "the address is not UTF-8 text");
     else
@@ -360,7 +375,9 @@ on_socket(SoupServer *soup, SoupServerMessage *message, const char *path, SoupWe
     const RvRoute *known, *route = find_route("GET", path, true, &rest, &known);
     const char *text = g_uri_get_query(soup_server_message_get_uri(message));
     g_autoptr(GHashTable) query = text != NULL ? soup_form_decode(text) : NULL;
-    RvCall call = { .server = server, .route = route, .message = message, .query = query };
+    RvCall call = {
+        .server = server, .route = route, .message = message, .query = query, .user = user_of(message)
+    };
     g_ptr_array_add(server->sockets, g_object_ref(connection));
     g_signal_connect(connection, "closed", G_CALLBACK(on_socket_closed), server);
     route->socket(&call, connection);

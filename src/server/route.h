@@ -22,6 +22,7 @@ typedef struct {
     SoupServerMessage *message;
     GHashTable *query;    /* decoded, key -> value; NULL without a query */
     const char *argument; /* what the pattern's "{...}" matched, decoded; NULL without */
+    const char *user;     /* who asks: a user's name; "" without users, or where nobody needs to log in */
 } RvCall;
 
 typedef void (*RvRouteHandler)(const RvCall *call);

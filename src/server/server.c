@@ -31,6 +31,12 @@ rv_server_state(RvServer *server)
     return server->state;
 }
 
+RvStudio *
+rv_server_studio(RvServer *server)
+{
+    return server->studio;
+}
+
 const RvServeOptions *
 rv_server_options(RvServer *server)
 {

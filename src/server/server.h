@@ -5,6 +5,7 @@
 #include "server/mirror.h"
 #include "server/options.h"
 #include "server/state.h"
+#include "studio/studio.h"
 
 /* Serves until SIGTERM or SIGINT. `options` are finished; `model` is the model's path, NULL with an effect.
  * False when it cannot start or its model cannot be opened. */
@@ -13,4 +14,5 @@ bool rv_server_run(const RvServeOptions *options, const char *model, GError **er
 /* Parts, for routes and transports; borrowed. */
 RvMirror *rv_server_mirror(RvServer *server);
 RvState *rv_server_state(RvServer *server);
+RvStudio *rv_server_studio(RvServer *server);
 const RvServeOptions *rv_server_options(RvServer *server);

@@ -13,6 +13,7 @@ struct RvServer {
     GMainLoop *loop;
     RvState *state;
     RvMirror *mirror;
+    RvStudio *studio;
     RvAuth *auth;
     RvGuard *guard;
     RvEvents *events;

@@ -174,8 +174,8 @@ test_seed_travels(void)
 static RvAuthVerdict
 try(RvAuth *auth, const char *address, const char *token, gint64 now_us)
 {
-    g_autofree char *cookie = NULL;
-    return rv_auth_check(auth, address, NULL, NULL, token, now_us, &cookie);
+    g_autofree char *cookie = NULL, *user = NULL;
+    return rv_auth_check(auth, address, NULL, NULL, token, now_us, &cookie, &user);
 }
 
 static void
@@ -200,16 +200,17 @@ test_guessing_is_slow(void)
 static void
 test_cookie_outlives_a_restart(void)
 {
-    g_autofree char *cookie = NULL, *none = NULL;
+    g_autofree char *cookie = NULL, *none = NULL, *user = NULL, *again = NULL, *nobody = NULL;
     g_autoptr(RvAuth) before = rv_auth_new("correct horse", NULL, NULL);
-    g_assert_cmpint(rv_auth_check(before, "a", "Bearer correct horse", NULL, NULL, 0, &cookie), ==,
+    g_assert_cmpint(rv_auth_check(before, "a", "Bearer correct horse", NULL, NULL, 0, &cookie, &user), ==,
                     RV_AUTH_OK);
     g_assert_nonnull(cookie);
+    g_assert_cmpstr(user, ==, "");
     g_autofree char *header = g_strdup_printf("x=1; reverie=%s", cookie);
     g_autoptr(RvAuth) after = rv_auth_new("correct horse", NULL, NULL),
                       other = rv_auth_new("another one", NULL, NULL);
-    g_assert_cmpint(rv_auth_check(after, "a", NULL, header, NULL, 0, &none), ==, RV_AUTH_OK);
-    g_assert_cmpint(rv_auth_check(other, "a", NULL, header, NULL, 0, &none), ==, RV_AUTH_MISSING);
+    g_assert_cmpint(rv_auth_check(after, "a", NULL, header, NULL, 0, &none, &again), ==, RV_AUTH_OK);
+    g_assert_cmpint(rv_auth_check(other, "a", NULL, header, NULL, 0, &none, &nobody), ==, RV_AUTH_MISSING);
 }
 
 int
