@@ -346,7 +346,7 @@ static bool read_parts(const Reader *reader, JsonObject *from, RvStudioJob *job)
 static RvStudioJob *
 read_job(const Reader *reader, JsonObject *from, bool is_part)
 {
-    RvStudioKind kind;
+    RvStudioKind kind = RV_STUDIO_TXT2IMG;
     if (!read_kind(reader, from, &kind))
         return NULL;
     g_autoptr(RvStudioJob) job = rv_studio_job_new(kind);
