@@ -7,7 +7,17 @@
 #define NORM_TICKETS 1024
 
 static const CudaOp *const cuda_ops[RV_OP_KINDS] = {
-    [RV_OP_CONV2D] = NULL,
+    [RV_OP_GROUP_NORM] = &cuda_group_norm,
+    [RV_OP_LAYER_NORM] = &cuda_layer_norm,
+    [RV_OP_ACT] = &cuda_act,
+    [RV_OP_GLU] = &cuda_glu,
+    [RV_OP_ADD] = &cuda_add,
+    [RV_OP_MIX] = &cuda_mix,
+    [RV_OP_CONCAT] = &cuda_concat,
+    [RV_OP_EMBED] = &cuda_embed,
+    [RV_OP_PICK] = &cuda_pick,
+    [RV_OP_SINUSOID] = &cuda_sinusoid,
+    [RV_OP_CONVERT] = &cuda_convert,
 };
 
 const CudaOp *
@@ -105,13 +115,15 @@ open_libraries(CudaDevice *cuda, GError **error)
 static bool
 open_memory(CudaDevice *cuda, GError **error)
 {
-    gsize bytes = NORM_TICKETS * sizeof *cuda->norm_tickets;
+    gsize bytes = (NORM_TICKETS + 1) * sizeof *cuda->norm_tickets;
     cuda->norm_ticket_count = NORM_TICKETS;
     if (!cuda_check(cudaHostAlloc((void **)&cuda->fault, sizeof *cuda->fault, cudaHostAllocDefault),
                     cuda->name, error))
         return false;
     memset(cuda->fault, 0, sizeof *cuda->fault);
-    return (cuda->norm_tickets = cuda_alloc(cuda, bytes, error)) != NULL &&
+    cuda->norm_tickets = cuda_alloc(cuda, bytes, error);
+    cuda->fault_claim = cuda->norm_tickets + NORM_TICKETS;
+    return cuda->norm_tickets != NULL &&
            cuda_check(cudaMemset(cuda->norm_tickets, 0, bytes), cuda->name, error) &&
            (cuda->arena = cuda_arena_new(cuda, error)) != NULL &&
            (cuda->staging = cuda_staging_new(cuda, error)) != NULL;

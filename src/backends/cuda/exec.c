@@ -160,14 +160,17 @@ refuse_id(const RvOp *op, const CudaFault *fault, GError **error)
                         rv_array_count(&op->weight[0].array) / op->out.shape.c);
 }
 
-/* What a kernel found wrong with the values that it was given. The device is idle. */
+/* What a kernel found wrong with the values that it was given. */
 static bool
 check_fault(CudaDevice *device, const CudaExec *exec, GError **error)
 {
     CudaFault fault = *device->fault;
-    if (fault.claimed == 0)
+    if (fault.op == 0)
         return true;
     memset(device->fault, 0, sizeof *device->fault);
+    if (!cuda_check(cudaMemsetAsync(device->fault_claim, 0, sizeof *device->fault_claim, device->stream),
+                    device->name, error))
+        return false;
     for (int i = 0; i < exec->count; i++) {
         const RvOp *op = exec->ops[i];
         if ((guint64)(gsize)op != fault.op)

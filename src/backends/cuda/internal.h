@@ -28,6 +28,7 @@ typedef struct {
     CudaArena *arena;
     CudaStaging *staging;
     CudaFault *fault;       /* pinned: what a kernel found wrong with its operands' values */
+    unsigned *fault_claim;  /* device memory, 0 until a kernel has something to report */
     unsigned *norm_tickets; /* device memory, zero between kernels (norm.c) */
     int norm_ticket_count;
 } CudaDevice;

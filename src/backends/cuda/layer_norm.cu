@@ -1,0 +1,116 @@
+/* layer_norm.cu - a warp for each token, which it keeps in registers where it fits. */
+#include "activation.cuh"
+#include "kernels.h"
+#include "rows.cuh"
+
+#define WARPS 4
+
+static __device__ __forceinline__ float
+warp_sum(float sum)
+{
+#pragma unroll
+    for (int step = 16; step > 0; step /= 2)
+        sum += __shfl_xor_sync(~0u, sum, step);
+    return sum;
+}
+
+/* What is left of a float's mean after its rounding, and the scale: of sums of differences to that mean. */
+static __device__ __forceinline__ float2
+moments(float sum, float square, float channels, float eps)
+{
+    float rest = sum / channels, variance = square / channels - rest * rest;
+    return make_float2(rest, rsqrtf((variance < 0.0f ? 0.0f : variance) + eps));
+}
+
+/* Vectors of eight, at most K a lane. */
+template <int K>
+static __global__ void
+__launch_bounds__(WARPS * 32) in_registers(CudaNorm norm)
+{
+    int64_t token = blockIdx.x * (int64_t)WARPS + threadIdx.x / 32;
+    int lane = threadIdx.x % 32, channels = norm.x.channels;
+    if (token >= norm.x.pixels)
+        return;
+    float x[K][8], sum = 0.0f, square = 0.0f;
+#pragma unroll
+    for (int k = 0; k < K; k++) {
+        int c = (k * 32 + lane) * 8;
+        if (c < channels)
+            load_eight(norm.x.data, norm.x.dtype, token * norm.x.stride + c, x[k]);
+    }
+#pragma unroll
+    for (int k = 0; k < K; k++)
+        if ((k * 32 + lane) * 8 < channels) {
+#pragma unroll
+            for (int i = 0; i < 8; i++)
+                sum += x[k][i];
+        }
+    float mean = warp_sum(sum) / (float)channels;
+    sum = 0.0f;
+#pragma unroll
+    for (int k = 0; k < K; k++)
+        if ((k * 32 + lane) * 8 < channels) {
+#pragma unroll
+            for (int i = 0; i < 8; i++) {
+                x[k][i] -= mean;
+                sum += x[k][i];
+                square += x[k][i] * x[k][i];
+            }
+        }
+    float2 rest = moments(warp_sum(sum), warp_sum(square), (float)channels, norm.eps);
+#pragma unroll
+    for (int k = 0; k < K; k++) {
+        int c = (k * 32 + lane) * 8;
+        if (c >= channels)
+            break;
+        float weight[8], bias[8];
+        load_eight(norm.weight, F32, c, weight);
+        load_eight(norm.bias, F32, c, bias);
+#pragma unroll
+        for (int i = 0; i < 8; i++)
+            x[k][i] = activate((x[k][i] - rest.x) * rest.y * weight[i] + bias[i], norm.act, norm.is_exact);
+        store_eight(norm.out.data, norm.out.dtype, token * norm.out.stride + c, x[k]);
+    }
+}
+
+/* Any width, any alignment: the token is read three times. */
+static __global__ void
+__launch_bounds__(WARPS * 32) streamed(CudaNorm norm)
+{
+    int64_t token = blockIdx.x * (int64_t)WARPS + threadIdx.x / 32;
+    int lane = threadIdx.x % 32, channels = norm.x.channels;
+    if (token >= norm.x.pixels)
+        return;
+    int64_t from = token * norm.x.stride, to = token * norm.out.stride;
+    float sum = 0.0f, square = 0.0f;
+    for (int c = lane; c < channels; c += 32)
+        sum += load_value(norm.x.data, norm.x.dtype, from + c);
+    float mean = warp_sum(sum) / (float)channels;
+    sum = 0.0f;
+    for (int c = lane; c < channels; c += 32) {
+        float d = load_value(norm.x.data, norm.x.dtype, from + c) - mean;
+        sum += d;
+        square += d * d;
+    }
+    float2 rest = moments(warp_sum(sum), warp_sum(square), (float)channels, norm.eps);
+    for (int c = lane; c < channels; c += 32) {
+        float x = load_value(norm.x.data, norm.x.dtype, from + c) - mean;
+        x = (x - rest.x) * rest.y * norm.weight[c] + norm.bias[c];
+        store_value(norm.out.data, norm.out.dtype, to + c, activate(x, norm.act, norm.is_exact));
+    }
+}
+
+extern "C" void
+cuda_kernel_layer_norm(const CudaNorm *norm, cudaStream_t stream)
+{
+    unsigned blocks = (unsigned)((norm->x.pixels + WARPS - 1) / WARPS);
+    int channels = norm->x.channels;
+    if (!takes_eight(&norm->x) || !takes_eight(&norm->out) || channels % 8 != 0 || channels > 8 * 256)
+        streamed<<<blocks, WARPS * 32, 0, stream>>>(*norm);
+    else if (channels <= 2 * 256)
+        in_registers<2><<<blocks, WARPS * 32, 0, stream>>>(*norm);
+    else if (channels <= 5 * 256)
+        in_registers<5><<<blocks, WARPS * 32, 0, stream>>>(*norm);
+    else
+        in_registers<8><<<blocks, WARPS * 32, 0, stream>>>(*norm);
+}
