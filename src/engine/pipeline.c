@@ -163,6 +163,12 @@ draw_start_noise(Run *run)
 }
 
 static bool
+is_stopped(const RvRequest *request)
+{
+    return request->stop != NULL && __atomic_load_n(request->stop, __ATOMIC_RELAXED) != 0;
+}
+
+static bool
 sample(Run *run, GError **error)
 {
     const RvRequest *r = run->request;
@@ -184,6 +190,8 @@ sample(Run *run, GError **error)
         if (run->inpaint != NULL)
             rv_inpaint_restore(run->inpaint, run->sampler, run->start);
         report(run, RV_PHASE_SAMPLE, e.index + 1, e.total);
+        if (is_stopped(r))
+            break;
     }
     pipeline->costs.unet = seconds_since(start);
     pipeline->costs.unet_flops = rv_denoiser_flops(pipeline->denoiser) - flops;
@@ -194,7 +202,8 @@ static bool
 decode(Run *run, RvResult *result, GError **error)
 {
     const RvRequest *r = run->request;
-    const float *latent = rv_sampler_latent(run->sampler);
+    const float *denoised = is_stopped(r) ? rv_sampler_denoised(run->sampler) : NULL;
+    const float *latent = denoised != NULL ? denoised : rv_sampler_latent(run->sampler);
     run->pipeline->costs.decode = run->pipeline->costs.decode_flops = 0.0;
     for (int i = 0; i < r->images; i++) {
         if (!rv_engine_check_cancel(run->pipeline->engine, error))

@@ -115,6 +115,9 @@ typedef struct {
     const RvControlUse *controls;
     int control_count;
     const RvHires *hires; /* NULL: one pass */
+    /* Not 0: no further step; the picture is what the sampler expects by now. For another thread; may be
+     * NULL. */
+    const int *stop;
     /* Called after each step of work from the pipeline's thread; may be NULL. */
     void (*on_progress)(const RvProgress *progress, void *user);
     void *user;
