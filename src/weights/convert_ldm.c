@@ -63,8 +63,8 @@ ldm_up(const RvUnetConfig *c, int block, const char *name, GString *out)
     return true;
 }
 
-static bool
-ldm_unet(const RvUnetConfig *c, const char *name, GString *out)
+bool
+rv_ldm_unet_name(const RvUnetConfig *c, const char *name, GString *out)
 {
     static const char *const pairs[][2] = {
         { "conv_in.", "input_blocks.0.0." },
@@ -223,7 +223,7 @@ write_one(void *user, const char *name, int rank, const gint64 *shape)
     }
     g_autoptr(GString) out = g_string_new(w->prefix);
     if (w->part == RV_PART_UNET)
-        ldm_unet(&w->model->config[w->part].unet, name, out);
+        rv_ldm_unet_name(&w->model->config[w->part].unet, name, out);
     else if (w->part == RV_PART_VAE)
         ldm_vae(&w->model->config[w->part].vae, name, out);
     else

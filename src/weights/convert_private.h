@@ -26,3 +26,5 @@ bool rv_out_tensors_write(const GArray *list, const char *path, RvConversion *co
 
 /* Appends a part's tensors in LDM's names, for single files. */
 void rv_ldm_add_part(const RvModel *model, RvPart part, GArray *list, RvDType dtype);
+/* Appends LDM's name of a UNet's tensor, without prefix, to `out`; false when it has none. */
+bool rv_ldm_unet_name(const RvUnetConfig *config, const char *name, GString *out);
