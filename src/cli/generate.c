@@ -6,6 +6,7 @@
 
 #include "base/error.h"
 #include "cli/console.h"
+#include "cli/networks.h"
 
 RvGenerateOptions rv_generate_options;
 #define OPTION(field) &rv_generate_options.field
@@ -92,6 +93,7 @@ rv_generate_options_clear(void)
                          &o->schedule,   &o->noise,      &o->input,    &o->output,    &o->mask, &o->preview };
     for (gsize i = 0; i < G_N_ELEMENTS(strings); i++)
         g_clear_pointer(strings[i], g_free);
+    rv_network_options_clear();
 }
 
 /* Folder of the running binary; free with g_free. */
@@ -167,7 +169,10 @@ rv_generate_open(RvEngine **engine, RvPipeline **pipeline, GError **error)
     *engine = rv_engine_open(&engine_options, error);
     if (*engine == NULL)
         return false;
-    RvPipelineOptions options = { o->vae, o->tokenizer, o->prediction, o->models_dir };
+    const RvLibrary *library = rv_network_library(o->models_dir, error);
+    if (library == NULL)
+        return false;
+    RvPipelineOptions options = { o->vae, o->tokenizer, o->prediction, o->models_dir, library };
     *pipeline = rv_pipeline_open(*engine, path, &options, error);
     return *pipeline != NULL;
 }

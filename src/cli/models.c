@@ -7,6 +7,7 @@
 #include "cli/console.h"
 #include "cli/generate.h"
 #include "weights/convert.h"
+#include "weights/lora.h"
 
 static char *precision, *output;
 
@@ -31,11 +32,50 @@ print_names(const char *title, const GPtrArray *names)
 }
 
 static bool
+show_lora(const RvLora *lora, GError **error)
+{
+    g_autofree char *hash = rv_lora_hash(lora), *bytes = g_format_size(rv_lora_bytes(lora));
+    const char *alias = rv_lora_alias(lora) != NULL ? rv_lora_alias(lora) : "";
+    if (!rv_generate_options.json) {
+        printf("%s\nkind        %s\nmodules     %u\nrank        %d\nname        %s\nhash        %s\nsize     "
+               "   %s\n",
+               rv_lora_path(lora), rv_lora_kind(lora), rv_lora_modules(lora), rv_lora_rank(lora), alias, hash,
+               bytes);
+        return true;
+    }
+    g_autoptr(JsonBuilder) json = json_builder_new();
+    json_builder_begin_object(json);
+    const char *const texts[][2] = {
+        { "family", "lora" }, { "variant", rv_lora_kind(lora) }, { "alias", alias }, { "hash", hash }
+    };
+    for (gsize i = 0; i < G_N_ELEMENTS(texts); i++) {
+        json_builder_set_member_name(json, texts[i][0]);
+        json_builder_add_string_value(json, texts[i][1]);
+    }
+    const gint64 numbers[] = { (gint64)rv_lora_modules(lora), rv_lora_rank(lora),
+                               (gint64)rv_lora_bytes(lora) };
+    const char *const keys[] = { "modules", "rank", "bytes" };
+    for (gsize i = 0; i < G_N_ELEMENTS(keys); i++) {
+        json_builder_set_member_name(json, keys[i]);
+        json_builder_add_int_value(json, numbers[i]);
+    }
+    json_builder_end_object(json);
+    return rv_console_print_json(json, false, error);
+}
+
+static bool
 show_info(const char *name, GError **error)
 {
-    g_autoptr(RvModel) model = open_partial(name, error);
-    if (model == NULL)
+    g_autoptr(GError) cause = NULL;
+    g_autoptr(RvModel) model = open_partial(name, &cause);
+    if (model == NULL) {
+        g_autofree char *path = rv_find_model(name, rv_generate_options.models_dir, NULL);
+        g_autoptr(RvLora) lora = path != NULL ? rv_lora_open(path, NULL) : NULL;
+        if (lora != NULL)
+            return show_lora(lora, error);
+        g_propagate_error(error, g_steal_pointer(&cause));
         return false;
+    }
     if (rv_generate_options.json) {
         g_autofree char *line = rv_model_info_json(model);
         printf("%s\n", line);

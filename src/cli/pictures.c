@@ -9,6 +9,7 @@
 #include "base/error.h"
 #include "cli/console.h"
 #include "cli/generate.h"
+#include "cli/networks.h"
 #include "media/terminal.h"
 
 static const GOptionEntry redraw_entries[] = {
@@ -25,6 +26,7 @@ static const GOptionEntry redraw_entries[] = {
 
 typedef struct {
     RvRequest request;
+    RvRequestNetworks networks;
     RvPicture *init;
     RvMask *mask;
     RvProgressBar bar;
@@ -208,6 +210,8 @@ generate_all(Job *job, GError **error)
         job->request.images = MIN(o->batch, job->count - job->done);
         g_autoptr(RvResult) result = rv_pipeline_generate(pipeline, &job->request, error);
         rv_progress_bar_end(&job->bar);
+        for (guint i = 0; result != NULL && job->done == 0 && i < result->notes->len; i++)
+            rv_console_note("%s", (const char *)g_ptr_array_index(result->notes, i));
         ok = result != NULL && deliver(job, result, error);
         job->done += job->request.images;
         if (ok && job->done < job->count)
@@ -224,6 +228,7 @@ run(int argc, char **argv, bool redraw, const char *usage, const char *summary, 
         { NULL, rv_generate_entries },
         { NULL, rv_picture_entries },
         { "Model", rv_model_entries },
+        { "Networks", rv_network_entries },
         { redraw ? "Picture" : NULL, redraw ? redraw_entries : NULL },
         { NULL, NULL },
     };
@@ -237,10 +242,12 @@ run(int argc, char **argv, bool redraw, const char *usage, const char *summary, 
                           "an argument too many");
     job.count = rv_generate_options.count;
     ok = ok && rv_generate_request(&job.request, &error) &&
+         rv_network_options_parse(&job.networks, &job.request, &error) &&
          check_output(rv_generate_options.output, job.count, rv_generate_options.json, &error) &&
          load_inputs(&job, redraw, &error) && generate_all(&job, &error);
     rv_picture_free(job.init);
     rv_mask_free(job.mask);
+    rv_request_networks_clear(&job.networks);
     g_clear_error(&job.preview_error);
     rv_generate_options_clear();
     return ok ? 0 : rv_console_fail(error);

@@ -13,6 +13,7 @@
 #include "base/error.h"
 #include "cli/console.h"
 #include "cli/generate.h"
+#include "cli/networks.h"
 #include "media/output.h"
 #include "media/video.h"
 
@@ -34,6 +35,7 @@ typedef struct {
     RvEngine *engine;
     RvPipeline *pipeline;
     RvRequest request;
+    RvRequestNetworks networks;
 } Video;
 
 static const char *
@@ -236,7 +238,8 @@ check_arguments(Video *v, GError **error)
         o->seed = g_strdup("0"); /* the same noise in every frame, and in every run that goes on */
     v->is_film = rv_video_path_is_film(o->output);
     v->folder = v->is_film ? g_strconcat(o->output, ".parts", NULL) : g_strdup(o->output);
-    return rv_generate_request(&v->request, error);
+    return rv_generate_request(&v->request, error) &&
+           rv_network_options_parse(&v->networks, &v->request, error);
 }
 
 static bool
@@ -272,6 +275,7 @@ rv_command_video(int argc, char **argv)
     const RvOptionGroup groups[] = { { NULL, rv_generate_entries },
                                      { "Film", video_entries },
                                      { "Model", rv_model_entries },
+                                     { "Networks", rv_network_entries },
                                      { NULL, NULL } };
     g_autoptr(GError) error = NULL;
     g_auto(GStrv) arguments = NULL;
@@ -292,6 +296,7 @@ rv_command_video(int argc, char **argv)
     rv_engine_close(v.engine);
     rv_video_reader_close(v.reader);
     g_free(v.folder);
+    rv_request_networks_clear(&v.networks);
     rv_generate_options_clear();
     return ok ? 0 : rv_console_fail(error);
 }

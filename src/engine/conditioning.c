@@ -133,6 +133,13 @@ rv_conditioner_free(RvConditioner *conditioner)
     g_free(conditioner);
 }
 
+RvWeightSet *
+rv_conditioner_weights(RvConditioner *conditioner, int encoder)
+{
+    RvTextEncoder *one = conditioner->encoders[encoder];
+    return one != NULL ? rv_text_encoder_weights(one) : NULL;
+}
+
 gsize
 rv_conditioner_bytes(const RvConditioner *conditioner)
 {
@@ -263,7 +270,13 @@ static RvContext *
 encode_entry(RvConditioner *conditioner, const RvPromptEntry *entry, const RvConditioningOptions *options,
              GError **error)
 {
-    g_autofree char *key = g_strdup_printf("%d|%d|%s", options->syntax, options->clip_skip, entry->text);
+    /* a text under other weights (a LoRA) is another text */
+    guint generations[2] = { 0 };
+    for (int i = 0; i < 2; i++)
+        if (conditioner->encoders[i] != NULL)
+            generations[i] = rv_weight_set_generation(rv_text_encoder_weights(conditioner->encoders[i]));
+    g_autofree char *key = g_strdup_printf("%d|%d|%u|%u|%s", options->syntax, options->clip_skip,
+                                           generations[0], generations[1], entry->text);
     RvContext *known = g_hash_table_lookup(conditioner->cache, key);
     if (known != NULL)
         return rv_context_ref(known);

@@ -44,7 +44,8 @@ typedef struct RvConditioner RvConditioner;
 
 /* Takes the encoders; `second` is SDXL's OpenCLIP bigG, or NULL. */
 RvConditioner *rv_conditioner_new(RvTextEncoder *first, RvTextEncoder *second);
-void rv_conditioner_free(RvConditioner *conditioner); /* accepts NULL */
+void rv_conditioner_free(RvConditioner *conditioner);                         /* accepts NULL */
+RvWeightSet *rv_conditioner_weights(RvConditioner *conditioner, int encoder); /* borrowed; NULL: none */
 gsize rv_conditioner_bytes(const RvConditioner *conditioner);
 
 typedef struct {

@@ -13,6 +13,7 @@
  * the step. */
 typedef struct {
     RvProgram *program;
+    guint generation;    /* of the weights that they were computed with */
     GPtrArray *contexts; /* RvContext, one per term */
 } Loaded;
 
@@ -179,9 +180,11 @@ write_pooled(RvProgram *p, const RvGuidanceTerm *terms, int count, int images, i
 }
 
 static bool
-is_loaded(const Loaded *loaded, const RvProgram *p, const RvGuidanceTerm *terms, int count)
+is_loaded(const RvDenoiser *d, const Loaded *loaded, const RvProgram *p, const RvGuidanceTerm *terms,
+          int count)
 {
-    if (loaded->program != p || loaded->contexts->len != (guint)count)
+    if (loaded->program != p || loaded->generation != rv_weight_set_generation(d->weights) ||
+        loaded->contexts->len != (guint)count)
         return false;
     for (int i = 0; i < count; i++)
         if (g_ptr_array_index(loaded->contexts, i) != terms[i].context)
@@ -200,6 +203,7 @@ remember(RvDenoiser *d, RvProgram *p, const RvGuidanceTerm *terms, int count)
     if (loaded->contexts != NULL)
         g_ptr_array_unref(loaded->contexts);
     loaded->program = p;
+    loaded->generation = rv_weight_set_generation(d->weights);
     loaded->contexts = g_ptr_array_new_with_free_func((GDestroyNotify)rv_context_unref);
     for (int i = 0; i < count; i++)
         g_ptr_array_add(loaded->contexts, rv_context_ref(terms[i].context));
@@ -248,7 +252,7 @@ static bool
 load_contexts(RvDenoiser *d, RvProgram *p, const RvGuidanceTerm *terms, int count, int images, GError **error)
 {
     for (int i = 0; i < PROGRAMS; i++)
-        if (is_loaded(&d->loaded[i], p, terms, count))
+        if (is_loaded(d, &d->loaded[i], p, terms, count))
             return true;
     RvProgram *compute = rv_denoiser_keys_values(d, terms, count, error);
     if (compute == NULL || !carry_prepared(compute, p, count, images, error))

@@ -4,6 +4,8 @@
 
 #include <glib/gstdio.h>
 
+#include "weights/safetensors.h"
+
 #define KEPT 8 /* adapters that stay open although nothing uses them */
 
 /* An open adapter, and its hash on the way. */

@@ -12,6 +12,7 @@
 typedef struct {
     RvPipeline *pipeline;
     const RvRequest *request;
+    char *prompt; /* without the tags of extra networks */
     RvRunSettings settings;
     int width, height; /* of latents */
     gsize count;       /* numbers of one image's latent */
@@ -44,6 +45,17 @@ report(Run *run, RvPhase phase, int done, int total)
     run->request->on_progress(&progress, run->request->user);
 }
 
+/* Takes the tags of extra networks out of the prompt and merges what they and the request ask for. */
+static bool
+apply_networks(Run *run, GPtrArray *notes, GError **error)
+{
+    const RvRequest *r = run->request;
+    const char *prompt = r->prompt != NULL ? r->prompt : "";
+    g_autoptr(GPtrArray) tags = g_ptr_array_new_with_free_func(rv_prompt_network_free);
+    run->prompt = r->syntax != RV_PROMPT_PLAIN ? rv_prompt_extract_networks(prompt, tags) : g_strdup(prompt);
+    return rv_networks_apply(run->pipeline->networks, tags, r->loras, r->lora_count, notes, error);
+}
+
 static bool
 encode_text(Run *run, GError **error)
 {
@@ -58,8 +70,7 @@ encode_text(Run *run, GError **error)
     if (r->conditioning != NULL)
         run->positive = rv_conditioning_ref(r->conditioning);
     else
-        run->positive = rv_conditioner_encode(run->pipeline->conditioner, r->prompt != NULL ? r->prompt : "",
-                                              &options, error);
+        run->positive = rv_conditioner_encode(run->pipeline->conditioner, run->prompt, &options, error);
     if (run->positive == NULL)
         return false;
     if (r->cfg_scale > 1.0) {
@@ -230,6 +241,7 @@ run_clear(Run *run)
 {
     for (int i = 0; i < run->request->images; i++)
         rv_noise_free(run->noises[i]);
+    g_free(run->prompt);
     rv_conditioning_free(run->positive);
     rv_conditioning_free(run->negative);
     rv_picture_free(run->init);
@@ -259,7 +271,9 @@ rv_pipeline_prepare(RvPipeline *pipeline, const RvRequest *request, GError **err
     int factor = rv_autoencoder_factor(pipeline->autoencoder), width = request->width,
         height = request->height;
     Run run = { .pipeline = pipeline, .request = request };
-    bool ok = rv_run_settings_init(&run.settings, pipeline, request, error) && encode_text(&run, error);
+    g_autoptr(GPtrArray) notes = g_ptr_array_new_with_free_func(g_free);
+    bool ok = rv_run_settings_init(&run.settings, pipeline, request, error) &&
+              apply_networks(&run, notes, error) && encode_text(&run, error);
     if (ok) {
         const RvConditioningPart *part = g_ptr_array_index(run.positive->parts, 0);
         int rows = request->images * (run.negative != NULL ? 2 : 1);
@@ -284,10 +298,11 @@ rv_pipeline_generate(RvPipeline *pipeline, const RvRequest *request, GError **er
     g_autoptr(RvResult) result = g_new0(RvResult, 1);
     result->images = g_new0(RvResultImage, (gsize)request->images);
     result->count = request->images;
+    result->notes = g_ptr_array_new_with_free_func(g_free);
     bool ok = rv_run_settings_init(&run.settings, pipeline, request, error) &&
-              rv_engine_check_cancel(pipeline->engine, error) && encode_text(&run, error) &&
-              encode_init(&run, error) && prepare_inpaint(&run, error) && sample(&run, error) &&
-              decode(&run, result, error);
+              rv_engine_check_cancel(pipeline->engine, error) && apply_networks(&run, result->notes, error) &&
+              encode_text(&run, error) && encode_init(&run, error) && prepare_inpaint(&run, error) &&
+              sample(&run, error) && decode(&run, result, error);
     result->width = request->width;
     result->height = request->height;
     result->steps = request->steps;

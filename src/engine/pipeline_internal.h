@@ -3,6 +3,7 @@
 #include "engine/autoencoder.h"
 #include "engine/conditioning.h"
 #include "engine/denoiser.h"
+#include "engine/networks.h"
 #include "engine/pipeline.h"
 #include "engine/preview.h"
 #include "engine/source.h"
@@ -24,6 +25,7 @@ struct RvPipeline {
     RvSchedulerConfig scheduler;
     RvConditioner *conditioner;
     RvDenoiser *denoiser;
+    RvNetworks *networks;
     RvAutoencoder *autoencoder;
     RvPreviewMap preview;
     RvStageCosts costs;

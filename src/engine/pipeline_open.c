@@ -40,6 +40,11 @@ rv_pipeline_assemble(RvPipeline *pipeline, RvPipelineParts *parts)
                                      parts->tokenizers[1], parts->pads[1]);
     pipeline->conditioner = rv_conditioner_new(first, second);
     pipeline->denoiser = rv_denoiser_new(pipeline->engine, parts->unet, parts->sources[RV_PART_UNET]);
+    rv_networks_attach(pipeline->networks, RV_PART_UNET, rv_denoiser_weights(pipeline->denoiser));
+    for (int i = 0; i < 2; i++)
+        if (rv_conditioner_weights(pipeline->conditioner, i) != NULL)
+            rv_networks_attach(pipeline->networks, i == 0 ? RV_PART_TEXT : RV_PART_TEXT2,
+                               rv_conditioner_weights(pipeline->conditioner, i));
     RvPart autoencoder = parts->taesd != NULL ? RV_PART_TAESD : RV_PART_VAE;
     pipeline->autoencoder =
         rv_autoencoder_new(pipeline->engine, parts->taesd != NULL ? NULL : parts->vae, parts->taesd,
@@ -228,6 +233,7 @@ open_model(RvPipeline *pipeline, const char *path, const RvPipelineOptions *opti
         rv_tokenizer_free(parts.tokenizers[1]);
         return false;
     }
+    pipeline->networks = rv_networks_new(pipeline->model, options->library);
     rv_pipeline_assemble(pipeline, &parts);
     return true;
 }
@@ -272,6 +278,7 @@ rv_pipeline_open_random(RvEngine *engine, const char *family, const RvPipelineOp
     if (parts.tokenizers[0] == NULL)
         return NULL;
     parts.tokenizers[1] = shape.has_text2 ? rv_tokenizer_new_builtin(error) : NULL;
+    pipeline->networks = rv_networks_new(NULL, options->library);
     rv_pipeline_assemble(pipeline, &parts);
     return g_steal_pointer(&pipeline);
 }
@@ -281,6 +288,7 @@ rv_pipeline_free(RvPipeline *pipeline)
 {
     if (pipeline == NULL)
         return;
+    rv_networks_free(pipeline->networks);
     rv_conditioner_free(pipeline->conditioner);
     rv_denoiser_free(pipeline->denoiser);
     rv_autoencoder_free(pipeline->autoencoder);

@@ -152,6 +152,8 @@ rv_run_infotext(const RvPipeline *pipeline, const RvRequest *r, const RvRunSetti
     rv_infotext_set(info, "RNG", noise_names[r->noise]);
     if (r->mask != NULL)
         rv_infotext_set_number(info, "Mask blur", r->mask_blur);
+    g_autofree char *hashes = rv_networks_hashes(pipeline->networks);
+    rv_infotext_set(info, "Lora hashes", hashes);
     rv_infotext_set(info, "Version", "reverie-" REVERIE_VERSION);
     return rv_infotext_write(info);
 }

@@ -63,6 +63,12 @@ rv_text_encoder_pad(const RvTextEncoder *encoder)
     return encoder->pad;
 }
 
+RvWeightSet *
+rv_text_encoder_weights(RvTextEncoder *encoder)
+{
+    return encoder->weights;
+}
+
 gsize
 rv_text_encoder_bytes(const RvTextEncoder *encoder)
 {

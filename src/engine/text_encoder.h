@@ -15,6 +15,7 @@ void rv_text_encoder_free(RvTextEncoder *encoder); /* accepts NULL */
 const RvClipConfig *rv_text_encoder_config(const RvTextEncoder *encoder);
 const RvTokenizer *rv_text_encoder_tokenizer(const RvTextEncoder *encoder);
 gint32 rv_text_encoder_pad(const RvTextEncoder *encoder);
+RvWeightSet *rv_text_encoder_weights(RvTextEncoder *encoder); /* borrowed */
 gsize rv_text_encoder_bytes(const RvTextEncoder *encoder);
 
 /* Which of the hidden states is the context: `skip` 1 is the last layer's, 2 the one before, and so on. */

@@ -38,9 +38,9 @@ void rv_weight_set_free(RvWeightSet *set); /* after its programs; accepts NULL *
 gsize rv_weight_set_bytes(const RvWeightSet *set);
 
 /* Changes weights on their way from the source into the set (a LoRA's differences are added here). `apply`
- * either leaves *array alone or points it at numbers in *owned, which the set gives back with g_free; the shape
- * stays, the type may become F32 (an embedding table's must stay). A patch that is set later counts for what
- * is packed after it. `apply` NULL: none. */
+ * either leaves *array alone or points it at numbers in *owned, which the set gives back with g_free; the
+ * shape stays, the type may become F32 (an embedding table's must stay). A patch that is set later counts for
+ * what is packed after it. `apply` NULL: none. */
 typedef struct {
     bool (*apply)(void *self, const char *name, RvArray *array, void **owned, GError **error);
     void *self;

@@ -212,6 +212,12 @@ rv_lora_alias(const RvLora *lora)
     return rv_safetensors_metadata(lora->file, "ss_output_name");
 }
 
+gsize
+rv_lora_bytes(const RvLora *lora)
+{
+    return rv_safetensors_size(lora->file);
+}
+
 char *
 rv_lora_hash(const RvLora *lora)
 {

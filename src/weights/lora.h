@@ -28,6 +28,7 @@ int rv_lora_rank(const RvLora *lora);         /* the largest; 0: full difference
 const char *rv_lora_kind(const RvLora *lora); /* "LoRA", "LoHa", "LoKr", "difference"; "mixed" */
 /* The name in its metadata (ss_output_name), which prompts may use too; NULL: none. */
 const char *rv_lora_alias(const RvLora *lora);
+gsize rv_lora_bytes(const RvLora *lora); /* of the file */
 /* 12 hexadecimal digits as A1111 shows them: SHA-256 of what follows the header, from the metadata
  * (sshs_model_hash) when it is there; else the whole file is read. NULL when that fails. Free with g_free. */
 char *rv_lora_hash(const RvLora *lora);

@@ -1,0 +1,55 @@
+"""LoRAs, embeddings, ControlNets and the rest of what steers a picture, through the command line."""
+import json
+import shutil
+
+from common import FAST, MODEL, REFERENCE, difference, draw, json_lines, make_picture, read_png, refuse, reverie, run_tests
+
+LORA = MODEL / "lora.safetensors"
+
+
+def library(folder):
+    """A models folder with the reference LoRA under a name."""
+    (folder / "models" / "Lora").mkdir(parents=True)
+    shutil.copy(LORA, folder / "models" / "Lora" / "style.safetensors")
+    return ["--models", folder / "models"]
+
+
+def test_lora(folder):
+    models = library(folder)
+    plain = draw(folder / "plain.png")[2]
+    path = draw(folder / "a.png", "--lora", f"{LORA}:0.8")
+    named = draw(folder / "b.png", "--lora", "style:0.8", *models)
+    base = [word if word != "a red fox" else "a red fox<lora:style:0.8>" for word in FAST]
+    tagged = draw(folder / "c.png", *models, base=base)
+    assert path[2] != plain and path[2] == named[2] == tagged[2], "path, name and tag are one"
+    assert draw(folder / "d.png", "--lora", f"{LORA}:0")[2] == plain, "a weight of nothing"
+    twice = draw(folder / "e.png", "--lora", f"{LORA}:0.5", "--lora", f"{LORA}:0.3")[2]
+    assert difference(twice, path[2])[1] <= 1, "two halves make a whole"
+    assert draw(folder / "f.png", "--lora", f"{LORA}:1:0.8")[2] == path[2], "this one has nothing for the text encoder"
+    assert 'Lora hashes: "style: ' in named[3]["parameters"] and "<lora:style:0.8>" in tagged[3]["parameters"]
+    assert "Lora hashes" not in read_png(folder / "plain.png")[3]["parameters"]
+
+
+def test_lora_errors(folder):
+    models = library(folder)
+    run = ["txt2img", *FAST, "-o", folder / "x.png"]
+    refuse(folder, 3, *run, "--lora", "nowhere:0.5", says=["nowhere", "no LoRA"])
+    refuse(folder, 2, *run, "--lora", "style:big", *models, says="--lora")
+    refuse(folder, 3, *run, "--lora", MODEL / "unet" / "diffusion_pytorch_model.safetensors", says="no adapter")
+    refuse(folder, 3, *run, "--lora", MODEL / "unet" / "config.json", says="config.json")
+    (folder / "cut.safetensors").write_bytes(LORA.read_bytes()[:5000])
+    refuse(folder, 3, *run, "--lora", folder / "cut.safetensors", says="cut.safetensors")
+    xl = ["txt2img", *FAST, "--model", REFERENCE / "tiny-sdxl", "-o", folder / "x.png"]
+    refuse(folder, 3, *xl, "--lora", LORA, says="does not fit this model")
+    words = [word if word != "a red fox" else "fox <lora:nowhere:1> <hypernet:x:1>" for word in FAST]
+    said = reverie("txt2img", *words, *models, "-o", folder / "x.png").error
+    assert 'there is no LoRA "nowhere"' in said and "<hypernet:x>" in said, said
+
+
+def test_lora_info(folder):
+    info, = json_lines(reverie("models", "info", LORA, "--json"))
+    assert info["family"] == "lora" and info["variant"] == "LoRA" and info["rank"] == 4 and info["modules"] == 185, info
+    assert len(info["hash"]) == 12 and b"rank        4" in reverie("models", "info", LORA).stdout
+
+
+run_tests(globals())
