@@ -93,7 +93,8 @@ struct RvProgram {
     GError *failure;       /* the first mistake */
     void *exec;
     gsize scratch;
-    int under_way; /* runs started and not finished */
+    guint prepared; /* ops that the back end has readied */
+    int under_way;  /* runs started and not finished */
     bool is_compiled;
 };
 

@@ -326,19 +326,26 @@ set_operands(RvProgram *p, bool with_address)
     }
 }
 
-bool
-rv_program_compile(RvProgram *p, GError **error)
+static bool
+prepare_ops(RvProgram *p, gint64 until_us, GError **error)
 {
-    g_assert(!p->is_compiled);
     const RvBackend *backend = p->device->backend;
-    if (p->failure != NULL) {
-        g_propagate_error(error, g_error_copy(p->failure));
-        return false;
-    }
-    set_operands(p, false);
-    for (guint i = 0; i < p->records->len; i++)
-        if (!backend->prepare(p->device->state, g_array_index(p->records, RvRecord, i).op, error))
+    if (p->prepared == 0)
+        set_operands(p, false);
+    while (p->prepared < p->records->len) {
+        if (!backend->prepare(p->device->state, g_array_index(p->records, RvRecord, p->prepared).op, error))
             return false;
+        p->prepared++;
+        if (until_us < G_MAXINT64 && g_get_monotonic_time() >= until_us)
+            break;
+    }
+    return true;
+}
+
+static bool
+build(RvProgram *p, GError **error)
+{
+    const RvBackend *backend = p->device->backend;
     share_dying_inputs(p);
     if (!place_memory(p, error))
         return false;
@@ -351,6 +358,29 @@ rv_program_compile(RvProgram *p, GError **error)
         return false;
     p->is_compiled = true;
     return true;
+}
+
+bool
+rv_program_compile_some(RvProgram *p, gint64 until_us, bool *is_done, GError **error)
+{
+    g_assert(!p->is_compiled);
+    if (p->failure != NULL) {
+        g_propagate_error(error, g_error_copy(p->failure));
+        return false;
+    }
+    bool was_prepared = p->prepared == p->records->len;
+    if (!was_prepared && !prepare_ops(p, until_us, error))
+        return false;
+    /* The plan gets a piece of its own, unless nobody waits. */
+    *is_done = p->prepared == p->records->len && (was_prepared || until_us == G_MAXINT64);
+    return !*is_done || build(p, error);
+}
+
+bool
+rv_program_compile(RvProgram *p, GError **error)
+{
+    bool is_done;
+    return rv_program_compile_some(p, G_MAXINT64, &is_done, error);
 }
 
 static const RvStorage *

@@ -113,6 +113,10 @@ RvTensor rv_reshape(RvProgram *program, RvTensor x, RvShape shape);
 
 /* Plans memory, readies ops and weights. Once. */
 bool rv_program_compile(RvProgram *program, GError **error);
+/* The same in pieces, between the runs of other programs: works until `until_us` (monotonic time), on one op
+ * at least, and says whether all is done. The last piece, in which the back end builds the plan, is not
+ * divided. */
+bool rv_program_compile_some(RvProgram *program, gint64 until_us, bool *is_done, GError **error);
 /* Sizes must be the slot's exactly. */
 bool rv_program_write(RvProgram *program, const char *input, const void *data, gsize bytes, GError **error);
 /* Bytes of the input or output of that name; 0 when there is none. */

@@ -312,6 +312,28 @@ test_start_and_finish(void)
 }
 
 static void
+test_compiles_in_pieces(void)
+{
+    TwoSets t = record_two_sets();
+    g_autoptr(GError) error = NULL;
+    bool is_done = false;
+    int pieces = 0;
+    for (; !is_done; pieces++) {
+        rv_program_compile_some(t.program, 0, &is_done, &error);
+        g_assert_no_error(error);
+    }
+    g_assert_cmpint(pieces, ==, 4); /* three ops and the plan */
+    g_assert_true(rv_program_run(t.program, &error));
+    RvProgram *half = rv_program_new(t.ones); /* given up half way */
+    RvTensor x = rv_input(half, "x", RV_F32, (RvShape) { 1, 1, 1, 2 });
+    rv_output(half, "y", rv_act(half, rv_act(half, x, RV_ACT_RELU), RV_ACT_SILU));
+    g_assert_true(rv_program_compile_some(half, 0, &is_done, &error));
+    g_assert_false(is_done);
+    rv_program_free(half);
+    two_sets_clear(&t);
+}
+
+static void
 test_copies_between_programs(void)
 {
     TwoSets from = record_two_sets(), to = record_two_sets();
@@ -347,6 +369,7 @@ main(int argc, char **argv)
     g_test_add_func("/tensor/program/weights-without-a-set", test_weights_without_a_set);
     g_test_add_func("/tensor/program/parts-of-other-types", test_parts_of_other_types);
     g_test_add_func("/tensor/program/start-and-finish", test_start_and_finish);
+    g_test_add_func("/tensor/program/pieces", test_compiles_in_pieces);
     g_test_add_func("/tensor/program/copies", test_copies_between_programs);
     return g_test_run();
 }
