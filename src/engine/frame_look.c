@@ -21,8 +21,8 @@ rv_frame_look_check(RvPipeline *pipeline, const RvRequest *r, GError **error)
         return refuse("a batch", error);
     if (r->mask != NULL || unet->in_channels != rv_autoencoder_channels(pipeline->autoencoder))
         return refuse("inpainting", error);
-    if (r->control_count > 0 || r->lora_count > 0 || r->hires != NULL || r->tiling)
-        return refuse("what ControlNets, LoRAs, a second pass or tiling change", error);
+    if (r->control_count > 0 || r->hires != NULL || r->tiling)
+        return refuse("what ControlNets, a second pass or tiling change", error);
     if (r->seed_width > 0 || r->seed_height > 0 || r->resize != 0)
         return refuse("another way of resizing", error);
     if (rv_autoencoder_is_tiled(pipeline->autoencoder, r->width, r->height))
@@ -53,14 +53,30 @@ hold_terms(GArray *terms)
         rv_context_ref(g_array_index(terms, RvGuidanceTerm, i).context);
 }
 
+/* Merges what the prompt's tags and the request ask for; the prompt without the tags, or NULL on failure. */
+static char *
+apply_networks(RvPipeline *pipeline, const RvRequest *r, GError **error)
+{
+    const char *prompt = r->prompt != NULL ? r->prompt : "";
+    g_autoptr(GPtrArray) tags = g_ptr_array_new_with_free_func(rv_prompt_network_free);
+    g_autoptr(GPtrArray) notes = g_ptr_array_new_with_free_func(g_free);
+    g_autofree char *rest =
+        r->syntax != RV_PROMPT_PLAIN ? rv_prompt_extract_networks(prompt, tags) : g_strdup(prompt);
+    bool ok = rv_networks_apply(pipeline->networks, tags, r->loras, r->lora_count, notes, error);
+    return ok ? g_steal_pointer(&rest) : NULL;
+}
+
 static bool
 find_terms(RvFrameLook *look, RvPipeline *pipeline, const RvRequest *r, GError **error)
 {
+    g_autofree char *prompt = apply_networks(pipeline, r, error);
+    if (prompt == NULL)
+        return false;
+    look->generation = rv_weight_set_generation(rv_denoiser_weights(pipeline->denoiser));
     RvConditioningOptions options = { r->syntax, look->settings.evaluations, r->clip_skip, false };
     g_autoptr(RvConditioning) positive =
         r->conditioning != NULL ? rv_conditioning_ref(r->conditioning)
-                                : rv_conditioner_encode(pipeline->conditioner,
-                                                        r->prompt != NULL ? r->prompt : "", &options, error);
+                                : rv_conditioner_encode(pipeline->conditioner, prompt, &options, error);
     g_autoptr(RvConditioning) negative = NULL;
     if (positive == NULL)
         return false;
@@ -119,6 +135,8 @@ rv_frame_look_copy(RvFrameLook *to, const RvFrameLook *from)
 bool
 rv_frame_look_same_texts(const RvFrameLook *a, const RvFrameLook *b)
 {
+    if (a->generation != b->generation)
+        return false;
     for (guint i = 0; i < a->terms->len; i++)
         if (g_array_index(a->terms, RvGuidanceTerm, i).context !=
             g_array_index(b->terms, RvGuidanceTerm, i).context)

@@ -7,7 +7,8 @@
 typedef struct {
     RvFrameShape shape;
     RvRunSettings settings;
-    GArray *terms; /* RvGuidanceTerm, whose contexts are held here */
+    GArray *terms;    /* RvGuidanceTerm, whose contexts are held here */
+    guint generation; /* of the UNet's weights, which LoRAs change */
     double cfg_scale;
     RvNoiseKind noise;
     guint64 seed, subseed;

@@ -244,6 +244,24 @@ test_many_shapes(void)
     close_world(&w);
 }
 
+/* LoRAs change weights in place: what was prepared with the old ones is not used with the new. */
+static void
+test_loras(void)
+{
+    World w = open_world("reference/tiny-sd15", NULL, 64, 64);
+    g_autofree char *path = golden_path("reference/tiny-sd15/lora.safetensors");
+    RvLoraUse lora = { .name = path, .text_weight = 1.0, .unet_weight = 1.0 };
+    RvRequest plain = request_of(&w), with = plain;
+    with.loras = &lora;
+    with.lora_count = 1;
+    g_autoptr(RvPicture) first = framed(&w, &plain), changed = framed(&w, &with);
+    g_assert_cmpint(largest_gap(first, changed), >, 8);
+    expect_same(&w, &with);
+    g_autoptr(RvPicture) back = framed(&w, &plain);
+    g_assert_cmpint(largest_gap(first, back), ==, 0);
+    close_world(&w);
+}
+
 static void
 expect_refusal(World *w, const RvRequest *request)
 {
@@ -330,6 +348,7 @@ main(int argc, char **argv)
     g_test_add_func("/frame/two-under-way", test_two_under_way);
     g_test_add_func("/frame/changes-beside", test_changes_beside_the_frames);
     g_test_add_func("/frame/many-shapes", test_many_shapes);
+    g_test_add_func("/frame/loras", test_loras);
     g_test_add_func("/frame/refusals", test_refusals);
     g_test_add_func("/frame/not-finite", test_numbers_that_are_not_finite);
     g_test_add_func("/frame/device-errors", test_errors_of_the_device);
