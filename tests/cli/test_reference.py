@@ -62,4 +62,5 @@ def test_sdxl(folder):
     check_both_layouts("tiny-sdxl", folder)
 
 
-run_tests(globals())
+if __name__ == "__main__":
+    run_tests(globals())

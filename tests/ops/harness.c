@@ -4,8 +4,8 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "backends/cpu/cpu.h"
 #include "backends/cpu/isa.h"
+#include "devices.h"
 #include "guard.h"
 
 typedef struct {
@@ -32,32 +32,14 @@ struct OpsCase {
     RvDType compute;
 };
 
-typedef struct {
-    const char *name;
-    const RvBackend *backend;
-    RvDType compute;
-} Device;
-
-static const Device devices[] = { { "cpu", &rv_cpu_backend, RV_F32 } };
-
-static const Device *device = &devices[0];
+static TestDevice device;
+static RvDevice *shared; /* a GPU takes long to open: one for all cases */
 static const RvBackend *tested;
 static int threads, case_threads;
 static guint64 random_state = 1;
 static bool is_bench;
 static void (*benches[8])(void);
 static gsize bench_count;
-
-static void
-choose_device(const char *name)
-{
-    for (gsize i = 0; i < G_N_ELEMENTS(devices); i++)
-        if (strcmp(devices[i].name, name) == 0) {
-            device = &devices[i];
-            return;
-        }
-    g_error("no device %s", name);
-}
 
 static void
 limit_isa(const char *name)
@@ -77,7 +59,7 @@ take_argument(const char *argument)
     if (strcmp(argument, "--bench") == 0)
         is_bench = true;
     else if (g_str_has_prefix(argument, "--device="))
-        choose_device(value + 1);
+        device = test_device(value + 1);
     else if (g_str_has_prefix(argument, "--isa="))
         limit_isa(value + 1);
     else if (g_str_has_prefix(argument, "--threads="))
@@ -93,6 +75,7 @@ void
 ops_init(int *argc, char ***argv)
 {
     int kept = 1;
+    device = test_device("cpu");
     for (int i = 1; i < *argc; i++)
         if (!take_argument((*argv)[i]))
             (*argv)[kept++] = (*argv)[i];
@@ -100,7 +83,7 @@ ops_init(int *argc, char ***argv)
     *argc = kept;
     g_test_init(argc, argv, NULL);
     random_state = random_state * 2 + 1;
-    tested = is_bench ? device->backend : guard_wrap(device->backend);
+    tested = is_bench ? device.backend : guard_wrap(device.backend);
 }
 
 void
@@ -146,22 +129,35 @@ host_copy_rate(int count)
     return (double)count * 8 * 2 * (double)((gsize)32 << 20) / seconds;
 }
 
-int
-ops_main(void)
+static void
+run_benches(void)
 {
-    if (!is_bench)
-        return g_test_run();
     RvDevice *opened =
-        rv_device_open(tested, &(RvDeviceOptions) { .compute = device->compute, .threads = threads }, NULL);
+        rv_device_open(tested, &(RvDeviceOptions) { .compute = device.compute, .threads = threads }, NULL);
     g_assert_nonnull(opened);
     RvDeviceInfo info;
     rv_device_describe(opened, &info);
     rv_device_close(opened);
-    g_print("%s, %s, %d threads; the host copies %.1f GB/s (read + written)\n", info.name,
-            cpu_isa_name(cpu_isa()), info.threads, host_copy_rate(MAX(1, info.threads)) * 1e-9);
+    if (info.threads > 0)
+        g_print("%s, %s, %d threads; the host copies %.1f GB/s (read + written)\n", info.name,
+                cpu_isa_name(cpu_isa()), info.threads, host_copy_rate(info.threads) * 1e-9);
+    else
+        g_print("%s, %s\n", info.name, device.name);
     for (gsize i = 0; i < bench_count; i++)
         benches[i]();
-    return 0;
+}
+
+int
+ops_main(void)
+{
+    int status = 0;
+    if (is_bench)
+        run_benches();
+    else
+        status = g_test_run();
+    rv_device_close(shared);
+    shared = NULL;
+    return status;
 }
 
 /* Vigna's xorshift64*: https://doi.org/10.1145/2845077 */
@@ -229,6 +225,27 @@ input_free(gpointer data)
     g_free(input);
 }
 
+bool
+ops_is_gpu(void)
+{
+    return strcmp(device.backend->name, "cpu") != 0;
+}
+
+static RvDevice *
+open_device(void)
+{
+    GError *error = NULL;
+    RvDeviceOptions options = { .compute = device.compute,
+                                .threads = case_threads > 0 ? case_threads : threads };
+    if (shared != NULL)
+        return shared;
+    RvDevice *opened = rv_device_open(tested, &options, &error);
+    g_assert_no_error(error);
+    if (ops_is_gpu())
+        shared = opened;
+    return opened;
+}
+
 OpsCase *
 ops_case_new(const char *name_format, ...)
 {
@@ -237,15 +254,10 @@ ops_case_new(const char *name_format, ...)
     va_start(args, name_format);
     c->name = g_strdup_vprintf(name_format, args);
     va_end(args);
-    c->compute = device->compute;
+    c->compute = device.compute;
     c->weights = g_ptr_array_new_with_free_func(weight_free);
     c->inputs = g_ptr_array_new_with_free_func(input_free);
-    GError *error = NULL;
-    c->device = rv_device_open(
-        tested,
-        &(RvDeviceOptions) { .compute = c->compute, .threads = case_threads > 0 ? case_threads : threads },
-        &error);
-    g_assert_no_error(error);
+    c->device = open_device();
     c->set = rv_weight_set_new(c->device, (RvWeightSource) { .find = find_weight, .self = c });
     c->program = rv_program_new(c->set);
     return c;
@@ -256,7 +268,9 @@ ops_case_free(OpsCase *c)
 {
     rv_program_free(c->program);
     rv_weight_set_free(c->set);
-    rv_device_close(c->device);
+    rv_device_set_observer(c->device, NULL, NULL);
+    if (c->device != shared)
+        rv_device_close(c->device);
     g_ptr_array_free(c->weights, TRUE);
     g_ptr_array_free(c->inputs, TRUE);
     g_free(c->name);
@@ -267,6 +281,12 @@ RvProgram *
 ops_program(OpsCase *c)
 {
     return c->program;
+}
+
+RvDevice *
+ops_device(OpsCase *c)
+{
+    return c->device;
 }
 
 RvDType

@@ -17,7 +17,7 @@
  * Programs run first op by op on a guarded copy of the back end (guard.h): outputs and workspaces hold
  * NaN before an op, and no byte of device memory may change but those. Then the whole program runs
  * once more, and must give the same bits. Command line: GTest's, and
- *     --device=NAME   the back end to test ("cpu")
+ *     --device=NAME   what to test (devices.h); a GPU that is not there: skipped
  *     --threads=N     of the CPU
  *     --isa=NAME      use no more than this instruction set of the CPU: base, avx2, avx512
  *     --data-seed=N   of shapes and data; always the same without it
@@ -43,6 +43,8 @@ void ops_set_threads(int count);
 OpsCase *ops_case_new(const char *name_format, ...) G_GNUC_PRINTF(1, 2);
 void ops_case_free(OpsCase *c);
 RvProgram *ops_program(OpsCase *c);
+RvDevice *ops_device(OpsCase *c);
+bool ops_is_gpu(void);
 RvDType ops_compute(OpsCase *c); /* the type of activations on the device */
 
 /* A weight of uniform random numbers stored as `dtype` (F32, F16 or BF16) under `name`; returns the

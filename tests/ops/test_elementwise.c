@@ -73,6 +73,8 @@ test_act_accuracy(void)
         RvTensor x = ops_input_values(c, RV_F32, (RvShape) { 1, 1, 1, COUNT }, at);
         g_autofree float *got = ops_result(c, rv_act(ops_program(c), x, act));
         for (int i = 0; i < COUNT; i++) {
+            if (at[i] > 6e4f && ops_compute(c) == RV_F16)
+                continue; /* more than a half float holds */
             double want = act_value(act, (double)at[i]), error = fabs((double)got[i] - want);
             double bound = ops_compute(c) == RV_F32 ? 1e-6 * fabs(want) + 4e-7 * MIN(1.0, fabs((double)at[i]))
                                                     : 0.05 * fabs(want) + 1e-3;

@@ -1,10 +1,11 @@
-/* part.h - one part of a reference model on the CPU, and comparison with what diffusers computed. */
+/* part.h - one part of a reference model on a device (--device=NAME of
+ * devices.h, the CPU without it), and comparison with what diffusers computed. */
 #pragma once
 #include "golden.h"
 #include "tensor/program.h"
 #include "weights/model.h"
 
-/* "within 1e-4 relative", both of the norm and of the largest element */
+/* "within 1e-4 relative" in float32, both of the norm and of the largest element */
 #define PART_TOLERANCE 1e-4
 
 typedef struct {
@@ -14,6 +15,8 @@ typedef struct {
     RvWeightSet *weights;
 } Part;
 
+/* g_test_init, after taking --device=NAME. First in main. */
+void part_init(int *argc, char ***argv);
 /* `path` below tests/data/reference: a model folder, a single file, or the folder of this part. */
 Part *part_open(const char *path, RvPart part);
 void part_close(Part *part);
@@ -32,5 +35,6 @@ void part_run(RvProgram *program);
 void part_write(RvProgram *program, Golden *golden, const char *name);
 void part_write_floats(RvProgram *program, const char *slot, const float *values, gsize count);
 /* Reads output `name` (named as the golden tensor), prints both relative differences and fails if
- * either exceeds PART_TOLERANCE. The golden numbers are multiplied by `scale` first. */
+ * either exceeds PART_TOLERANCE (a half-precision device: part.c). The golden numbers are multiplied by
+ * `scale` first. */
 void part_compare(RvProgram *program, Golden *golden, const char *name, float scale);

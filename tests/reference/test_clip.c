@@ -134,7 +134,7 @@ test_bad_configs(void)
 int
 main(int argc, char **argv)
 {
-    g_test_init(&argc, &argv, NULL);
+    part_init(&argc, &argv);
     static const Encoder encoders[] = {
         { "tiny-sd15", "text", RV_PART_TEXT },
         { "tiny-sd21", "text", RV_PART_TEXT },

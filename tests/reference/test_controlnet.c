@@ -154,7 +154,7 @@ test_bad_configs(void)
 int
 main(int argc, char **argv)
 {
-    g_test_init(&argc, &argv, NULL);
+    part_init(&argc, &argv);
     g_test_add_func("/controlnet/residuals", test_residuals);
     g_test_add_func("/controlnet/steered-unet", test_steered_unet);
     g_test_add_func("/controlnet/bad-configs", test_bad_configs);

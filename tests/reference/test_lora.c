@@ -239,7 +239,7 @@ test_other_family(void)
 int
 main(int argc, char **argv)
 {
-    g_test_init(&argc, &argv, NULL);
+    part_init(&argc, &argv);
     g_test_add_func("/lora/merged", test_merged);
     g_test_add_func("/lora/spellings", test_spellings);
     g_test_add_func("/lora/other-family", test_other_family);

@@ -81,7 +81,7 @@ test_bad_configs(void)
 int
 main(int argc, char **argv)
 {
-    g_test_init(&argc, &argv, NULL);
+    part_init(&argc, &argv);
     g_test_add_func("/taesd/encode", test_encode);
     g_test_add_func("/taesd/decode", test_decode);
     g_test_add_func("/taesd/bad-configs", test_bad_configs);

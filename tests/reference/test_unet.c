@@ -281,7 +281,7 @@ test_bad_residuals(void)
 int
 main(int argc, char **argv)
 {
-    g_test_init(&argc, &argv, NULL);
+    part_init(&argc, &argv);
     static const Case cases[] = {
         { "tiny-sd15", "tiny-sd15", "unet" },
         { "tiny-sd15", "tiny-sd15/unet_inpaint", "inpaint.unet" },

@@ -87,7 +87,7 @@ test_bad_configs(void)
 int
 main(int argc, char **argv)
 {
-    g_test_init(&argc, &argv, NULL);
+    part_init(&argc, &argv);
     g_test_add_data_func("/vae/tiny-sd15/encode", "tiny-sd15", test_encode);
     g_test_add_data_func("/vae/tiny-sd15/decode", "tiny-sd15", test_decode);
     g_test_add_data_func("/vae/tiny-sdxl/encode", "tiny-sdxl", test_encode);
