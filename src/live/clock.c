@@ -66,29 +66,58 @@ typedef struct {
     RvAlarm alarm;
     GSource *source;
     int timer;
-    int event; /* rv_alarm_wake() writes to it */
+    int event;        /* rv_alarm_wake() writes to it */
+    gint64 wanted_us; /* when the alarm is to go off; RV_NEVER: not */
+    gint64 set_us;    /* when the timer will, not later than that */
 } RealAlarm;
 
 typedef struct {
     GSource source;
     RealAlarm *alarm;
+    gpointer timer_tag, event_tag;
 } RealSource;
 
-static void
+/* False: there was nothing. */
+static bool
 empty(int descriptor)
 {
     guint64 count;
-    while (read(descriptor, &count, sizeof count) < 0 && errno == EINTR) {
+    gssize got;
+    while ((got = read(descriptor, &count, sizeof count)) < 0 && errno == EINTR) {
     }
+    return got > 0;
+}
+
+/* A timer that goes off sooner is left alone, and set on when it does. So the deadlines of hangs, set and
+ * taken back with every frame, cost a system call in a second. */
+static void
+set_timer(RealAlarm *real)
+{
+    if (real->wanted_us >= real->set_us)
+        return;
+    struct itimerspec when = { .it_value = { (time_t)(real->wanted_us / G_USEC_PER_SEC),
+                                             (long)(real->wanted_us % G_USEC_PER_SEC) * 1000 } };
+    int status = timerfd_settime(real->timer, TFD_TIMER_ABSTIME, &when, NULL);
+    g_assert(status == 0);
+    real->set_us = real->wanted_us;
 }
 
 static gboolean
 real_dispatch(GSource *source, GSourceFunc callback, gpointer user_data)
 {
-    RealAlarm *real = ((RealSource *)source)->alarm;
-    empty(real->timer);
-    empty(real->event);
-    real->alarm.func(real->alarm.data);
+    const RealSource *own = (RealSource *)source;
+    RealAlarm *real = own->alarm;
+    bool is_due = g_source_query_unix_fd(source, own->event_tag) != 0 && empty(real->event);
+    if (g_source_query_unix_fd(source, own->timer_tag) != 0 && empty(real->timer)) {
+        real->set_us = RV_NEVER;
+        if (g_get_monotonic_time() >= real->wanted_us) {
+            real->wanted_us = RV_NEVER;
+            is_due = true;
+        }
+        set_timer(real);
+    }
+    if (is_due)
+        real->alarm.func(real->alarm.data);
     return G_SOURCE_CONTINUE;
 }
 
@@ -102,11 +131,16 @@ real_alarm_new(RvClock *clock)
     if (real->timer < 0 || real->event < 0)
         g_error("no file descriptor for a timer: %s", g_strerror(errno));
     real->source = g_source_new(&funcs, sizeof(RealSource));
-    ((RealSource *)real->source)->alarm = real;
+    RealSource *own = (RealSource *)real->source;
+    own->alarm = real;
+    real->set_us = real->wanted_us = RV_NEVER;
     g_source_set_static_name(real->source, "live");
     g_source_set_priority(real->source, G_PRIORITY_HIGH);
-    g_source_add_unix_fd(real->source, real->timer, G_IO_IN);
-    g_source_add_unix_fd(real->source, real->event, G_IO_IN);
+    /* Otherwise the main context takes the descriptors out and in around each dispatch, and wakes itself
+     * for it. */
+    g_source_set_can_recurse(real->source, TRUE);
+    own->timer_tag = g_source_add_unix_fd(real->source, real->timer, G_IO_IN);
+    own->event_tag = g_source_add_unix_fd(real->source, real->event, G_IO_IN);
     g_source_attach(real->source, ((RealClock *)clock)->context);
     return &real->alarm;
 }
@@ -114,14 +148,9 @@ real_alarm_new(RvClock *clock)
 static void
 real_alarm_set(RvAlarm *alarm, gint64 time_us)
 {
-    struct itimerspec when = { 0 };
-    if (time_us != RV_NEVER) {
-        time_us = MAX(time_us, 1); /* zero would disarm */
-        when.it_value.tv_sec = (time_t)(time_us / G_USEC_PER_SEC);
-        when.it_value.tv_nsec = (long)(time_us % G_USEC_PER_SEC) * 1000;
-    }
-    int status = timerfd_settime(((RealAlarm *)alarm)->timer, TFD_TIMER_ABSTIME, &when, NULL);
-    g_assert(status == 0);
+    RealAlarm *real = (RealAlarm *)alarm;
+    real->wanted_us = MAX(time_us, 1); /* zero would disarm the timer */
+    set_timer(real);
 }
 
 static void

@@ -2,8 +2,9 @@
  *
  * Every started frame gets a slot. Without pacing it is in the past. With it the slots follow a second-order
  * loop: the next slot is one mean interval after the last, corrected by 1/8 of its distance from the target,
- * which is the start plus the p99 of the service time. So the jitter of the service hides behind the hold,
- * and the jitter of the starts is filtered. No slot is more than half an interval after its target. A frame
+ * which is the start plus the p99 of the service time, less what nobody sees. So the jitter of the service
+ * hides behind the hold, and the jitter of the starts is filtered. No slot is more than half an interval
+ * after its target, nor ever MOST_HOLD_US: where frames are slow, evenness is not worth much latency. A frame
  * later than its slot is shown at once and does not move other slots. */
 #include "live/internal.h"
 
@@ -14,6 +15,8 @@
 #define AVERAGE 16         /* moving averages over about this many */
 #define STAGGER_PERCENT 90 /* of an even spread of starts over the devices */
 #define SPREAD_PERCENT 95  /* of the mean interval: starts are not closer when pacing */
+#define UNSEEN 24          /* a frame that is late by an interval over this is not seen to be */
+#define MOST_HOLD_US 50000
 
 /* A pause (camera off, device out) counts little. */
 static gint64
@@ -39,13 +42,16 @@ rv_pace_interval(const RvLiveSession *session)
     return MAX(session->start_interval_us, session->options.interval_us);
 }
 
-/* How long after its start a frame is to be shown: p99 of what it takes, but never two intervals
- * more than the median: a heavy tail is not worth any latency. */
+/* How long after its start a frame is to be shown: p99 of what it takes, less what is not seen, but never two
+ * intervals more than the median: a heavy tail is not worth any latency. */
 static gint64
 hold_target(const RvLiveSession *session)
 {
     gint64 p99 = rv_recent_p99(&session->turnaround), p50 = rv_recent_p50(&session->turnaround);
-    return MIN(p99, p50 + 2 * rv_pace_interval(session));
+    gint64 interval = rv_pace_interval(session);
+    gint64 most = p50 + MIN(2 * interval, MOST_HOLD_US);
+    gint64 unseen = MIN(interval / UNSEEN, (p99 - p50) / 4);
+    return MIN(p99 - unseen, most);
 }
 
 /* The time between starts that keeps all working devices busy (`count`: how many); 0: unknown. */
@@ -106,7 +112,7 @@ next_slot(const RvLiveSession *session, gint64 now)
     gint64 offset = target - expected;
     bool is_locked = session->start_interval_us > 0 && llabs(offset) <= rv_pace_interval(session);
     gint64 slot = is_locked ? expected + offset / CORRECTION : target;
-    slot = MIN(slot, target + natural_interval(session) / 2);
+    slot = MIN(slot, target + MIN(natural_interval(session) / 2, MOST_HOLD_US));
     return session->options.interval_us > 0 ? MAX(slot, earliest) : slot;
 }
 

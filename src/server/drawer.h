@@ -20,6 +20,9 @@ typedef struct {
 
 struct RvDrawer {
     const RvDrawerClass *class;
+    /* Instead of draw() where the camera's picture is needed no more; cannot fail. NULL: there is no such
+     * way. */
+    void (*draw_in_place)(RvDrawer *drawer, RvPicture *frame, const RvParameters *parameters);
     const char *name;   /* "cuda:0", "invert"; owned by the drawer */
     int width, height;  /* of its pictures, once open */
     gsize device_bytes; /* once open */
@@ -38,7 +41,6 @@ typedef struct {
 } RvEngineDrawerOptions;
 RvDrawer *rv_drawer_engine_new(const RvEngineDrawerOptions *options); /* copies the texts */
 
-/* What all drawers' pictures go through: passthrough, opacity over the camera's picture, mirroring. Takes
- * `drawn`, which is NULL for passthrough. */
-RvPicture *rv_drawer_finish(RvPicture *drawn, const RvPicture *frame, const RvParameters *parameters,
-                            GError **error);
+/* Draws `frame`, which it takes and which has the drawer's size, with all that drawers have in common:
+ * passthrough, opacity over the camera's picture, mirroring. In the drawer's thread. */
+RvPicture *rv_drawer_draw(RvDrawer *drawer, RvPicture *frame, const RvParameters *parameters, GError **error);

@@ -50,24 +50,20 @@ drawn_free(gpointer data)
 
 /* ---- in the thread ---- */
 
+/* The camera's picture is the device's to change or to pass on: nobody else looks at it, nor does another
+ * device get it. */
 static RvPicture *
-draw(Worker *worker, const RvPicture *camera, const RvParameters *parameters, GError **error)
+draw(Worker *worker, RvFrame *source, const RvParameters *parameters, GError **error)
 {
     RvDrawer *drawer = worker->drawer;
-    g_autoptr(RvPicture) fitted = NULL;
+    g_autoptr(RvPicture) camera = g_steal_pointer(&source->data);
     if (camera->width != drawer->width || camera->height != drawer->height) {
-        fitted = rv_picture_cover(camera, drawer->width, drawer->height, RV_FILTER_BILINEAR, error);
-        if (fitted == NULL)
-            return NULL;
+        RvPicture *fitted =
+            rv_picture_cover(camera, drawer->width, drawer->height, RV_FILTER_BILINEAR, error);
+        rv_picture_free(camera);
         camera = fitted;
     }
-    RvPicture *drawn = NULL;
-    if (!parameters->passthrough) {
-        drawn = drawer->class->draw(drawer, camera, parameters, error);
-        if (drawn == NULL)
-            return NULL;
-    }
-    return rv_drawer_finish(drawn, camera, parameters, error);
+    return camera != NULL ? rv_drawer_draw(drawer, g_steal_pointer(&camera), parameters, error) : NULL;
 }
 
 static bool
@@ -97,7 +93,7 @@ answer(Worker *worker, const Order *order)
         return;
     }
     gint64 start = g_get_monotonic_time();
-    RvPicture *picture = draw(worker, source->data, order->parameters, &error);
+    RvPicture *picture = draw(worker, source, order->parameters, &error);
     if (picture == NULL) {
         worker->is_broken = g_error_matches(error, RV_ERROR, RV_ERROR_DEVICE) ||
                             g_error_matches(error, RV_ERROR, RV_ERROR_NO_MEMORY);
@@ -132,7 +128,8 @@ run(gpointer data)
     Worker *worker = data;
     bool is_open = worker->drawer->class->open(worker->drawer, &worker->open_error);
     g_atomic_ref_count_inc(&worker->count);
-    g_main_context_invoke_full(NULL, G_PRIORITY_DEFAULT, on_opened, worker, (GDestroyNotify)worker_unref);
+    /* Not g_main_context_invoke(): before the loop runs that would call in this thread. */
+    g_idle_add_full(G_PRIORITY_DEFAULT, on_opened, worker, (GDestroyNotify)worker_unref);
     for (;;) {
         Order *order = g_async_queue_pop(worker->orders);
         bool is_last = order->job == NULL;

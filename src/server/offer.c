@@ -61,6 +61,22 @@ on_ended(const char *why, void *user)
     peer_free(peer);
 }
 
+/* The peer sees its DTLS connection closed. */
+static void
+on_stop(void *user)
+{
+    Peer *peer = user;
+    if (peer->message != NULL) {
+        g_autoptr(GError) error = NULL;
+        RvCall call = { .server = peer->server, .message = peer->message };
+        rv_error_set(&error, RV_ERROR_DEVICE, "server", "connect again in a moment",
+                     "the server is stopping");
+        rv_answer_error(&call, error);
+        soup_server_message_unpause(peer->message);
+    }
+    peer_free(peer);
+}
+
 static void
 answer_description(const RvCall *call, const char *sdp)
 {
@@ -131,6 +147,7 @@ open_peer(Peer *peer, const RvCall *call, const char *sdp, GError **error)
                                .effect =
                                    call->query == NULL ? NULL : g_hash_table_lookup(call->query, "effect"),
                                .on_shown = on_shown,
+                               .on_stop = on_stop,
                                .user = peer };
     peer->client = rv_client_open(server, &client, error);
     if (peer->client == NULL)

@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "server/log.h"
+#include "server/read_ahead.h"
 #include "server/transports.h"
 
 #define MAX_BODY (256 * 1024)
@@ -38,6 +39,17 @@ path_matches(const RvRoute *route, const char *path, const char **rest)
     return strlen(path) == prefix - 1 && strncmp(path, route->path, prefix - 1) == 0;
 }
 
+/* An address that no row of the table has. */
+static bool
+is_free_path(const char *path)
+{
+    const char *rest;
+    for (const RvRoute *route = rv_routes; route->path != NULL; route++)
+        if (strcmp(route->path, RV_ANY_PATH) != 0 && path_matches(route, path, &rest))
+            return false;
+    return true;
+}
+
 /* `*path_known` when only the method is wrong. */
 static const RvRoute *
 find_route(const char *method, const char *path, bool is_socket, const char **rest,
@@ -45,7 +57,9 @@ find_route(const char *method, const char *path, bool is_socket, const char **re
 {
     *path_known = NULL;
     for (const RvRoute *route = rv_routes; route->path != NULL; route++) {
-        if (!path_matches(route, path, rest) || (route->socket != NULL) != is_socket)
+        bool matches =
+            strcmp(route->path, RV_ANY_PATH) == 0 ? is_free_path(path) : path_matches(route, path, rest);
+        if (!matches || (route->socket != NULL) != is_socket)
             continue;
         if (has_method(route, method))
             return route;
@@ -339,12 +353,65 @@ on_early(SoupServer *soup, SoupServerMessage *message, const char *path, GHashTa
 }
 
 static void
+on_socket_closed(SoupWebsocketConnection *connection, gpointer user)
+{
+    RvServer *server = user;
+    g_ptr_array_remove(server->sockets, connection);
+}
+
+static void
+open_socket(RvServer *server, SoupServerMessage *message, SoupWebsocketConnection *connection)
+{
+    const char *rest, *path = g_uri_get_path(soup_server_message_get_uri(message));
+    const RvRoute *known, *route = find_route("GET", path, true, &rest, &known);
+    const char *text = g_uri_get_query(soup_server_message_get_uri(message));
+    g_autoptr(GHashTable) query = text != NULL ? soup_form_decode(text) : NULL;
+    RvCall call = {
+        .server = server, .route = route, .message = message, .query = query, .user = user_of(message)
+    };
+    g_ptr_array_add(server->sockets, g_object_ref(connection));
+    g_signal_connect(connection, "closed", G_CALLBACK(on_socket_closed), server);
+    route->socket(&call, connection);
+}
+
+/* "101 Switching Protocols" is written: from now on the connection is ours. */
+static void
+on_switched(SoupServerMessage *message, gpointer user)
+{
+    const char *protocol = soup_message_headers_get_one(soup_server_message_get_response_headers(message),
+                                                        "Sec-WebSocket-Protocol");
+    const char *origin =
+        soup_message_headers_get_one(soup_server_message_get_request_headers(message), "Origin");
+    g_autoptr(SoupServerMessage) kept = g_object_ref(message);
+    g_autoptr(GIOStream) stream = soup_server_message_steal_connection(message);
+    g_autoptr(GIOStream) ahead = rv_read_ahead_stream_new(stream);
+    g_autoptr(SoupWebsocketConnection) connection =
+        soup_websocket_connection_new(ahead, soup_server_message_get_uri(message),
+                                      SOUP_WEBSOCKET_CONNECTION_SERVER, origin, protocol, NULL);
+    open_socket(user, message, connection);
+}
+
+/* Not libsoup's own handler: that would put no read-ahead between, and would agree to compress JPEGs again,
+ * which costs 25 ms a frame. */
+static void
+switch_protocols(RvServer *server, SoupServerMessage *message)
+{
+    static char *protocols[] = { (char *)RV_WS_PROTOCOL, NULL };
+    if (soup_websocket_server_process_handshake(message, NULL, protocols, NULL, NULL))
+        g_signal_connect(message, "wrote-informational", G_CALLBACK(on_switched), server);
+}
+
+static void
 on_request(SoupServer *soup, SoupServerMessage *message, const char *path, GHashTable *query, gpointer user)
 {
     const char *rest;
     const RvRoute *known;
-    if (wants_socket(message) || soup_server_message_get_status(message) != 0)
-        return; /* an upgrade comes next, or it was answered */
+    if (soup_server_message_get_status(message) != 0)
+        return;
+    if (wants_socket(message)) {
+        switch_protocols(user, message);
+        return;
+    }
     const RvRoute *route = find_route(soup_server_message_get_method(message), path, false, &rest, &known);
     g_autofree char *argument = rest != NULL ? g_uri_unescape_string(rest, NULL) : NULL;
     RvCall call = { .server = user,
@@ -359,35 +426,9 @@ on_request(SoupServer *soup, SoupServerMessage *message, const char *path, GHash
         route->handler(&call);
 }
 
-static void
-on_socket_closed(SoupWebsocketConnection *connection, gpointer user)
-{
-    RvServer *server = user;
-    g_ptr_array_remove(server->sockets, connection);
-}
-
-static void
-on_socket(SoupServer *soup, SoupServerMessage *message, const char *path, SoupWebsocketConnection *connection,
-          gpointer user)
-{
-    RvServer *server = user;
-    const char *rest;
-    const RvRoute *known, *route = find_route("GET", path, true, &rest, &known);
-    const char *text = g_uri_get_query(soup_server_message_get_uri(message));
-    g_autoptr(GHashTable) query = text != NULL ? soup_form_decode(text) : NULL;
-    RvCall call = {
-        .server = server, .route = route, .message = message, .query = query, .user = user_of(message)
-    };
-    g_ptr_array_add(server->sockets, g_object_ref(connection));
-    g_signal_connect(connection, "closed", G_CALLBACK(on_socket_closed), server);
-    route->socket(&call, connection);
-}
-
 void
 rv_routes_install(RvServer *server)
 {
-    static char *protocols[] = { (char *)RV_WS_PROTOCOL, NULL };
     soup_server_add_early_handler(server->soup, NULL, on_early, server, NULL);
     soup_server_add_handler(server->soup, NULL, on_request, server, NULL);
-    soup_server_add_websocket_handler(server->soup, NULL, NULL, protocols, on_socket, server, NULL);
 }

@@ -29,6 +29,9 @@ typedef void (*RvRouteHandler)(const RvCall *call);
 /* `connection` is open and belongs to the handler (take a reference). */
 typedef void (*RvSocketHandler)(const RvCall *call, SoupWebsocketConnection *connection);
 
+/* As a WebSocket's path: every address that no other row has. */
+#define RV_ANY_PATH "/{any}"
+
 struct RvRoute {
     const char *methods; /* "GET", "GET,POST"; HEAD comes with GET */
     const char

@@ -25,6 +25,8 @@ const RvRoute rv_routes[] = {
       .help = "WebSocket: JPEG frames both ways; subprotocol reverie.1 adds a header" },
     { "GET", "/", RV_AUTH_REQUIRED, true, .socket = rv_websocket_open,
       .help = "WebSocket: the same, for GenDJ's clients" },
+    { "GET", RV_ANY_PATH, RV_AUTH_REQUIRED, true, .socket = rv_websocket_open,
+      .help = "WebSocket: the same, at every address that is nothing else" },
     { "POST", "/offer", RV_AUTH_REQUIRED, true, rv_offer_post,
       .help = "WebRTC: {\"sdp\",\"type\":\"offer\"} in, the answer out; ?effect=invert&codec=vp8|h264" },
     { "GET", "/stream.mjpeg", RV_AUTH_REQUIRED, false, rv_mjpeg_get,

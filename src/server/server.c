@@ -132,8 +132,6 @@ listen_on(RvServer *server, GError **error)
 {
     const RvServeOptions *o = server->options;
     server->soup = g_object_new(SOUP_TYPE_SERVER, "raw-paths", TRUE, "server-header", "reverie ", NULL);
-    /* Compressing JPEGs again would cost 25 ms a frame. */
-    soup_server_remove_websocket_extension(server->soup, SOUP_TYPE_WEBSOCKET_EXTENSION_DEFLATE);
     if (!load_certificate(server, error))
         return false;
     rv_routes_install(server);

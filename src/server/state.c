@@ -143,11 +143,13 @@ rv_state_snapshot(RvState *state, gint64 now_us)
         .paused = s->paused,
         .compel = s->compel,
     };
-    double done = progress(state->seed_start_us, state->seed_us, now_us);
-    if (s->fixed_seed && done < 1.0) {
-        parameters->seed = state->seed_from;
-        parameters->subseed = s->seed;
-        parameters->subseed_strength = done;
+    RvSeedPoint point = rv_seed_travel_at(&state->seed, now_us);
+    if (s->fixed_seed && point.strength > 0.0) {
+        parameters->seed = point.seed;
+        parameters->subseed = point.subseed;
+        parameters->subseed_strength = point.strength;
+    } else if (s->fixed_seed) {
+        parameters->seed = point.seed;
     }
     g_atomic_ref_count_init(&parameters->count);
     return parameters;
@@ -213,6 +215,7 @@ rv_state_new(void (*on_change)(RvState *state, void *user), void *user)
         .pace = g_strdup("smooth"),
     };
     prompts_add(state->settings.prompts, DEFAULT_PROMPT, 1.0);
+    rv_seed_travel_init(&state->seed, state->settings.seed);
     state->ramp = g_array_new(FALSE, TRUE, sizeof(Ramp));
     g_array_set_clear_func(state->ramp, ramp_clear);
     Ramp only = { g_strdup(DEFAULT_PROMPT), 1.0, 1.0 };
@@ -276,16 +279,6 @@ start_ramp(RvState *state, gint64 now_us)
     state->ramp_us = (gint64)(state->settings.ramp_ms * 1000.0);
 }
 
-/* A seed on its way counts as the one that it is nearer to. */
-static void
-start_seed_ramp(RvState *state, guint64 before, gint64 now_us)
-{
-    double done = progress(state->seed_start_us, state->seed_us, now_us);
-    state->seed_from = done < 0.5 ? state->seed_from : before;
-    state->seed_start_us = now_us;
-    state->seed_us = (gint64)(state->settings.ramp_ms * 1000.0);
-}
-
 static bool
 prompts_equal(const GArray *a, const GArray *b)
 {
@@ -311,7 +304,8 @@ rv_state_commit(RvState *state, RvSettings *draft)
     if (prompts_changed)
         start_ramp(state, now_us);
     if (seed != state->settings.seed)
-        start_seed_ramp(state, seed, now_us);
+        rv_seed_travel_to(&state->seed, state->settings.seed, (gint64)(state->settings.ramp_ms * 1000.0),
+                          now_us);
     if (state->on_change != NULL)
         state->on_change(state, state->user);
 }

@@ -1,5 +1,6 @@
 /* state_internal.h - what state.c and state_json.c share. */
 #pragma once
+#include "server/seed_travel.h"
 #include "server/state.h"
 
 /* What can be set. Copied, changed and put back as a whole. */
@@ -17,8 +18,7 @@ struct RvState {
     guint32 revision;
     GArray *ramp; /* Ramp: every prompt on its way */
     gint64 ramp_start_us, ramp_us;
-    guint64 seed_from; /* on its way to settings.seed */
-    gint64 seed_start_us, seed_us;
+    RvSeedTravel seed; /* to settings.seed */
     void (*on_change)(RvState *state, void *user);
     void *user;
 };

@@ -3,11 +3,11 @@
 #pragma once
 #include "server/route.h"
 
-/* Offered to clients in soup_server_add_websocket_handler(); a client need not ask for any. */
+/* Offered to clients in the handshake; a client need not ask for any. */
 #define RV_WS_PROTOCOL "reverie.1"
 
 /* `/ws`, and an upgrade of `/`: JPEG frames both ways. Query: effect=invert; watch=ID to only see what
- * client ID (0: the newest) is shown. permessage-deflate must have been removed from the server. */
+ * client ID (0: the newest) is shown. Without permessage-deflate. */
 void rv_websocket_open(const RvCall *call, SoupWebsocketConnection *connection);
 
 /* `GET /stream.mjpeg`: what a client is shown, for OBS and projectors. Query: client=ID, quality=1..100. */

@@ -11,10 +11,12 @@ import socket
 import subprocess
 import sys
 import tempfile
+import threading
 import time
 import unittest
 
 BINARY = os.environ.get("REVERIE", "build/reverie")
+SANITIZED = os.environ.get("REVERIE_SANITIZER", "none") != "none"
 # GLib leaks its old table of quarks by design when GStreamer makes it grow (tests/cli/common.py).
 SANITIZER = {"ASAN_OPTIONS": "exitcode=99:detect_leaks=0", "UBSAN_OPTIONS": "halt_on_error=1:exitcode=98"}
 OFFER = (pathlib.Path(__file__).resolve().parent.parent / "data" / "sdp" / "chrome-offer.sdp").read_text()
@@ -157,6 +159,30 @@ class Ports(unittest.TestCase):
             self.assertIn("client-close client=1", server.log.read().decode(errors="replace"))
         finally:
             server.stop()
+
+
+class Stop(unittest.TestCase):
+    def test_stopping_does_not_wait_for_peers(self):
+        """One peer has its answer, one is asking: the first is closed, the second told so or answered."""
+        server = Server()
+        self.assertEqual(server.offer()[0], 200)
+        replies = []
+
+        def ask():
+            try:
+                replies.append(server.offer()[0])
+            except OSError:
+                replies.append(0)  # closed before the reply: the server has ended
+        asker = threading.Thread(target=ask)
+        asker.start()
+        time.sleep(0.1)
+        begun = time.monotonic()
+        server.stop()
+        took = time.monotonic() - begun
+        asker.join(10)
+        self.assertLess(took, 3 if not SANITIZED else 10)
+        self.assertEqual(len(replies), 1)
+        self.assertIn(replies[0], (0, 200, 503))
 
 
 if __name__ == "__main__":

@@ -86,13 +86,20 @@ class Original(unittest.TestCase):
         ws.close()
 
     def test_gendj_warm_up_on_any_path(self):
-        ws = WebSocket(server.port, "/")
-        for _ in range(4):
-            ws.send(encode(bytes(3 * 512 * 512), 512, 512))
-            width, height, rgb = decode(ws.receive())
-            self.assertEqual((width, height), (512, 512))
-            self.assertGreaterEqual(min(rgb[::97]), 250)
-        ws.close()
+        for path in ("/", "/socket", "/a/b?c=d", "/wss/"):
+            ws = WebSocket(server.port, path)
+            self.assertEqual(ws.status, 101)
+            for _ in range(4):
+                ws.send(encode(bytes(3 * 512 * 512), 512, 512))
+                width, height, rgb = decode(ws.receive())
+                self.assertEqual((width, height), (512, 512))
+                self.assertGreaterEqual(min(rgb[::97]), 250)
+            ws.close()
+
+    def test_what_is_something_else_is_no_socket(self):
+        for path in ("/api/state", "/mirror", "/prompt/x", "/offer", "/static/mirror/main.js"):
+            self.assertEqual(WebSocket(server.port, path).status, 404, path)
+        self.assertEqual(WebSocket(server.port, "/ws", extra=["Sec-WebSocket-Version: 12"]).status, 400)
 
     def test_other_shapes_and_kinds(self):
         ws = WebSocket(server.port)

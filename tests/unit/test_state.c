@@ -1,7 +1,9 @@
 /* Live parameters: ramps of prompts, the text for the engine, snapshots, log-in over time. */
+#include <math.h>
 #include <string.h>
 
 #include "server/auth.h"
+#include "server/seed_travel.h"
 #include "server/state.h"
 #include "text/prompt.h"
 
@@ -148,6 +150,41 @@ test_seeds(void)
     g_assert_true(c->seed != d->seed);
 }
 
+/* Coordinates of a point on seeds 1, 2 and 3, as shares of each. */
+static void
+shares(const RvSeedTravel *travel, gint64 now, double share[3])
+{
+    RvSeedPoint point = rv_seed_travel_at(travel, now);
+    share[0] = share[1] = share[2] = 0;
+    g_assert_true(point.strength >= 0 && point.strength <= 1);
+    share[point.seed - 1] += 1 - point.strength;
+    share[point.subseed - 1] += point.strength;
+}
+
+/* Whenever the goal is changed, and to whichever seed, no step is longer than the fastest travel makes it. */
+static void
+test_seed_travels_on(void)
+{
+    for (gint64 change = 0; change <= 1000; change += 50)
+        for (guint64 goal = 1; goal <= 3; goal++) {
+            RvSeedTravel travel;
+            double before[3], now[3];
+            rv_seed_travel_init(&travel, 1);
+            rv_seed_travel_to(&travel, 2, 1000, 0);
+            shares(&travel, 0, before);
+            for (gint64 t = 0; t <= 3000; t += 10, memcpy(before, now, sizeof now)) {
+                if (t == change)
+                    rv_seed_travel_to(&travel, goal, 1000, t);
+                if (t == change + 300)
+                    rv_seed_travel_to(&travel, 3, 1000, t);
+                shares(&travel, t, now);
+                for (int i = 0; i < 3; i++)
+                    g_assert_cmpfloat(fabs(now[i] - before[i]), <=, 0.0151);
+            }
+            g_assert_true(now[2] == 1.0);
+        }
+}
+
 static void
 test_seed_travels(void)
 {
@@ -224,6 +261,7 @@ main(int argc, char **argv)
     g_test_add_func("/state/changes-are-told", test_changes_are_told);
     g_test_add_func("/state/seeds", test_seeds);
     g_test_add_func("/state/seed-travels", test_seed_travels);
+    g_test_add_func("/state/seed-travels-on", test_seed_travels_on);
     g_test_add_func("/auth/guessing-is-slow", test_guessing_is_slow);
     g_test_add_func("/auth/cookie-outlives-a-restart", test_cookie_outlives_a_restart);
     return g_test_run();
