@@ -132,8 +132,9 @@ test_uniform(void)
     double want = 0.0;
     for (int i = 0; i < KEYS; i++)
         want += (double)values[i] / KEYS;
-    RvTensor q = ops_input_values(c, RV_F32, (RvShape) { 1, 1, 1, 1 }, ones);
-    RvTensor k = ops_input_values(c, RV_F32, keys, ones), v = ops_input_values(c, RV_F32, keys, values);
+    RvTensor q = ops_copy(c, ops_input_values(c, RV_F32, (RvShape) { 1, 1, 1, 1 }, ones));
+    RvTensor k =
+        ops_copy(c, ops_input_values(c, RV_F32, keys, ones), v = ops_input_values(c, RV_F32, keys, values));
     ops_check(c, rv_attention(ops_program(c), q, k, v, (RvAttention) { .heads = 1 }), &want, 1e-6);
     ops_case_free(c);
 }
@@ -149,7 +150,8 @@ test_nan_stays_in_its_row(void)
     for (gsize i = 0; i < count; i++)
         q[i] = ops_random(-1.0f, 1.0f), k[i] = ops_random(-1.0f, 1.0f);
     q[7 * 8 + 3] = NAN;
-    RvTensor tq = ops_input_values(c, RV_F32, shape, q), tk = ops_input_values(c, RV_F32, shape, k);
+    RvTensor tq = ops_copy(c, ops_input_values(c, RV_F32, shape, q)),
+             tk = ops_copy(c, ops_input_values(c, RV_F32, shape, k));
     g_autofree float *got =
         ops_result(c, rv_attention(ops_program(c), tq, tk, tk, (RvAttention) { .heads = 1 }));
     for (gsize i = 0; i < count; i++)
@@ -170,7 +172,7 @@ test_threads_change_nothing(void)
     for (int threads = 1; threads <= 5; threads += 2) {
         ops_set_threads(threads);
         OpsCase *c = ops_case_new("attention by %d threads", threads);
-        RvTensor input = ops_input_values(c, RV_F32, shape, x);
+        RvTensor input = ops_copy(c, ops_input_values(c, RV_F32, shape, x));
         g_autofree float *got =
             ops_result(c, rv_attention(ops_program(c), input, input, input, (RvAttention) { .heads = 2 }));
         ops_case_free(c);

@@ -204,7 +204,7 @@ test_nan(void)
     x[(12 * 24 + 13) * 32 + 7] = NAN;
     const gint64 weight_shape[] = { 16, 32, 3, 3 };
     ops_weight(c, "layer.weight", RV_F32, 0.1f, 1, 4, weight_shape);
-    RvTensor in = ops_input_values(c, RV_F32, shape, x);
+    RvTensor in = ops_copy(c, ops_input_values(c, RV_F32, shape, x));
     RvConv2d options = { .out = 16, .no_bias = true, .act = RV_ACT_SILU };
     g_autofree float *got = ops_result(c, rv_conv2d(ops_program(c), in, "layer", options));
     for (int row = 0; row < 24; row++)

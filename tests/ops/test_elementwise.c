@@ -70,7 +70,7 @@ test_act_accuracy(void)
     enum { COUNT = G_N_ELEMENTS(at) };
     for (RvAct act = RV_ACT_NONE; act <= RV_ACT_TANH3; act++) {
         OpsCase *c = ops_case_new("accuracy of act %d", act);
-        RvTensor x = ops_input_values(c, RV_F32, (RvShape) { 1, 1, 1, COUNT }, at);
+        RvTensor x = ops_copy(c, ops_input_values(c, RV_F32, (RvShape) { 1, 1, 1, COUNT }, at));
         g_autofree float *got = ops_result(c, rv_act(ops_program(c), x, act));
         for (int i = 0; i < COUNT; i++) {
             if (at[i] > 6e4f && ops_compute(c) == RV_F16)
@@ -92,7 +92,7 @@ test_act_nonfinite(void)
     enum { COUNT = G_N_ELEMENTS(at) };
     for (RvAct act = RV_ACT_NONE; act <= RV_ACT_TANH3; act++) {
         OpsCase *c = ops_case_new("act %d of NaN and infinity", act);
-        RvTensor x = ops_input_values(c, RV_F32, (RvShape) { 1, 1, 1, COUNT }, at);
+        RvTensor x = ops_copy(c, ops_input_values(c, RV_F32, (RvShape) { 1, 1, 1, COUNT }, at));
         g_autofree float *got = ops_result(c, rv_act(ops_program(c), x, act));
         for (int i = 0; i < COUNT; i++)
             if (isnan(at[i]) != isnan(got[i]))

@@ -130,7 +130,7 @@ test_constant_input(void)
         double want[PIXELS * WIDTH];
         for (int i = 0; i < PIXELS * WIDTH; i++)
             x[i] = 0.7f, want[i] = (double)bias[i % WIDTH];
-        RvTensor input = ops_input_values(c, RV_F32, (RvShape) { 1, 10, 10, WIDTH }, x);
+        RvTensor input = ops_copy(c, ops_input_values(c, RV_F32, (RvShape) { 1, 10, 10, WIDTH }, x));
         RvNorm options = { .groups = groups };
         ops_check(c,
                   groups > 0 ? rv_group_norm(ops_program(c), input, "norm", options)
@@ -153,7 +153,7 @@ test_nan_stays_in_its_group(void)
     for (gint64 i = 0; i < rv_shape_count(shape); i++)
         x[i] = ops_random(-1.0f, 1.0f);
     x[(144 + 50) * 8 + 3] = NAN;
-    RvTensor input = ops_input_values(c, RV_F32, shape, x);
+    RvTensor input = ops_copy(c, ops_input_values(c, RV_F32, shape, x));
     g_autofree float *got =
         ops_result(c, rv_group_norm(ops_program(c), input, "norm", (RvNorm) { .groups = 4 }));
     for (gint64 i = 0; i < rv_shape_count(shape); i++)
@@ -177,7 +177,7 @@ test_threads_change_nothing(void)
         OpsCase *c = ops_case_new("group norm by %d threads", threads);
         ops_weight(c, "norm.weight", RV_F32, 1.0f, 1.0f, 1, &width);
         ops_weight(c, "norm.bias", RV_F32, 0.0f, 0.0f, 1, &width);
-        RvTensor input = ops_input_values(c, RV_F32, shape, x);
+        RvTensor input = ops_copy(c, ops_input_values(c, RV_F32, shape, x));
         RvTensor out =
             rv_group_norm(ops_program(c), input, "norm", (RvNorm) { .groups = 8, .act = RV_ACT_SILU });
         g_autofree float *got = ops_result(c, out);

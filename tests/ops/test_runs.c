@@ -228,13 +228,13 @@ test_out_of_memory(void)
         OpsCase *c = ops_case_new("out of memory");
         RvProgram *p = ops_program(c);
         RvShape shape = { 1, 1 << 15, 1 << 15, 256 };
-        RvTensor x = rv_input_exact(p, "x", RV_F32, kind == 0 ? shape : (RvShape) { 1, 1, 1, 256 });
-        if (kind == 1) /* in scratch memory: a large tensor from a small one */
-            x = rv_sinusoid(p, rv_input_exact(p, "t", RV_F32, (RvShape) { 1, 1 << 15, 1 << 13, 1 }),
-                            (RvSinusoid) { .width = 1 << 12 });
-        rv_output(p, "y",
-                  rv_pick(p, kind == 0 ? x : rv_act(p, x, RV_ACT_RELU),
-                          rv_input_exact(p, "i", RV_I32, (RvShape) { 1, 1, 1, 1 })));
+        if (kind == 0) {
+            rv_output(p, "y", rv_act(p, rv_input(p, "x", RV_F32, shape), RV_ACT_RELU));
+        } else { /* in scratch memory: a large tensor from a small one */
+            RvTensor x = rv_sinusoid(p, rv_input_exact(p, "t", RV_F32, (RvShape) { 1, 1 << 15, 1 << 13, 1 }),
+                                     (RvSinusoid) { .width = 1 << 12 });
+            rv_output(p, "y", rv_pick(p, x, rv_input_exact(p, "i", RV_I32, (RvShape) { 1, 1, 1, 1 })));
+        }
         g_autoptr(GError) error = NULL;
         g_assert_false(rv_program_compile(p, &error));
         g_assert_error(error, RV_ERROR, RV_ERROR_NO_MEMORY);
