@@ -133,8 +133,8 @@ test_uniform(void)
     for (int i = 0; i < KEYS; i++)
         want += (double)values[i] / KEYS;
     RvTensor q = ops_copy(c, ops_input_values(c, RV_F32, (RvShape) { 1, 1, 1, 1 }, ones));
-    RvTensor k =
-        ops_copy(c, ops_input_values(c, RV_F32, keys, ones), v = ops_input_values(c, RV_F32, keys, values));
+    RvTensor k = ops_copy(c, ops_input_values(c, RV_F32, keys, ones));
+    RvTensor v = ops_copy(c, ops_input_values(c, RV_F32, keys, values));
     ops_check(c, rv_attention(ops_program(c), q, k, v, (RvAttention) { .heads = 1 }), &want, 1e-6);
     ops_case_free(c);
 }
