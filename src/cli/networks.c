@@ -4,6 +4,7 @@
 
 #include "cli/generate.h"
 #include "engine/library.h"
+#include "media/annotate.h"
 
 static struct {
     char **loras, **embeddings, **controls;
@@ -115,8 +116,25 @@ parse_resize(const char *text, RvResizeMode *mode, GError **error)
                                         "use crop, stretch or fill", "there is no way \"%s\"", text);
 }
 
+/* Keypoints are drawn at the picture's size when it is given. */
+static RvPicture *
+draw_pose(const char *path, const RvRequest *request, GError **error)
+{
+    g_autoptr(GError) cause = NULL;
+    g_autofree char *json = NULL;
+    gsize length;
+    if (!g_file_get_contents(path, &json, &length, &cause)) {
+        rv_error_set(error, RV_ERROR_NOT_FOUND, path, "check the path", "cannot read the pose: %s",
+                     cause->message);
+        return NULL;
+    }
+    return rv_openpose_draw(json, (gssize)length, request->width > 0 ? request->width : 512,
+                            request->height > 0 ? request->height : 512, error);
+}
+
 static bool
-parse_control(RvRequestNetworks *networks, const char *text, RvControlUse *use, GError **error)
+parse_control(RvRequestNetworks *networks, const char *text, const RvRequest *request, RvControlUse *use,
+              GError **error)
 {
     g_auto(GStrv) fields = g_strsplit(text, ":", -1);
     guint count = g_strv_length(fields);
@@ -131,7 +149,8 @@ parse_control(RvRequestNetworks *networks, const char *text, RvControlUse *use, 
     if (use->start < 0.0 || use->end > 1.0 || use->start > use->end)
         return rv_error_set(error, RV_ERROR_USAGE, "--controlnet", "give shares of the steps, 0 to 1",
                             "from %g to %g is no range", use->start, use->end);
-    RvPicture *picture = rv_picture_load(fields[1], NULL, error);
+    RvPicture *picture = g_str_has_suffix(fields[1], ".json") ? draw_pose(fields[1], request, error)
+                                                              : rv_picture_load(fields[1], NULL, error);
     if (picture == NULL)
         return false;
     g_ptr_array_add(networks->pictures, picture);
@@ -162,7 +181,7 @@ rv_network_options_parse(RvRequestNetworks *networks, RvRequest *request, GError
         if (!parse_lora(networks, *text, &networks->loras[request->lora_count++], error))
             return false;
     for (char **text = given.controls; text != NULL && *text != NULL; text++)
-        if (!parse_control(networks, *text, &networks->controls[request->control_count++], error))
+        if (!parse_control(networks, *text, request, &networks->controls[request->control_count++], error))
             return false;
     request->loras = networks->loras;
     request->controls = networks->controls;

@@ -98,10 +98,10 @@ time_inputs(const RvDenoiser *d, RvProgram *p, int n)
 }
 
 static RvProgram *
-program_for(RvDenoiser *d, int n, int height, int width, int tokens, GError **error)
+program_for(RvDenoiser *d, int n, int height, int width, int tokens, int controls, GError **error)
 {
     const RvUnetConfig *c = &d->config;
-    g_autofree char *key = g_strdup_printf("%dx%dx%dx%d", n, height, width, tokens);
+    g_autofree char *key = g_strdup_printf("%dx%dx%dx%d+%d", n, height, width, tokens, controls);
     RvProgram *p = rv_programs_find(d->programs, key);
     if (p != NULL)
         return p;
@@ -112,6 +112,10 @@ program_for(RvDenoiser *d, int n, int height, int width, int tokens, GError **er
         .prepared_context = &keys_values,
         .time = time_inputs(d, p, n),
     };
+    g_autofree RvUnetResiduals *residuals = g_new0(RvUnetResiduals, MAX(controls, 1));
+    rv_control_record_inputs(p, c, n, height, width, controls, residuals);
+    inputs.residuals = residuals;
+    inputs.residual_sets = controls;
     rv_unet_context_inputs(p, c, "kv", n, tokens, &keys_values);
     rv_output(p, "out", rv_unet_record(p, c, &inputs));
     p = rv_programs_add(d->programs, key, p, error);
@@ -155,7 +159,7 @@ time_program_for(RvDenoiser *d, int n, GError **error)
 bool
 rv_denoiser_prepare(RvDenoiser *d, int rows, int width, int height, int tokens, GError **error)
 {
-    return program_for(d, rows, height, width, tokens, error) != NULL;
+    return program_for(d, rows, height, width, tokens, 0, error) != NULL;
 }
 
 /* The same row of `width` numbers `n` times. */
@@ -312,14 +316,56 @@ gather_pixels(const RvDenoiser *d, const RvGuidance *g, const float *sample)
     return to;
 }
 
+/* A row for each term and image of what `width` floats of a term are. */
+static float *
+rows_of(const RvGuidance *g, const RvGuidanceTerm *terms, int count, bool pooled)
+{
+    const RvContext *like = terms[0].context;
+    gsize size = pooled ? (gsize)like->pooled_width : (gsize)like->tokens * (gsize)like->width;
+    float *rows = g_new(float, MAX(size, 1) * (gsize)(count * g->images));
+    for (int i = 0; i < count * g->images; i++) {
+        const RvContext *context = terms[i / g->images].context;
+        memcpy(rows + (gsize)i * size, pooled ? context->pooled : context->context, size * sizeof *rows);
+    }
+    return rows;
+}
+
+/* Runs the ControlNets that act now and hands what they say to the UNet's program. */
+static bool
+steer(RvDenoiser *d, RvProgram *p, const RvGuidance *g, const RvGuidanceTerm *terms, int count,
+      const float *pixels, double timestep, const int *active, int actives, GError **error)
+{
+    if (actives == 0)
+        return true;
+    int in = d->config.in_channels;
+    gsize one = (gsize)g->images * (gsize)g->width * (gsize)g->height * (gsize)in;
+    g_autofree float *context = rows_of(g, terms, count, false), *all = g_new(float, one *(gsize)count);
+    g_autofree float *pooled = d->config.pooled_dim > 0 ? rows_of(g, terms, count, true) : NULL;
+    for (int i = 0; i < count; i++)
+        memcpy(all + (gsize)i * one, pixels, one * sizeof *all);
+    RvControlInputs inputs = {
+        count * g->images, g->height,   g->width, terms[0].context->tokens, all, in, (float)timestep,
+        context,           g->time_ids, pooled
+    };
+    for (int i = 0; i < actives; i++) {
+        const RvControlUnit *unit = &g->controls->units[active[i]];
+        double before = rv_control_flops(unit->net);
+        if (!rv_control_run(unit, &inputs, p, i, error))
+            return false;
+        d->flops += rv_control_flops(unit->net) - before;
+    }
+    return true;
+}
+
 /* Runs `count` terms of equal length and adds their outputs, times their factors, to `out`. */
 static bool
 run_terms(RvDenoiser *d, const RvGuidance *g, const RvGuidanceTerm *terms, int count, const float *pixels,
-          double timestep, float *out, GError **error)
+          double timestep, const int *active, int actives, float *out, GError **error)
 {
-    RvProgram *p = program_for(d, count * g->images, g->height, g->width, terms[0].context->tokens, error);
+    RvProgram *p =
+        program_for(d, count * g->images, g->height, g->width, terms[0].context->tokens, actives, error);
     if (p == NULL || !write_inputs(d, p, g, terms, count, pixels, timestep, error) ||
-        !rv_program_run(p, error))
+        !steer(d, p, g, terms, count, pixels, timestep, active, actives, error) || !rv_program_run(p, error))
         return false;
     d->flops += rv_program_flops(p);
     gsize image = (gsize)g->width * (gsize)g->height * (gsize)g->channels, rows = (gsize)(count * g->images);
@@ -366,12 +412,15 @@ rv_denoiser_run(RvDenoiser *d, const RvGuidance *g, const float *sample, double 
     g_autofree float *pixels = gather_pixels(d, g, sample);
     g_autoptr(GArray) terms = rv_guidance_terms(g, evaluation);
     memset(out, 0, count * sizeof *out);
+    bool splits = g->negative != NULL && rv_control_splits(g->controls, evaluation);
     for (guint first = 0, next; first < terms->len; first = next) {
+        int active[RV_MAX_CONTROLS],
+            actives = rv_control_active(g->controls, evaluation, splits && first == 0, active);
         const RvGuidanceTerm *group = &g_array_index(terms, RvGuidanceTerm, first);
-        for (next = first + 1; next < terms->len; next++)
+        for (next = first + 1; next < terms->len && !(splits && first == 0); next++)
             if (g_array_index(terms, RvGuidanceTerm, next).context->tokens != group->context->tokens)
                 break;
-        if (!run_terms(d, g, group, (int)(next - first), pixels, timestep, out, error))
+        if (!run_terms(d, g, group, (int)(next - first), pixels, timestep, active, actives, out, error))
             return false;
     }
     for (gsize i = 0; i < count; i++)

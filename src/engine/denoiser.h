@@ -4,6 +4,7 @@
  * Diffusion Models", Liu et al. 2022): out = uncond + sum of weight_i * cfg * (cond_i - uncond). */
 #pragma once
 #include "engine/conditioning.h"
+#include "engine/control.h"
 
 typedef struct RvDenoiser RvDenoiser;
 
@@ -30,6 +31,7 @@ typedef struct {
     float time_ids[6];  /* SDXL: height, width, crop top, crop left, target height, target width, in pixels */
     const RvConditioning *positive, *negative; /* negative NULL: no guidance */
     double cfg_scale;
+    const RvControlSet *controls; /* NULL: none */
 } RvGuidance;
 
 /* sample, out: [images, channels, height, width], the model's prediction at `timestep`; `evaluation`

@@ -21,6 +21,7 @@ typedef struct {
     RvPicture *init; /* at the request's size; NULL without one */
     float *start;    /* its latents, [images, count]; NULL without one */
     RvInpaint *inpaint;
+    RvControlSet controls;
     RvSampler *sampler;
 } Run;
 
@@ -124,6 +125,16 @@ encode_init(Run *run, GError **error)
 }
 
 static bool
+prepare_controls(Run *run, RvResult *result, GError **error)
+{
+    const RvRequest *r = run->request;
+    run->controls.evaluations = run->settings.evaluations;
+    result->maps = g_ptr_array_new_with_free_func((GDestroyNotify)rv_picture_free);
+    return rv_controls_prepare(run->pipeline->controls, r, r->width, r->height, false, &run->controls,
+                               result->maps, error);
+}
+
+static bool
 prepare_inpaint(Run *run, GError **error)
 {
     int latent = rv_autoencoder_channels(run->pipeline->autoencoder);
@@ -149,6 +160,7 @@ guidance_of(const Run *run)
         .positive = run->positive,
         .negative = run->negative,
         .cfg_scale = r->cfg_scale,
+        .controls = &run->controls,
     };
     return guidance;
 }
@@ -227,7 +239,7 @@ decode(Run *run, RvResult *result, GError **error)
         if (run->inpaint != NULL && run->init != NULL)
             rv_inpaint_composite(run->inpaint, run->init, image->picture);
         image->seed = rv_run_seed(r, i);
-        image->infotext = rv_run_infotext(run->pipeline, r, &run->settings, i);
+        image->infotext = rv_run_infotext(run->pipeline, r, &run->settings, &run->controls, i);
         RvAutoencoderCosts costs = rv_autoencoder_costs(run->pipeline->autoencoder);
         run->pipeline->costs.decode += costs.decode;
         run->pipeline->costs.decode_flops += costs.decode_flops;
@@ -247,6 +259,7 @@ run_clear(Run *run)
     rv_picture_free(run->init);
     g_free(run->start);
     rv_inpaint_free(run->inpaint);
+    rv_control_set_clear(&run->controls);
     rv_sampler_free(run->sampler);
 }
 
@@ -301,8 +314,8 @@ rv_pipeline_generate(RvPipeline *pipeline, const RvRequest *request, GError **er
     result->notes = g_ptr_array_new_with_free_func(g_free);
     bool ok = rv_run_settings_init(&run.settings, pipeline, request, error) &&
               rv_engine_check_cancel(pipeline->engine, error) && apply_networks(&run, result->notes, error) &&
-              encode_text(&run, error) && encode_init(&run, error) && prepare_inpaint(&run, error) &&
-              sample(&run, error) && decode(&run, result, error);
+              encode_text(&run, error) && encode_init(&run, error) && prepare_controls(&run, result, error) &&
+              prepare_inpaint(&run, error) && sample(&run, error) && decode(&run, result, error);
     result->width = request->width;
     result->height = request->height;
     result->steps = request->steps;

@@ -2,6 +2,7 @@
 #pragma once
 #include "engine/autoencoder.h"
 #include "engine/conditioning.h"
+#include "engine/control.h"
 #include "engine/denoiser.h"
 #include "engine/networks.h"
 #include "engine/pipeline.h"
@@ -26,6 +27,7 @@ struct RvPipeline {
     RvConditioner *conditioner;
     RvDenoiser *denoiser;
     RvNetworks *networks;
+    RvControls *controls;
     RvAutoencoder *autoencoder;
     RvPreviewMap preview;
     RvStageCosts costs;
@@ -41,5 +43,6 @@ typedef struct {
     RvTokenizer *tokenizers[2];
     gint32 pads[2];
     RvWeightSource sources[RV_PARTS];
+    const RvLibrary *library;
 } RvPipelineParts;
 void rv_pipeline_assemble(RvPipeline *pipeline, RvPipelineParts *parts);

@@ -40,6 +40,7 @@ rv_pipeline_assemble(RvPipeline *pipeline, RvPipelineParts *parts)
                                      parts->tokenizers[1], parts->pads[1]);
     pipeline->conditioner = rv_conditioner_new(first, second);
     pipeline->denoiser = rv_denoiser_new(pipeline->engine, parts->unet, parts->sources[RV_PART_UNET]);
+    pipeline->controls = rv_controls_new(pipeline->engine, parts->unet, parts->library);
     rv_networks_attach(pipeline->networks, RV_PART_UNET, rv_denoiser_weights(pipeline->denoiser));
     for (int i = 0; i < 2; i++)
         if (rv_conditioner_weights(pipeline->conditioner, i) != NULL)
@@ -217,6 +218,7 @@ open_model(RvPipeline *pipeline, const char *path, const RvPipelineOptions *opti
 
     const RvModel *model = pipeline->model;
     RvPipelineParts parts = {
+        .library = options->library,
         .text = rv_model_clip_config(model, RV_PART_TEXT),
         .text2 = rv_model_clip_config(model, RV_PART_TEXT2),
         .unet = rv_model_unet_config(model),
@@ -265,6 +267,7 @@ rv_pipeline_open_random(RvEngine *engine, const char *family, const RvPipelineOp
         pipeline->scheduler.timestep_spacing = RV_SPACING_TRAILING;
     pipeline->random = rv_random_source_new(1);
     RvPipelineParts parts = {
+        .library = options->library,
         .text = &shape.text,
         .text2 = shape.has_text2 ? &shape.text2 : NULL,
         .unet = &shape.unet,
@@ -289,6 +292,7 @@ rv_pipeline_free(RvPipeline *pipeline)
     if (pipeline == NULL)
         return;
     rv_networks_free(pipeline->networks);
+    rv_controls_free(pipeline->controls);
     rv_conditioner_free(pipeline->conditioner);
     rv_denoiser_free(pipeline->denoiser);
     rv_autoencoder_free(pipeline->autoencoder);
@@ -322,6 +326,6 @@ gsize
 rv_pipeline_device_bytes(const RvPipeline *pipeline)
 {
     return rv_conditioner_bytes(pipeline->conditioner) + rv_denoiser_bytes(pipeline->denoiser) +
-           rv_autoencoder_bytes(pipeline->autoencoder) +
+           rv_controls_bytes(pipeline->controls) + rv_autoencoder_bytes(pipeline->autoencoder) +
            rv_device_scratch(rv_engine_device(pipeline->engine));
 }

@@ -15,4 +15,4 @@ bool rv_run_settings_init(RvRunSettings *settings, const RvPipeline *pipeline, c
 guint64 rv_run_seed(const RvRequest *request, int index);
 /* A1111's `parameters` of that image; free with g_free. */
 char *rv_run_infotext(const RvPipeline *pipeline, const RvRequest *request, const RvRunSettings *settings,
-                      int index);
+                      const RvControlSet *controls, int index);

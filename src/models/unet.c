@@ -45,10 +45,13 @@ rv_unet_add_residuals(RvProgram *p, RvTensor x, const RvUnetInputs *in, int inde
     for (int i = 0; i < in->residual_sets; i++) {
         const RvUnetResiduals *set = &in->residuals[i];
         RvTensor residual = index < 0 ? set->mid : set->down[index];
-        if (rv_is_none(set->scale))
+        RvTensor scale = set->scales[index < 0 ? set->count : index];
+        if (rv_is_none(scale))
+            scale = set->scale;
+        if (rv_is_none(scale))
             x = rv_add(p, x, residual);
         else
-            x = rv_mix(p, (RvTensor) { 0 }, x, set->scale, residual);
+            x = rv_mix(p, (RvTensor) { 0 }, x, scale, residual);
     }
     return x;
 }

@@ -35,6 +35,8 @@ typedef struct {
     RvTensor down[RV_UNET_MAX_SKIPS]; /* as rv_unet_skip_shapes() */
     RvTensor mid;                     /* shaped as the last of them */
     RvTensor scale;                   /* F32, one element, multiplies all; none: 1 */
+    /* In place of `scale`, one for each of `down` and behind them that of `mid`; none: `scale` counts */
+    RvTensor scales[RV_UNET_MAX_SKIPS + 1];
 } RvUnetResiduals;
 
 typedef struct {

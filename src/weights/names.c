@@ -24,6 +24,7 @@ static const Family families[] = {
     { "text_encoder_2.", RV_PART_TEXT2, rv_canon_clip },
     { "unet.", RV_PART_UNET, rv_canon_unet },
     { "vae.", RV_PART_VAE, rv_canon_vae },
+    { "control_model.", RV_PART_CONTROLNET, rv_canon_controlnet },
     { "taesd.", RV_PART_TAESD, rv_canon_taesd }, /* our own single files with a tiny autoencoder */
 };
 
@@ -33,7 +34,7 @@ static const Family whole_file[RV_PARTS] = {
     [RV_PART_UNET] = { "", RV_PART_UNET, rv_canon_unet },
     [RV_PART_VAE] = { "", RV_PART_VAE, rv_canon_vae },
     [RV_PART_TAESD] = { "", RV_PART_TAESD, rv_canon_taesd },
-    [RV_PART_CONTROLNET] = { "", RV_PART_CONTROLNET, rv_canon_unet },
+    [RV_PART_CONTROLNET] = { "", RV_PART_CONTROLNET, rv_canon_controlnet },
 };
 
 const char *
@@ -222,6 +223,7 @@ guess_part(GHashTable *raw)
         RvPart part;
     } signs[] = {
         { "controlnet_cond_embedding.conv_in.weight", RV_PART_CONTROLNET },
+        { "input_hint_block.0.weight", RV_PART_CONTROLNET },
         { "input_blocks.0.0.weight", RV_PART_UNET },
         { "down_blocks.0.resnets.0.conv1.weight", RV_PART_UNET },
         { "encoder.layers.0.weight", RV_PART_TAESD },
@@ -273,7 +275,8 @@ scan_family(RvNaming *naming, const Family *family, const RvFileTensor *tensors,
     for (gsize i = 0; i < count; i++)
         if (g_str_has_prefix(tensors[i].name, family->prefix))
             g_hash_table_add(naming->raw, (void *)(guintptr)(tensors[i].name + skip));
-    if (family->canon == rv_canon_unet && rv_naming_is_ldm_unet(naming))
+    if ((family->canon == rv_canon_unet || family->canon == rv_canon_controlnet) &&
+        rv_naming_is_ldm_unet(naming))
         rv_naming_scan_unet(naming);
     if (family->canon == rv_canon_vae)
         rv_naming_scan_vae(naming);

@@ -84,6 +84,7 @@ typedef enum { RV_CANON_UNKNOWN, RV_CANON_IGNORE, RV_CANON_OK } RvCanon;
 /* Each turns a name without prefix into the canonical one; for RV_VIEW_THIRDS `out` holds "%s" where
  * q_proj, k_proj, v_proj go. */
 RvCanon rv_canon_unet(const char *name, const RvNaming *naming, GString *out, RvView *view);
+RvCanon rv_canon_controlnet(const char *name, const RvNaming *naming, GString *out, RvView *view);
 RvCanon rv_canon_vae(const char *name, const RvNaming *naming, GString *out, RvView *view);
 RvCanon rv_canon_taesd(const char *name, const RvNaming *naming, GString *out, RvView *view);
 RvCanon rv_canon_clip(const char *name, const RvNaming *naming, GString *out, RvView *view);

@@ -145,3 +145,38 @@ rv_canon_unet(const char *name, const RvNaming *naming, GString *out, RvView *vi
     g_string_append(out, name);
     return RV_CANON_OK;
 }
+
+/* The original ControlNet's own layers: the hint's encoder is a list of convolutions with activations between
+ * them, at even numbers; the first and the last have names of their own. */
+static bool
+canon_control(const char *name, GString *out)
+{
+    int n;
+    const char *at = name;
+    if (rv_take_number(&at, "input_hint_block.", &n)) {
+        if (n == 0)
+            g_string_append_printf(out, "controlnet_cond_embedding.conv_in.%s", at);
+        else if (n == 14)
+            g_string_append_printf(out, "controlnet_cond_embedding.conv_out.%s", at);
+        else
+            g_string_append_printf(out, "controlnet_cond_embedding.blocks.%d.%s", n / 2 - 1, at);
+        return n % 2 == 0 && n <= 14;
+    }
+    if (rv_take_number(&at, "zero_convs.", &n) && g_str_has_prefix(at, "0.")) {
+        g_string_append_printf(out, "controlnet_down_blocks.%d.%s", n, at + 2);
+        return true;
+    }
+    if (!g_str_has_prefix(name, "middle_block_out.0."))
+        return false;
+    g_string_append_printf(out, "controlnet_mid_block.%s", name + strlen("middle_block_out.0."));
+    return true;
+}
+
+RvCanon
+rv_canon_controlnet(const char *name, const RvNaming *naming, GString *out, RvView *view)
+{
+    *view = RV_VIEW_WHOLE;
+    if (naming->inputs == 0)
+        return rv_canon_unet(name, naming, out, view);
+    return canon_control(name, out) || canon_ldm(name, naming, out) ? RV_CANON_OK : RV_CANON_UNKNOWN;
+}

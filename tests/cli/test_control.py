@@ -52,4 +52,44 @@ def test_lora_info(folder):
     assert len(info["hash"]) == 12 and b"rank        4" in reverie("models", "info", LORA).stdout
 
 
+NET = MODEL / "controlnet"
+POSE = {"people": [{"pose_keypoints_2d": [32, 20, 1] * 9 + [40, 50, 1] * 9}], "canvas_width": 64, "canvas_height": 64}
+
+
+def test_controlnet(folder):
+    make_picture(folder / "map.png")
+    (folder / "pose.json").write_text(json.dumps(POSE))
+    plain = draw(folder / "plain.png")[2]
+    steered = draw(folder / "a.png", "--controlnet", f"{NET}:{folder}/map.png:0.7")
+    assert steered[2] != plain
+    assert 'ControlNet 0: "Module: none, Model: controlnet [' in steered[3]["parameters"], steered[3]["parameters"]
+    assert "Weight: 0.7" in steered[3]["parameters"] and "Control Mode: Balanced" in steered[3]["parameters"]
+    assert draw(folder / "b.png", "--controlnet", f"{NET}:{folder}/map.png:0")[2] == plain, "a weight of nothing"
+    assert draw(folder / "c.png", "--controlnet", f"{NET}:{folder}/map.png:0.7:0:0.2")[2] not in (plain, steered[2])
+    others = [draw(folder / f"{i}.png", "--controlnet", f"{NET}:{folder}/map.png:0.7", *more)[2]
+              for i, more in enumerate((["--control-module", "canny"], ["--control-mode", "prompt"], ["--control-mode", "control"]))]
+    others.append(draw(folder / "pose.png", "--controlnet", f"{NET}:{folder}/pose.json:0.7", "--control-module", "openpose")[2])
+    others.append(draw(folder / "two.png", "--controlnet", f"{NET}:{folder}/map.png:0.7", "--controlnet", f"{NET}:{folder}/pose.json")[2])
+    assert len(set(others + [plain, steered[2]])) == 7
+    batch = draw(folder / "n.png", "--controlnet", f"{NET}:{folder}/map.png:0.7", "--lora", f"{LORA}:0.4")[2]
+    assert batch not in others
+
+
+def test_controlnet_errors(folder):
+    make_picture(folder / "map.png")
+    (folder / "pose.json").write_text('{"people": 7}')
+    run = ["txt2img", *FAST, "-o", folder / "x.png", "--controlnet"]
+    refuse(folder, 2, *run, NET, says="MODEL:IMAGE")
+    refuse(folder, 2, *run, f"{NET}:{folder}/map.png:much", says="cannot be read")
+    refuse(folder, 2, *run, f"{NET}:{folder}/map.png:1:0.8:0.2", says="no range")
+    refuse(folder, 3, *run, f"{NET}:{folder}/none.png", says="none.png")
+    refuse(folder, 3, *run, f"{NET}:{folder}/pose.json", says="poses")
+    refuse(folder, 3, *run, f"nowhere:{folder}/map.png", says="no ControlNet of that name")
+    refuse(folder, 3, *run, f"{LORA}:{folder}/map.png")
+    refuse(folder, 2, *run, f"{NET}:{folder}/map.png", "--control-module", "depth", says="no such preprocessor")
+    refuse(folder, 2, *run, f"{NET}:{folder}/map.png", "--control-mode", "strong", says="--control-mode")
+    xl = ["txt2img", *FAST, "--model", REFERENCE / "tiny-sdxl", "-o", folder / "x.png", "--controlnet"]
+    refuse(folder, 3, *xl, f"{NET}:{folder}/map.png", says="does not fit the model")
+
+
 run_tests(globals())
