@@ -345,7 +345,7 @@ char *
 rv_framer_infotext(const RvFramer *framer, const RvRequest *request)
 {
     const Frame *frame = g_queue_peek_head((GQueue *)&framer->frames);
-    return rv_run_infotext(framer->pipeline, request, &frame->held.settings, 0);
+    return rv_run_infotext(framer->pipeline, request, &frame->held.settings, NULL, 0);
 }
 
 double

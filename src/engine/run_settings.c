@@ -155,7 +155,7 @@ rv_run_infotext(const RvPipeline *pipeline, const RvRequest *r, const RvRunSetti
         rv_infotext_set_number(info, "Mask blur", r->mask_blur);
     g_autofree char *hashes = rv_networks_hashes(pipeline->networks);
     rv_infotext_set(info, "Lora hashes", hashes);
-    for (int i = 0; i < controls->count; i++) {
+    for (int i = 0; controls != NULL && i < controls->count; i++) {
         g_autofree char *key = g_strdup_printf("ControlNet %d", i);
         rv_infotext_set(info, key, controls->units[i].infotext);
     }

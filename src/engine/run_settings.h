@@ -14,5 +14,6 @@ bool rv_run_settings_init(RvRunSettings *settings, const RvPipeline *pipeline, c
 /* The seed of image `index` of the batch. */
 guint64 rv_run_seed(const RvRequest *request, int index);
 /* A1111's `parameters` of that image; free with g_free. */
+/* `controls` may be NULL. */
 char *rv_run_infotext(const RvPipeline *pipeline, const RvRequest *request, const RvRunSettings *settings,
                       const RvControlSet *controls, int index);
