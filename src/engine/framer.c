@@ -348,17 +348,9 @@ rv_framer_infotext(const RvFramer *framer, const RvRequest *request)
     return rv_run_infotext(framer->pipeline, request, &frame->held.settings, NULL, 0);
 }
 
-double
-rv_framer_flops(const RvFramer *framer)
+RvProgram *
+rv_framer_program(const RvFramer *framer)
 {
     const Frame *frame = g_queue_peek_head((GQueue *)&framer->frames);
-    return frame != NULL ? rv_program_flops(frame->program) : 0.0;
-}
-
-bool
-rv_framer_repeat(RvFramer *framer, GError **error)
-{
-    const Frame *frame = g_queue_peek_head(&framer->frames);
-    g_assert(frame != NULL && framer->started.length == 0);
-    return rv_program_run(frame->program, error);
+    return frame->program;
 }

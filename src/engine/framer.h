@@ -35,7 +35,6 @@ RvPicture *rv_framer_finish(RvFramer *framer, GError **error);
 /* A1111's `parameters` of the last start's frame; free with g_free. */
 char *rv_framer_infotext(const RvFramer *framer, const RvRequest *request);
 
-/* For measurements: operations of a frame; and the last frame again, under the device's observer. Nothing may
- * be under way. */
-double rv_framer_flops(const RvFramer *framer);
-bool rv_framer_repeat(RvFramer *framer, GError **error);
+/* For measurements: the program of the last start, whose slots frame_program.h lists; borrowed until the next
+ * one. It may be run while nothing is under way. */
+RvProgram *rv_framer_program(const RvFramer *framer);

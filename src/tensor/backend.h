@@ -17,6 +17,7 @@ typedef struct {
     RvDType compute;
     int threads;
     gint64 memory_free, memory_total; /* bytes; -1 unknown */
+    bool overlaps;                    /* start returns before the work is done */
 } RvDeviceInfo;
 
 /* Called around each op of a run when one is set: seconds that the op took. For profiles and dumps. */

@@ -342,7 +342,14 @@ def test_bench(folder):
         assert set(figures) >= keys and figures["frames"] == len(figures["samples_ms"]) == 3, figures
         assert figures["ms"]["min"] <= figures["ms"]["median"] <= figures["ms"]["p99"] <= figures["ms"]["max"]
         assert (folder / "f.svg").read_text().startswith("<svg")
-    assert b"ready after" in reverie("bench", "load", "--model", MODEL).stdout
+    assert figures["per_stage_ms"]["unet"] > 0
+    text = reverie("bench", "load", "--model", MODEL, "--size", "64x64").stdout
+    assert b"ready after" in text and b"first frame after" in text and b"to the device" in text, text
+    profiled = reverie("bench", "frame", "--frames", 2, "--profile", "--model", MODEL, "--size", "64x64", "--json", "-")
+    assert b"conv2d" in profiled.stderr and b"slowest of 2" in profiled.stderr, profiled.stderr
+    assert json.loads(profiled.stdout)["per_stage_ms"]["encode"] > 0
+    masked = reverie("bench", "frame", "--frames", 2, "--steps", 12, "--strength", 1, "--model", MODEL, "--size", "64x64", "--json", "-")
+    assert json.loads(masked.stdout)["frames"] == 2, "more evaluations than a program holds"
 
 
 run_tests(globals())

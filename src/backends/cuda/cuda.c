@@ -187,6 +187,7 @@ cuda_describe(void *device, RvDeviceInfo *info)
     size_t available = 0, total = 0;
     g_strlcpy(info->name, cuda->name, sizeof info->name);
     info->compute = cuda->compute;
+    info->overlaps = true;
     if (cudaSetDevice(cuda->index) == cudaSuccess && cudaMemGetInfo(&available, &total) == cudaSuccess) {
         info->memory_free = (gint64)available;
         info->memory_total = (gint64)total;

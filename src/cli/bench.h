@@ -1,0 +1,50 @@
+/* bench.h - what the files of `reverie bench` share. */
+#pragma once
+#include "cli/console.h"
+#include "engine/framer.h"
+
+typedef struct {
+    char *random, *size, *json, *svg;
+    int frames, steps;
+    double strength, cfg;
+    gboolean profile;
+} RvBenchOptions;
+
+/* Milliseconds of a frame, or of all steps. */
+typedef struct {
+    double encode, unet, decode, upload, download;
+} RvBenchStages;
+
+typedef struct {
+    RvBenchOptions options;
+    RvEngine *engine;
+    RvPipeline *pipeline;
+    RvFramer *framer; /* NULL where frames are drawn by rv_pipeline_generate() */
+    RvRequest request;
+    RvPicture *init;
+    RvCeilings ceilings;
+    GArray *samples_ms; /* double */
+    RvBenchStages stages;
+    double interval_ms; /* between frames with two under way; 0: the device takes one at a time */
+    double flops;       /* of one sample */
+    RvProgressBar bar;
+    gint64 last_step;
+    double ready_seconds;
+    double first_frame_seconds; /* since this process was started */
+} RvBench;
+
+/* Whole frames, one after the other; then what their parts take. */
+bool rv_bench_frames(RvBench *bench, int frames, GError **error);
+bool rv_bench_steps(RvBench *bench, GError **error);
+
+/* Seconds that reading the model's files takes by itself, now (from the page cache once they were read), and
+ * their bytes. */
+bool rv_bench_reading(const char *path, double *seconds, double *bytes, GError **error);
+/* Bytes a second from the host to the device. */
+bool rv_bench_link(RvEngine *engine, double *rate, GError **error);
+/* Since this process was started. */
+double rv_bench_age(void);
+
+/* Prints the figures and writes the JSON and the chart that the options ask for; `what` is "frame" or "step".
+ */
+bool rv_bench_report(const RvBench *bench, const char *what, GError **error);

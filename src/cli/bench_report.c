@@ -1,0 +1,122 @@
+#include <stdio.h>
+#include <string.h>
+
+#include "cli/bench.h"
+#include "cli/chart.h"
+
+static void
+add_number(JsonBuilder *json, const char *name, double value)
+{
+    json_builder_set_member_name(json, name);
+    json_builder_add_double_value(json, value);
+}
+
+static void
+add_timings(JsonBuilder *json, const RvTimings *t)
+{
+    json_builder_set_member_name(json, "ms");
+    json_builder_begin_object(json);
+    add_number(json, "min", t->min);
+    add_number(json, "median", t->median);
+    add_number(json, "p99", t->p99);
+    add_number(json, "max", t->max);
+    add_number(json, "mean", t->mean);
+    json_builder_end_object(json);
+}
+
+static JsonBuilder *
+figures(const RvBench *b, const RvTimings *t, double fraction)
+{
+    RvDeviceInfo info;
+    rv_device_describe(rv_engine_device(b->engine), &info);
+    JsonBuilder *json = json_builder_new();
+    json_builder_begin_object(json);
+    json_builder_set_member_name(json, "device");
+    json_builder_add_string_value(json, info.name);
+    json_builder_set_member_name(json, "threads");
+    json_builder_add_int_value(json, info.threads);
+    json_builder_set_member_name(json, "precision");
+    json_builder_add_string_value(json, rv_engine_precision(b->engine));
+    json_builder_set_member_name(json, "model");
+    json_builder_add_string_value(json, rv_pipeline_name(b->pipeline));
+    json_builder_set_member_name(json, "size");
+    g_autofree char *size = g_strdup_printf("%dx%d", b->request.width, b->request.height);
+    json_builder_add_string_value(json, size);
+    json_builder_set_member_name(json, "frames");
+    json_builder_add_int_value(json, b->samples_ms->len);
+    add_timings(json, t);
+    json_builder_set_member_name(json, "per_stage_ms");
+    json_builder_begin_object(json);
+    add_number(json, "encode", b->stages.encode);
+    add_number(json, "unet", b->stages.unet);
+    add_number(json, "decode", b->stages.decode);
+    add_number(json, "upload", b->stages.upload);
+    add_number(json, "download", b->stages.download);
+    json_builder_end_object(json);
+    if (b->interval_ms > 0.0)
+        add_number(json, "interval_ms", b->interval_ms);
+    add_number(json, "tflop", b->flops * 1e-12);
+    json_builder_set_member_name(json, "ceiling");
+    json_builder_begin_object(json);
+    add_number(json, "matmul_tflops", b->ceilings.matmul_flops * 1e-12);
+    add_number(json, "copy_tb_s", b->ceilings.copy_bytes * 1e-12);
+    json_builder_end_object(json);
+    add_number(json, "fraction_of_ceiling", fraction);
+    json_builder_set_member_name(json, "peak_device_bytes");
+    json_builder_add_int_value(json, (gint64)rv_pipeline_device_bytes(b->pipeline));
+    add_number(json, "ready_seconds", b->ready_seconds);
+    json_builder_set_member_name(json, "samples_ms");
+    json_builder_begin_array(json);
+    for (guint i = 0; i < b->samples_ms->len; i++)
+        json_builder_add_double_value(json, g_array_index(b->samples_ms, double, i));
+    json_builder_end_array(json);
+    json_builder_end_object(json);
+    return json;
+}
+
+static bool
+write_json(const RvBench *b, JsonBuilder *json, GError **error)
+{
+    const char *path = b->options.json;
+    if (strcmp(path, "-") == 0)
+        return rv_console_print_json(json, false, error);
+    g_autofree char *text = rv_console_json_text(json, true);
+    GError *failed = NULL;
+    if (g_file_set_contents(path, text, -1, &failed))
+        return true;
+    rv_error_set(error, RV_ERROR_IO, path, "check the folder and the disk", "cannot write: %s",
+                 failed->message);
+    g_error_free(failed);
+    return false;
+}
+
+bool
+rv_bench_report(const RvBench *b, const char *what, GError **error)
+{
+    const double *samples = (const double *)b->samples_ms->data;
+    int count = (int)b->samples_ms->len;
+    RvTimings t = rv_timings_of(samples, count);
+    double fraction = b->flops / (t.median * 1e-3) / b->ceilings.matmul_flops;
+    FILE *to = b->options.json != NULL && strcmp(b->options.json, "-") == 0 ? stderr : stdout;
+    fprintf(to, "%s, %dx%d: %d %ss, median %.2f ms, p99 %.2f, slowest %.2f (%.2f a second)\n",
+            rv_pipeline_name(b->pipeline), b->request.width, b->request.height, count, what, t.median, t.p99,
+            t.max, 1000.0 / t.median);
+    fprintf(to, "slowest of %d: %.2f ms; fastest %.2f, mean %.2f\n", count, t.max, t.min, t.mean);
+    fprintf(to, "encode %.2f ms, UNet %.2f ms, decode %.2f ms", b->stages.encode, b->stages.unet,
+            b->stages.decode);
+    if (b->interval_ms > 0.0)
+        fprintf(to, ", upload %.2f ms, download %.2f ms; every %.2f ms with two under way", b->stages.upload,
+                b->stages.download, b->interval_ms);
+    fprintf(to, "; ready after %.2f s\n", b->ready_seconds);
+    fprintf(to, "%.3f TFLOP a %s; ceiling %.3f TFLOP/s, copy %.1f GB/s: %.0f %% of the matrix ceiling\n",
+            b->flops * 1e-12, what, b->ceilings.matmul_flops * 1e-12, b->ceilings.copy_bytes * 1e-9,
+            fraction * 100.0);
+    g_autofree char *title =
+        g_strdup_printf("%s, %dx%d", rv_pipeline_name(b->pipeline), b->request.width, b->request.height);
+    if (b->options.svg != NULL && !rv_chart_write(b->options.svg, title, samples, count, error))
+        return false;
+    if (b->options.json == NULL)
+        return true;
+    g_autoptr(JsonBuilder) json = figures(b, &t, fraction);
+    return write_json(b, json, error);
+}
