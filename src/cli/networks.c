@@ -3,7 +3,7 @@
 #include <string.h>
 
 #include "cli/generate.h"
-#include "engine/library.h"
+#include "engine/embeddings.h"
 #include "media/annotate.h"
 
 static struct {
@@ -43,11 +43,13 @@ rv_network_library(const char *models_dir, GError **error)
 {
     if (given.library != NULL)
         return given.library;
-    for (char **path = given.embeddings; path != NULL && *path != NULL; path++)
-        if (!g_file_test(*path, G_FILE_TEST_EXISTS)) {
-            rv_error_set(error, RV_ERROR_NOT_FOUND, *path, "check the path", "there is no such embedding");
+    for (char **path = given.embeddings; path != NULL && *path != NULL; path++) {
+        RvEmbeddingFile file;
+        if (!g_file_test(*path, G_FILE_TEST_IS_DIR) && !rv_embedding_file_read(&file, *path, error))
             return NULL;
-        }
+        if (!g_file_test(*path, G_FILE_TEST_IS_DIR))
+            rv_embedding_file_clear(&file);
+    }
     g_auto(GStrv) folders = rv_model_folders(models_dir);
     given.library = rv_library_new((const char *const *)folders);
     for (char **path = given.embeddings; path != NULL && *path != NULL; path++)

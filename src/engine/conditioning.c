@@ -3,6 +3,7 @@
 #include <math.h>
 #include <string.h>
 
+#include "engine/embeddings.h"
 #include "text/chunks.h"
 
 /* Enough for a prompt that alternates among many words; a context of SDXL takes 0.6 MB. */
@@ -10,6 +11,7 @@
 
 struct RvConditioner {
     RvTextEncoder *encoders[2];
+    RvEmbeddings *embeddings;
     GHashTable *cache; /* key text -> RvContext */
     GQueue *order;     /* keys, oldest first; owned by the table */
 };
@@ -28,6 +30,7 @@ rv_context_unref(RvContext *context)
         return;
     g_free(context->context);
     g_free(context->pooled);
+    g_clear_pointer(&context->labels, g_ptr_array_unref);
     g_free(context);
 }
 
@@ -110,11 +113,12 @@ rv_conditioning_part_at(const RvConditioningPart *part, int step)
 }
 
 RvConditioner *
-rv_conditioner_new(RvTextEncoder *first, RvTextEncoder *second)
+rv_conditioner_new(RvTextEncoder *first, RvTextEncoder *second, const RvLibrary *library)
 {
     RvConditioner *conditioner = g_new0(RvConditioner, 1);
     conditioner->encoders[0] = first;
     conditioner->encoders[1] = second;
+    conditioner->embeddings = rv_embeddings_new(library, first, second);
     conditioner->cache =
         g_hash_table_new_full(g_str_hash, g_str_equal, g_free, (GDestroyNotify)rv_context_unref);
     conditioner->order = g_queue_new();
@@ -128,6 +132,7 @@ rv_conditioner_free(RvConditioner *conditioner)
         return;
     g_queue_free(conditioner->order);
     g_hash_table_destroy(conditioner->cache);
+    rv_embeddings_free(conditioner->embeddings);
     rv_text_encoder_free(conditioner->encoders[0]);
     rv_text_encoder_free(conditioner->encoders[1]);
     g_free(conditioner);
@@ -168,6 +173,31 @@ text_output(const RvConditioner *conditioner, int encoder, int clip_skip)
     return (RvTextOutput) { .skip = MAX(clip_skip, 1), .final_norm = true };
 }
 
+/* What must be added to the tokens' embeddings of a chunk so that learned vectors stand where they belong.
+ * NULL without any; free with g_free. */
+static float *
+chunk_edits(const RvConditioner *conditioner, int index, const RvChunks *chunks, guint chunk,
+            const float *zero_row)
+{
+    guint names;
+    const RvEmbeddingName *name = rv_embeddings_names(conditioner->embeddings, index, &names);
+    gsize positions = chunks->positions,
+          width = (gsize)rv_text_encoder_config(conditioner->encoders[index])->hidden_size;
+    float *edits = NULL;
+    for (guint i = 0; i < chunks->embeddings->len; i++) {
+        const RvChunkEmbedding *one = &g_array_index(chunks->embeddings, RvChunkEmbedding, i);
+        if (one->row / positions != chunk)
+            continue;
+        if (edits == NULL)
+            edits = g_new0(float, positions *width);
+        const float *vectors = rv_embeddings_vectors(conditioner->embeddings, index, one->embedding);
+        float *to = edits + one->row % positions * width;
+        for (gsize j = 0; j < name[one->embedding].vectors * width; j++)
+            to[j] = vectors[j] - zero_row[j % width];
+    }
+    return edits;
+}
+
 /* Encodes all chunks with one encoder into columns [column, column + hidden) of the context. */
 static bool
 encode_chunks(const RvConditioner *conditioner, int index, const RvChunks *chunks, int clip_skip, int column,
@@ -177,9 +207,13 @@ encode_chunks(const RvConditioner *conditioner, int index, const RvChunks *chunk
     gsize positions = chunks->positions, width = (gsize)rv_text_encoder_config(encoder)->hidden_size;
     g_autofree float *hidden = g_new(float, positions *width);
     RvTextOutput output = text_output(conditioner, index, clip_skip);
+    const float *zero_row = NULL;
+    if (chunks->embeddings->len > 0 && (zero_row = rv_text_encoder_zero_row(encoder, error)) == NULL)
+        return false;
     for (guint chunk = 0; chunk < chunks->count; chunk++) {
+        g_autofree float *edits = chunk_edits(conditioner, index, chunks, chunk, zero_row);
         output.pooled = output.pooled && chunk == 0;
-        if (!rv_text_encoder_run(encoder, chunks->ids + chunk * positions, output, hidden,
+        if (!rv_text_encoder_run(encoder, chunks->ids + chunk * positions, edits, output, hidden,
                                  output.pooled ? into->pooled : NULL, error))
             return false;
         rv_weight_context(hidden, chunks->weights + chunk * positions, positions, width);
@@ -199,10 +233,12 @@ add_scaled(float *to, const float *from, float factor, gsize count)
 
 /* Chunks of each member for one encoder, all padded to the same number. */
 static bool
-chunk_members(const RvTextEncoder *encoder, const GPtrArray *members, RvChunks **chunks, guint *count,
-              GError **error)
+chunk_members(const RvConditioner *conditioner, int index, const GPtrArray *members, RvChunks **chunks,
+              guint *count, GError **error)
 {
+    const RvTextEncoder *encoder = conditioner->encoders[index];
     RvChunkOptions options = chunk_options(encoder);
+    options.embeddings = rv_embeddings_names(conditioner->embeddings, index, &options.embedding_count);
     for (guint i = 0; i < members->len; i++) {
         const RvPromptMember *member = g_ptr_array_index(members, i);
         chunks[i] = rv_chunks_new(rv_text_encoder_tokenizer(encoder), member->runs, &options, error);
@@ -211,6 +247,24 @@ chunk_members(const RvTextEncoder *encoder, const GPtrArray *members, RvChunks *
         *count = MAX(*count, chunks[i]->count);
     }
     return true;
+}
+
+static void
+add_label(GPtrArray **labels, const char *label)
+{
+    if (*labels == NULL)
+        *labels = g_ptr_array_new_with_free_func(g_free);
+    if (!g_ptr_array_find_with_equal_func(*labels, label, g_str_equal, NULL))
+        g_ptr_array_add(*labels, g_strdup(label));
+}
+
+static void
+add_labels(const RvConditioner *conditioner, const RvChunks *chunks, RvContext *context)
+{
+    for (guint i = 0; i < chunks->embeddings->len; i++) {
+        const RvChunkEmbedding *one = &g_array_index(chunks->embeddings, RvChunkEmbedding, i);
+        add_label(&context->labels, rv_embeddings_label(conditioner->embeddings, one->embedding));
+    }
 }
 
 static RvContext *
@@ -223,8 +277,7 @@ encode_members(RvConditioner *conditioner, const GPtrArray *members, int clip_sk
     bool ok = true;
     for (int e = 0; ok && e < encoders; e++) {
         width += rv_text_encoder_config(conditioner->encoders[e])->hidden_size;
-        ok =
-            chunk_members(conditioner->encoders[e], members, chunks + (gsize)e * members->len, &count, error);
+        ok = chunk_members(conditioner, e, members, chunks + (gsize)e * members->len, &count, error);
     }
     RvContext *sum = NULL;
     for (guint i = 0; ok && i < members->len; i++) {
@@ -248,6 +301,8 @@ encode_members(RvConditioner *conditioner, const GPtrArray *members, int clip_sk
         add_scaled(sum->pooled, one->pooled, member->weight, (gsize)pooled);
         rv_context_unref(one);
     }
+    for (guint i = 0; ok && i < members->len; i++)
+        add_labels(conditioner, chunks[i], sum);
     for (gsize i = 0; i < (gsize)members->len * 2; i++)
         rv_chunks_free(chunks[i]);
     if (!ok)
@@ -275,8 +330,9 @@ encode_entry(RvConditioner *conditioner, const RvPromptEntry *entry, const RvCon
     for (int i = 0; i < 2; i++)
         if (conditioner->encoders[i] != NULL)
             generations[i] = rv_weight_set_generation(rv_text_encoder_weights(conditioner->encoders[i]));
-    g_autofree char *key = g_strdup_printf("%d|%d|%u|%u|%s", options->syntax, options->clip_skip,
-                                           generations[0], generations[1], entry->text);
+    g_autofree char *key =
+        g_strdup_printf("%d|%d|%u|%u|%u|%s", options->syntax, options->clip_skip, generations[0],
+                        generations[1], rv_embeddings_generation(conditioner->embeddings), entry->text);
     RvContext *known = g_hash_table_lookup(conditioner->cache, key);
     if (known != NULL)
         return rv_context_ref(known);
@@ -309,6 +365,7 @@ RvConditioning *
 rv_conditioner_encode(RvConditioner *conditioner, const char *prompt, const RvConditioningOptions *options,
                       GError **error)
 {
+    rv_embeddings_load(conditioner->embeddings, prompt, options->notes);
     RvPromptOptions prompt_options = {
         .syntax = options->syntax,
         .steps = MAX(options->evaluations, 1),
@@ -333,4 +390,31 @@ rv_conditioner_encode(RvConditioner *conditioner, const char *prompt, const RvCo
     if (options->is_negative && *prompt == '\0' && conditioner->encoders[1] != NULL)
         replace_by_zeros(conditioning);
     return g_steal_pointer(&conditioning);
+}
+
+static void
+collect_labels(const RvConditioning *conditioning, GPtrArray **labels)
+{
+    for (guint i = 0; conditioning != NULL && i < conditioning->parts->len; i++) {
+        const RvConditioningPart *part = g_ptr_array_index(conditioning->parts, i);
+        for (guint j = 0; j < part->contexts->len; j++) {
+            const RvContext *context = g_ptr_array_index(part->contexts, j);
+            for (guint k = 0; context->labels != NULL && k < context->labels->len; k++)
+                add_label(labels, g_ptr_array_index(context->labels, k));
+        }
+    }
+}
+
+char *
+rv_conditioning_labels(const RvConditioning *positive, const RvConditioning *negative)
+{
+    GPtrArray *labels = NULL;
+    collect_labels(positive, &labels);
+    collect_labels(negative, &labels);
+    if (labels == NULL)
+        return NULL;
+    g_ptr_array_add(labels, NULL);
+    char *text = g_strjoinv(", ", (char **)labels->pdata);
+    g_ptr_array_unref(labels);
+    return text;
 }

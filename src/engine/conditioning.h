@@ -3,6 +3,7 @@
  * Encoded texts are kept by their text, so a batch, the second half of a count, or an unchanged negative
  * prompt costs nothing. */
 #pragma once
+#include "engine/library.h"
 #include "engine/text_encoder.h"
 #include "text/prompt.h"
 
@@ -12,6 +13,7 @@ typedef struct {
     float *context; /* [tokens][width] */
     float *pooled;  /* [pooled_width]; NULL when the family has none */
     int pooled_width;
+    GPtrArray *labels; /* char *: the embeddings in it, "name: hash"; NULL: none */
     gatomicrefcount count;
 } RvContext;
 
@@ -42,8 +44,9 @@ RvContext *rv_conditioning_part_at(const RvConditioningPart *part, int step);
 
 typedef struct RvConditioner RvConditioner;
 
-/* Takes the encoders; `second` is SDXL's OpenCLIP bigG, or NULL. */
-RvConditioner *rv_conditioner_new(RvTextEncoder *first, RvTextEncoder *second);
+/* Takes the encoders; `second` is SDXL's OpenCLIP bigG, or NULL. The library (borrowed; NULL: none) holds the
+ * embeddings that prompts may name. */
+RvConditioner *rv_conditioner_new(RvTextEncoder *first, RvTextEncoder *second, const RvLibrary *library);
 void rv_conditioner_free(RvConditioner *conditioner);                         /* accepts NULL */
 RvWeightSet *rv_conditioner_weights(RvConditioner *conditioner, int encoder); /* borrowed; NULL: none */
 gsize rv_conditioner_bytes(const RvConditioner *conditioner);
@@ -53,7 +56,11 @@ typedef struct {
     int evaluations; /* of the denoiser in the whole run */
     int clip_skip;   /* 0 and 1: none */
     bool is_negative;
+    GPtrArray *notes; /* char *: what is wrong with embeddings that the prompt names; NULL: never mind */
 } RvConditioningOptions;
+
+/* A1111's "TI hashes" of the prompts' embeddings (either may be NULL), or NULL. Free with g_free. */
+char *rv_conditioning_labels(const RvConditioning *positive, const RvConditioning *negative);
 
 RvConditioning *rv_conditioner_encode(RvConditioner *conditioner, const char *prompt,
                                       const RvConditioningOptions *options, GError **error);

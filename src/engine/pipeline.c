@@ -22,6 +22,7 @@ typedef struct {
     float *start;    /* its latents, [images, count]; NULL without one */
     RvInpaint *inpaint;
     RvControlSet controls;
+    GPtrArray *notes; /* borrowed from the result */
     RvSampler *sampler;
 } Run;
 
@@ -67,6 +68,7 @@ encode_text(Run *run, GError **error)
         .syntax = r->syntax,
         .evaluations = run->settings.evaluations,
         .clip_skip = r->clip_skip,
+        .notes = run->notes,
     };
     if (r->conditioning != NULL)
         run->positive = rv_conditioning_ref(r->conditioning);
@@ -221,6 +223,14 @@ sample(Run *run, GError **error)
     return true;
 }
 
+static char *
+infotext_of(const Run *run, int index)
+{
+    g_autofree char *embeddings = rv_conditioning_labels(run->positive, run->negative);
+    RvRunExtras extras = { &run->controls, embeddings };
+    return rv_run_infotext(run->pipeline, run->request, &run->settings, &extras, index);
+}
+
 static bool
 decode(Run *run, RvResult *result, GError **error)
 {
@@ -239,7 +249,7 @@ decode(Run *run, RvResult *result, GError **error)
         if (run->inpaint != NULL && run->init != NULL)
             rv_inpaint_composite(run->inpaint, run->init, image->picture);
         image->seed = rv_run_seed(r, i);
-        image->infotext = rv_run_infotext(run->pipeline, r, &run->settings, &run->controls, i);
+        image->infotext = infotext_of(run, i);
         RvAutoencoderCosts costs = rv_autoencoder_costs(run->pipeline->autoencoder);
         run->pipeline->costs.decode += costs.decode;
         run->pipeline->costs.decode_flops += costs.decode_flops;
@@ -311,7 +321,7 @@ rv_pipeline_generate(RvPipeline *pipeline, const RvRequest *request, GError **er
     g_autoptr(RvResult) result = g_new0(RvResult, 1);
     result->images = g_new0(RvResultImage, (gsize)request->images);
     result->count = request->images;
-    result->notes = g_ptr_array_new_with_free_func(g_free);
+    result->notes = run.notes = g_ptr_array_new_with_free_func(g_free);
     bool ok = rv_run_settings_init(&run.settings, pipeline, request, error) &&
               rv_engine_check_cancel(pipeline->engine, error) && apply_networks(&run, result->notes, error) &&
               encode_text(&run, error) && encode_init(&run, error) && prepare_controls(&run, result, error) &&

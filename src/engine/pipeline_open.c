@@ -38,7 +38,7 @@ rv_pipeline_assemble(RvPipeline *pipeline, RvPipelineParts *parts)
     if (parts->text2 != NULL)
         second = rv_text_encoder_new(pipeline->engine, parts->text2, parts->sources[RV_PART_TEXT2],
                                      parts->tokenizers[1], parts->pads[1]);
-    pipeline->conditioner = rv_conditioner_new(first, second);
+    pipeline->conditioner = rv_conditioner_new(first, second, parts->library);
     pipeline->denoiser = rv_denoiser_new(pipeline->engine, parts->unet, parts->sources[RV_PART_UNET]);
     pipeline->controls = rv_controls_new(pipeline->engine, parts->unet, parts->library);
     rv_networks_attach(pipeline->networks, RV_PART_UNET, rv_denoiser_weights(pipeline->denoiser));

@@ -127,7 +127,7 @@ rv_run_seed(const RvRequest *request, int index)
 
 char *
 rv_run_infotext(const RvPipeline *pipeline, const RvRequest *r, const RvRunSettings *settings,
-                const RvControlSet *controls, int index)
+                const RvRunExtras *extras, int index)
 {
     static const char *const noise_names[] = {
         [RV_NOISE_CPU] = "CPU", [RV_NOISE_NV] = "NV", [RV_NOISE_CUDA] = "GPU"
@@ -155,9 +155,11 @@ rv_run_infotext(const RvPipeline *pipeline, const RvRequest *r, const RvRunSetti
         rv_infotext_set_number(info, "Mask blur", r->mask_blur);
     g_autofree char *hashes = rv_networks_hashes(pipeline->networks);
     rv_infotext_set(info, "Lora hashes", hashes);
-    for (int i = 0; controls != NULL && i < controls->count; i++) {
+    if (extras != NULL)
+        rv_infotext_set(info, "TI hashes", extras->embeddings);
+    for (int i = 0; extras != NULL && i < extras->controls->count; i++) {
         g_autofree char *key = g_strdup_printf("ControlNet %d", i);
-        rv_infotext_set(info, key, controls->units[i].infotext);
+        rv_infotext_set(info, key, extras->controls->units[i].infotext);
     }
     rv_infotext_set(info, "Version", "reverie-" REVERIE_VERSION);
     return rv_infotext_write(info);

@@ -13,7 +13,13 @@ bool rv_run_settings_init(RvRunSettings *settings, const RvPipeline *pipeline, c
                           GError **error);
 /* The seed of image `index` of the batch. */
 guint64 rv_run_seed(const RvRequest *request, int index);
+/* What infotext says beside the request. */
+typedef struct {
+    const RvControlSet *controls;
+    const char *embeddings; /* rv_conditioning_labels(); NULL: none */
+} RvRunExtras;
+
 /* A1111's `parameters` of that image; free with g_free. */
-/* `controls` may be NULL. */
+/* `extras` may be NULL. */
 char *rv_run_infotext(const RvPipeline *pipeline, const RvRequest *request, const RvRunSettings *settings,
-                      const RvControlSet *controls, int index);
+                      const RvRunExtras *extras, int index);

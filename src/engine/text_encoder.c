@@ -9,6 +9,7 @@
 
 typedef struct {
     RvTextOutput output;
+    bool edited;
     RvProgram *program;
 } Recorded;
 
@@ -16,6 +17,8 @@ struct RvTextEncoder {
     RvClipConfig config;
     RvTokenizer *tokenizer;
     gint32 pad;
+    RvWeightSource source;
+    float *zero_row;
     RvWeightSet *weights;
     Recorded recorded[PROGRAMS];
     int count;
@@ -29,6 +32,7 @@ rv_text_encoder_new(RvEngine *engine, const RvClipConfig *config, RvWeightSource
     encoder->config = *config;
     encoder->tokenizer = tokenizer;
     encoder->pad = pad;
+    encoder->source = source;
     encoder->weights = rv_weight_set_new(rv_engine_device(engine), source);
     return encoder;
 }
@@ -42,6 +46,7 @@ rv_text_encoder_free(RvTextEncoder *encoder)
         rv_program_free(encoder->recorded[i].program);
     rv_weight_set_free(encoder->weights);
     rv_tokenizer_free(encoder->tokenizer);
+    g_free(encoder->zero_row);
     g_free(encoder);
 }
 
@@ -76,7 +81,7 @@ rv_text_encoder_bytes(const RvTextEncoder *encoder)
 }
 
 static RvProgram *
-record(RvTextEncoder *encoder, RvTextOutput output, GError **error)
+record(RvTextEncoder *encoder, RvTextOutput output, bool edited, GError **error)
 {
     RvProgram *p = rv_program_new(encoder->weights);
     RvClipInputs inputs = {
@@ -86,6 +91,9 @@ record(RvTextEncoder *encoder, RvTextOutput output, GError **error)
     };
     if (output.pooled)
         inputs.end = rv_input(p, "end", RV_I32, (RvShape) { 1, 1, 1, 1 });
+    if (edited)
+        inputs.edits = rv_input(p, "edits", RV_F32,
+                                (RvShape) { 1, 1, encoder->config.positions, encoder->config.hidden_size });
     RvClipOutputs outputs = rv_clip_record(p, &encoder->config, &inputs);
     rv_output(p, "hidden", outputs.hidden);
     if (output.pooled)
@@ -97,15 +105,15 @@ record(RvTextEncoder *encoder, RvTextOutput output, GError **error)
 }
 
 static RvProgram *
-program_for(RvTextEncoder *encoder, RvTextOutput output, GError **error)
+program_for(RvTextEncoder *encoder, RvTextOutput output, bool edited, GError **error)
 {
     for (int i = 0; i < encoder->count; i++) {
         const RvTextOutput *known = &encoder->recorded[i].output;
         if (known->skip == output.skip && known->final_norm == output.final_norm &&
-            known->pooled == output.pooled)
+            known->pooled == output.pooled && encoder->recorded[i].edited == edited)
             return encoder->recorded[i].program;
     }
-    RvProgram *program = record(encoder, output, error);
+    RvProgram *program = record(encoder, output, edited, error);
     if (program == NULL)
         return NULL;
     if (encoder->count == PROGRAMS) {
@@ -113,7 +121,7 @@ program_for(RvTextEncoder *encoder, RvTextOutput output, GError **error)
         memmove(encoder->recorded, encoder->recorded + 1, sizeof *encoder->recorded * (PROGRAMS - 1));
         encoder->count--;
     }
-    encoder->recorded[encoder->count++] = (Recorded) { output, program };
+    encoder->recorded[encoder->count++] = (Recorded) { output, edited, program };
     return program;
 }
 
@@ -127,14 +135,29 @@ end_position(const RvTextEncoder *encoder, const gint32 *ids)
     return encoder->config.positions - 1;
 }
 
+const float *
+rv_text_encoder_zero_row(RvTextEncoder *encoder, GError **error)
+{
+    const gint64 shape[] = { encoder->config.vocab_size, encoder->config.hidden_size };
+    RvArray table;
+    if (encoder->zero_row != NULL)
+        return encoder->zero_row;
+    if (!encoder->source.find(encoder->source.self, "text_model.embeddings.token_embedding.weight", 2, shape,
+                              &table, error))
+        return NULL;
+    encoder->zero_row = g_new(float, (gsize)shape[1]);
+    rv_convert_to_f32(table.dtype, table.data, encoder->zero_row, (gsize)shape[1]);
+    return encoder->zero_row;
+}
+
 bool
-rv_text_encoder_run(RvTextEncoder *encoder, const gint32 *ids, RvTextOutput output, float *hidden,
-                    float *pooled, GError **error)
+rv_text_encoder_run(RvTextEncoder *encoder, const gint32 *ids, const float *edits, RvTextOutput output,
+                    float *hidden, float *pooled, GError **error)
 {
     if (output.skip > encoder->config.layers)
         return rv_error_set(error, RV_ERROR_USAGE, "--clip-skip", "use a smaller number",
                             "the text encoder has only %d layers", encoder->config.layers);
-    RvProgram *p = program_for(encoder, output, error);
+    RvProgram *p = program_for(encoder, output, edits != NULL, error);
     if (p == NULL)
         return false;
     gint32 end = end_position(encoder, ids);
@@ -142,6 +165,9 @@ rv_text_encoder_run(RvTextEncoder *encoder, const gint32 *ids, RvTextOutput outp
     int pooled_width =
         encoder->config.projection_dim > 0 ? encoder->config.projection_dim : encoder->config.hidden_size;
     return rv_program_write(p, "ids", ids, count * sizeof *ids, error) &&
+           (edits == NULL ||
+            rv_program_write(p, "edits", edits, count * (gsize)encoder->config.hidden_size * sizeof *edits,
+                             error)) &&
            (!output.pooled || rv_program_write(p, "end", &end, sizeof end, error)) &&
            rv_program_run(p, error) &&
            rv_program_read(p, "hidden", hidden, count * (gsize)encoder->config.hidden_size * sizeof *hidden,

@@ -25,6 +25,10 @@ typedef struct {
     bool pooled; /* also the projected end-of-text vector */
 } RvTextOutput;
 
-/* ids [positions] -> hidden [positions][hidden_size], pooled [projection_dim] when asked for. */
-bool rv_text_encoder_run(RvTextEncoder *encoder, const gint32 *ids, RvTextOutput output, float *hidden,
-                         float *pooled, GError **error);
+/* The embedding table's row of token 0, [hidden_size], in float32. Borrowed; NULL on failure. */
+const float *rv_text_encoder_zero_row(RvTextEncoder *encoder, GError **error);
+
+/* ids [positions] -> hidden [positions][hidden_size], pooled [projection_dim] when asked for.
+ * `edits` [positions][hidden_size] is added to the tokens' embeddings; NULL: none. */
+bool rv_text_encoder_run(RvTextEncoder *encoder, const gint32 *ids, const float *edits, RvTextOutput output,
+                         float *hidden, float *pooled, GError **error);

@@ -62,6 +62,8 @@ rv_clip_record(RvProgram *p, const RvClipConfig *c, const RvClipInputs *in)
     rv_program_enter(p, "text_model.embeddings");
     RvTensor x = rv_embed(p, in->ids, "token_embedding", c->vocab_size, c->hidden_size, "position_embedding");
     rv_program_leave(p);
+    if (!rv_is_none(in->edits))
+        x = rv_add(p, x, in->edits);
     for (int i = 0;; i++) {
         if (i == hidden_layers)
             out.hidden = in->is_hidden_normalised ? final_norm(p, c, x) : x;

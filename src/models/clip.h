@@ -8,9 +8,10 @@
 #include "weights/config.h"
 
 typedef struct {
-    RvTensor ids; /* I32 [n,1,tokens,1], in [0, vocab_size); tokens = config->positions */
-    RvTensor end; /* I32 [n,1,1,1], the end token's position in each row; none: no pooled vector */
-    int skip;     /* final layers that `hidden` leaves out: 0 the last one's, 1 the penultimate ... */
+    RvTensor ids;   /* I32 [n,1,tokens,1], in [0, vocab_size); tokens = config->positions */
+    RvTensor edits; /* [n,1,tokens,hidden_size], added to the embeddings (learned vectors); none: nothing */
+    RvTensor end;   /* I32 [n,1,1,1], the end token's position in each row; none: no pooled vector */
+    int skip;       /* final layers that `hidden` leaves out: 0 the last one's, 1 the penultimate ... */
     bool is_hidden_normalised; /* final_layer_norm on `hidden` also; transformers' last_hidden_state has it */
 } RvClipInputs;
 

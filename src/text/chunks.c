@@ -167,16 +167,16 @@ add_run(Chunker *chunker, const RvPromptRun *run, GArray *ids)
     }
     g_array_set_size(ids, 0);
     rv_tokenizer_encode(chunker->tokenizer, run->text, ids);
-    chunker->token_count += ids->len;
+    bool is_cut = false;
     for (guint i = 0; i < ids->len;) {
         const gint32 *id = &g_array_index(ids, gint32, i);
         int embedding = find_embedding(chunker, id, ids->len - i);
         guint tokens = embedding < 0 ? 1 : chunker->options->embeddings[embedding].vectors;
-        if (is_full(chunker, tokens))
-            return;
-        if (embedding < 0)
+        chunker->token_count += tokens;
+        is_cut |= is_full(chunker, tokens);
+        if (!is_cut && embedding < 0)
             add_text_token(chunker, *id, run->weight);
-        else
+        else if (!is_cut)
             add_embedding(chunker, (guint)embedding, run->weight);
         i += embedding < 0 ? 1 : chunker->options->embeddings[embedding].id_count;
     }

@@ -44,7 +44,8 @@ typedef struct {
     gint32 *ids;        /* [count][positions]; 0 where an embedding's vectors belong */
     float *weights;     /* [count][positions]; 1 for bos, eos and padding */
     GArray *embeddings; /* RvChunkEmbedding: the first row of each, by rising row */
-    guint token_count;  /* of the text, before chunking: what a user interface shows as "n/75" */
+    guint token_count;  /* of the text and its embeddings' vectors, before chunking: what a user interface
+                           shows as "n/75" */
 } RvChunks;
 
 /* `runs` is a GArray of RvPromptRun (a member of a parsed prompt). NULL with RV_ERROR_USAGE when the

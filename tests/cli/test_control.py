@@ -1,8 +1,11 @@
 """LoRAs, embeddings, ControlNets and the rest of what steers a picture, through the command line."""
+import base64
 import json
 import shutil
+import struct
 
-from common import FAST, MODEL, REFERENCE, difference, draw, json_lines, make_picture, read_png, refuse, reverie, run_tests
+from common import (FAST, MODEL, REFERENCE, difference, draw, json_lines, make_picture, read_png, read_safetensors, refuse,
+                    reverie, run_tests, write_png, write_safetensors)
 
 LORA = MODEL / "lora.safetensors"
 
@@ -90,6 +93,85 @@ def test_controlnet_errors(folder):
     refuse(folder, 2, *run, f"{NET}:{folder}/map.png", "--control-mode", "strong", says="--control-mode")
     xl = ["txt2img", *FAST, "--model", REFERENCE / "tiny-sdxl", "-o", folder / "x.png", "--controlnet"]
     refuse(folder, 3, *xl, f"{NET}:{folder}/map.png", says="does not fit the model")
+
+
+def token_rows(model, part, text):
+    """The embedding table's rows of a text's tokens, as float16 bytes, and their width."""
+    header, body = read_safetensors(model / part / "model.safetensors")
+    ids = json.loads(reverie("tokenize", "--model", model, "-p", text, "--json").stdout)["ids"]
+    table = header["text_model.embeddings.token_embedding.weight"]
+    width, start = table["shape"][1], table["data_offsets"][0]
+    words = [i for i in ids if i < max(ids) - 1]
+    return b"".join(body[start + 2 * width * i:start + 2 * width * (i + 1)] for i in words), len(words), width
+
+
+def tensors(path, **parts):
+    header, body = {}, b""
+    for name, (rows, count, width) in parts.items():
+        header[name] = {"dtype": "F16", "shape": [count, width], "data_offsets": [len(body), len(body) + len(rows)]}
+        body += rows
+    write_safetensors(path, header, body)
+
+
+def say(words, base=FAST):
+    return [word if word != "a red fox" else words for word in base]
+
+
+def test_embedding(folder):
+    """An embedding that holds the vectors of words draws what the words draw."""
+    rows = token_rows(MODEL, "text_encoder", "red fox")
+    tensors(folder / "Concept-X.safetensors", emb_params=rows)
+    tensors(folder / "other.safetensors", **{"<a-concept>": rows})
+    want = draw(folder / "want.png", base=say("(a:1.3) photo of red fox, blue"))
+    for name in "Concept-X", "other":
+        got = draw(folder / "got.png", "--embedding", folder / f"{name}.safetensors", base=say(f"(a:1.3) photo of {name}, blue"))
+        assert difference(got[2], want[2])[1] <= 1, name
+        assert f'TI hashes: "{name}: ' in got[3]["parameters"], got[3]["parameters"]
+    plain = draw(folder / "plain.png", base=say("(a:1.3) photo of Concept-X, blue"))
+    assert plain[2] != want[2] and "TI hashes" not in plain[3]["parameters"]
+    (folder / "models" / "embeddings" / "mine").mkdir(parents=True)
+    shutil.copy(folder / "Concept-X.safetensors", folder / "models" / "embeddings" / "mine" / "Concept-X.safetensors")
+    found = draw(folder / "found.png", "--models", folder / "models", base=say("(a:1.3) photo of CONCEPT-X, blue"))
+    assert found[2] == draw(folder / "a.png", "--embedding", folder / "Concept-X.safetensors", base=say("(a:1.3) photo of concept-x, blue"))[2]
+    reference = draw(folder / "r.png", "--embedding", MODEL / "embedding.safetensors", base=say("an embedding of a fox"))
+    assert reference[2] != draw(folder / "s.png", base=say("an embedding of a fox"))[2]
+
+
+def test_embedding_of_two_encoders(folder):
+    model = REFERENCE / "tiny-sdxl"
+    base = ["--model", model, "--steps", 2, "--width", 64, "--height", 64, "--seed", 7, "--threads", 1, "-p", "a red fox"]
+    tensors(folder / "thing.safetensors", clip_l=token_rows(model, "text_encoder", "red fox"),
+            clip_g=token_rows(model, "text_encoder_2", "red fox"))
+    want = draw(folder / "want.png", base=base)
+    got = draw(folder / "got.png", "--embedding", folder / "thing.safetensors", base=say("a thing", base))
+    assert difference(got[2], want[2])[1] <= 1
+    tensors(folder / "half.safetensors", clip_l=token_rows(model, "text_encoder", "red fox"))
+    said = reverie("txt2img", *say("a half", base), "--embedding", folder / "half.safetensors", "-o", folder / "x.png").error
+    assert 'the embedding "half" was made for another family' in said, said
+
+
+def test_embedding_errors(folder):
+    run = ["txt2img", *FAST, "-o", folder / "x.png", "--embedding"]
+    (folder / "evil.pt").write_bytes(b"PK\3\4")
+    refuse(folder, 3, *run, folder / "evil.pt", says="pickle")
+    refuse(folder, 3, *run, folder / "none.safetensors")
+    refuse(folder, 3, *run, LORA, says="no embedding")
+    tensors(folder / "wide.safetensors", a=(b"\0\0" * 768, 1, 768))
+    said = reverie("txt2img", *say("a wide fox"), "-o", folder / "x.png", "--embedding", folder / "wide.safetensors").error
+    assert "768 wide, not 128" in said, said
+
+
+def test_embedding_in_a_picture(folder):
+    rows, count, width = token_rows(MODEL, "text_encoder", "red fox")
+    numbers = struct.unpack(f"<{count * width}e", rows)
+    lists = [list(numbers[i * width:(i + 1) * width]) for i in range(count)]
+    text = base64.b64encode(json.dumps({"name": "x", "string_to_param": {"*": {"TORCHTENSOR": lists}}}).encode()).decode()
+    write_png(folder / "card.png", 4, 4, bytes(48), texts=[("sd-ti-embedding", text)])
+    want = draw(folder / "want.png", base=say("photo of red fox"))
+    got = draw(folder / "got.png", "--embedding", folder / "card.png", base=say("photo of card"))
+    assert difference(got[2], want[2])[1] <= 1
+    make_picture(folder / "plain.png")
+    refuse(folder, 3, "txt2img", *FAST, "-o", folder / "x.png", "--embedding", folder / "plain.png", says="sd-ti-embedding")
 
 
 run_tests(globals())
