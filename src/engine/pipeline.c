@@ -172,6 +172,8 @@ static float *
 draw_start_noise(Run *run)
 {
     const RvRequest *r = run->request;
+    int factor = rv_autoencoder_factor(run->pipeline->autoencoder);
+    bool has_delta = r->noise_seed_delta != 0 && rv_sampler_info(run->settings.sampler.sampler)->uses_ensd;
     float *noise = g_new(float, run->count *(gsize)r->images);
     for (int i = 0; i < r->images; i++) {
         RvNoiseStart start = {
@@ -180,9 +182,15 @@ draw_start_noise(Run *run)
             .width = run->width,
             .subseed = r->subseed + (guint64)i,
             .subseed_strength = (float)r->subseed_strength,
+            .from_height = r->seed_width > 0 ? r->seed_height / factor : 0,
+            .from_width = r->seed_height > 0 ? r->seed_width / factor : 0,
         };
         run->noises[i] = rv_noise_new(r->noise, rv_run_seed(r, i));
         rv_noise_draw_start(run->noises[i], &start, noise + (gsize)i * run->count);
+        if (has_delta) { /* what follows is another generator's */
+            rv_noise_free(run->noises[i]);
+            run->noises[i] = rv_noise_new(r->noise, rv_run_seed(r, i) + (guint64)(gint64)r->noise_seed_delta);
+        }
     }
     return noise;
 }

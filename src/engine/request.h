@@ -96,7 +96,12 @@ typedef struct {
     RvNoiseKind noise;
     int clip_skip; /* 0 or 1: the last layer; 2: the one before ... */
     double eta;    /* below 0: the sampler's default */
-    bool tiling;   /* edges that fit each other: convolutions wrap around */
+    bool a1111;    /* noise levels and steps as A1111 has them, whatever the model's layout or the schedule */
+    double s_churn, s_tmin, s_tmax; /* Karras et al. 2022, algorithm 2, with a1111; s_tmax 0: no limit */
+    double s_noise;                 /* scale of fresh noise; 0: 1 */
+    int noise_seed_delta; /* A1111's ENSD: added to the seed of all noise but the first, where samplers use it
+                           */
+    bool tiling;          /* edges that fit each other: convolutions wrap around */
     /* Image-to-image when `init` is given. A mask (255: change) makes it inpainting; outside of it the
      * result is the picture itself, blended over `mask_blur` pixels. */
     const RvPicture *init;

@@ -15,11 +15,13 @@ usual_sampler(const RvPipeline *pipeline)
     return pipeline->random != NULL ? RV_SAMPLER_EULER : RV_SAMPLER_DPMPP_2M;
 }
 
-/* A folder, and whoever names a schedule, gets diffusers' numbers; a single file A1111's. */
+/* A folder, and whoever names a schedule, gets diffusers' numbers; a single file, and who asks for them,
+ * A1111's. */
 static RvDialect
-dialect_of(const RvPipeline *pipeline, RvSamplerKind sampler, RvScheduleKind schedule)
+dialect_of(const RvPipeline *pipeline, const RvRequest *request, RvSamplerKind sampler,
+           RvScheduleKind schedule)
 {
-    if (rv_sampler_info(sampler)->class_name == NULL)
+    if (request->a1111 || rv_sampler_info(sampler)->class_name == NULL)
         return RV_DIALECT_A1111;
     return pipeline->traits.is_folder || schedule != RV_SCHEDULE_AUTOMATIC ? RV_DIALECT_DIFFUSERS
                                                                            : RV_DIALECT_A1111;
@@ -51,10 +53,14 @@ rv_run_settings_init(RvRunSettings *settings, const RvPipeline *pipeline, const 
     rv_sampler_options_init(options);
     if (!parse_names(pipeline, request, options, error))
         return false;
-    options->dialect = dialect_of(pipeline, options->sampler, options->schedule);
+    options->dialect = dialect_of(pipeline, request, options->sampler, options->schedule);
     options->config = pipeline->scheduler;
     options->steps = request->steps;
     options->eta = request->eta;
+    options->s_noise = request->s_noise > 0.0 ? request->s_noise : 1.0;
+    options->s_churn = request->s_churn;
+    options->s_tmin = request->s_tmin;
+    options->s_tmax = request->s_tmax;
     if (request->init != NULL) {
         options->first_step = rv_sampler_first_step(options->dialect, request->steps, request->strength);
         if (options->first_step >= request->steps)
@@ -125,6 +131,35 @@ rv_run_seed(const RvRequest *request, int index)
     return request->subseed_strength > 0.0 ? request->seed : request->seed + (guint64)index;
 }
 
+/* What the sampler really follows: A1111 writes its own choice where none was made. */
+static const char *
+schedule_label(const RvRequest *r, const RvSamplerOptions *options)
+{
+    RvScheduleKind kind = options->schedule;
+    if (r->a1111 && kind == RV_SCHEDULE_AUTOMATIC)
+        kind = rv_sampler_info(options->sampler)->schedule;
+    return rv_schedule_info(kind)->label;
+}
+
+/* Where they differ from the usual, as A1111 does. */
+static void
+add_sampler_settings(RvInfotext *info, const RvRequest *r, const RvSamplerOptions *options)
+{
+    if (r->seed_width > 0 && r->seed_height > 0)
+        rv_infotext_set_size(info, "Seed resize from", r->seed_width, r->seed_height);
+    if (r->noise_seed_delta != 0 && rv_sampler_info(options->sampler)->uses_ensd)
+        rv_infotext_set_integer(info, "ENSD", r->noise_seed_delta);
+    if (r->eta >= 0.0)
+        rv_infotext_set_number(info, options->sampler == RV_SAMPLER_DDIM ? "Eta DDIM" : "Eta", r->eta);
+    if (r->s_churn > 0.0) {
+        rv_infotext_set_number(info, "Sigma churn", r->s_churn);
+        rv_infotext_set_number(info, "Sigma tmin", r->s_tmin);
+        rv_infotext_set_number(info, "Sigma tmax", r->s_tmax);
+    }
+    if (options->s_noise != 1.0)
+        rv_infotext_set_number(info, "Sigma noise", options->s_noise);
+}
+
 char *
 rv_run_infotext(const RvPipeline *pipeline, const RvRequest *r, const RvRunSettings *settings,
                 const RvRunExtras *extras, int index)
@@ -136,7 +171,7 @@ rv_run_infotext(const RvPipeline *pipeline, const RvRequest *r, const RvRunSetti
     g_autofree char *seed_text = g_strdup_printf("%" G_GUINT64_FORMAT, rv_run_seed(r, index));
     rv_infotext_set_integer(info, "Steps", r->steps);
     rv_infotext_set(info, "Sampler", rv_sampler_info(settings->sampler.sampler)->label);
-    rv_infotext_set(info, "Schedule type", rv_schedule_info(settings->sampler.schedule)->label);
+    rv_infotext_set(info, "Schedule type", schedule_label(r, &settings->sampler));
     rv_infotext_set_number(info, "CFG scale", r->cfg_scale);
     rv_infotext_set(info, "Seed", seed_text);
     rv_infotext_set_size(info, "Size", r->width, r->height);
@@ -151,6 +186,7 @@ rv_run_infotext(const RvPipeline *pipeline, const RvRequest *r, const RvRunSetti
     if (r->clip_skip > 1)
         rv_infotext_set_integer(info, "Clip skip", r->clip_skip);
     rv_infotext_set(info, "RNG", noise_names[r->noise]);
+    add_sampler_settings(info, r, &settings->sampler);
     if (r->mask != NULL)
         rv_infotext_set_number(info, "Mask blur", r->mask_blur);
     g_autofree char *hashes = rv_networks_hashes(pipeline->networks);
