@@ -1,0 +1,260 @@
+#include "backends/cuda/gemm.h"
+
+#include <math.h>
+
+#include "backends/cuda/tune.h"
+
+#define CANDIDATES 32
+#define ALIGNMENT 16
+
+struct CudaGemm {
+    cublasLtMatmulDesc_t product;
+    cublasLtMatrixLayout_t a, b, c, out; /* column-major: `a` the weights, `b` the activations */
+    cublasLtMatmulAlgo_t algorithm;
+    gsize weight_bytes, x_bytes, out_bytes, add_bytes;
+    int rows;
+    bool adds, has_bias, needs_pass;
+};
+
+static cudaDataType_t
+data_type(RvDType dtype)
+{
+    return dtype == RV_F32 ? CUDA_R_32F : dtype == RV_F16 ? CUDA_R_16F : CUDA_R_16BF;
+}
+
+static bool
+set(CudaGemm *gemm, cublasLtMatmulDescAttributes_t name, const void *value, gsize bytes)
+{
+    return cublasLtMatmulDescSetAttribute(gemm->product, name, value, bytes) == CUBLAS_STATUS_SUCCESS;
+}
+
+static bool
+layout(cublasLtMatrixLayout_t *to, RvDType dtype, int rows, int columns, int stride)
+{
+    return cublasLtMatrixLayoutCreate(to, data_type(dtype), (guint64)rows, (guint64)columns, stride) ==
+           CUBLAS_STATUS_SUCCESS;
+}
+
+void
+cuda_gemm_free(CudaGemm *gemm)
+{
+    if (gemm == NULL)
+        return;
+    cublasLtMatrixLayout_t layouts[] = { gemm->a, gemm->b, gemm->c, gemm->out };
+    for (gsize i = 0; i < G_N_ELEMENTS(layouts); i++)
+        if (layouts[i] != NULL)
+            cublasLtMatrixLayoutDestroy(layouts[i]);
+    if (gemm->product != NULL)
+        cublasLtMatmulDescDestroy(gemm->product);
+    g_free(gemm);
+}
+
+/* Row-major out = x w^T is column-major out^T = w x^T. */
+static CudaGemm *
+describe(const CudaProduct *p, int add_stride, cublasLtEpilogue_t epilogue)
+{
+    CudaGemm *gemm = g_new0(CudaGemm, 1);
+    cublasOperation_t turn = p->transposed ? CUBLAS_OP_T : CUBLAS_OP_N, keep = CUBLAS_OP_N;
+    gemm->rows = p->rows;
+    gemm->weight_bytes =
+        (gsize)(p->transposed ? p->columns : p->depth) * (gsize)p->b_stride * rv_dtype_size(p->in);
+    gemm->x_bytes = (gsize)p->rows * (gsize)p->a_stride * rv_dtype_size(p->in);
+    gemm->out_bytes = (gsize)p->rows * (gsize)p->out_stride * rv_dtype_size(p->out);
+    gemm->add_bytes = (gsize)p->rows * (gsize)add_stride * rv_dtype_size(p->out);
+    gemm->adds = add_stride > 0;
+    bool ok =
+        cublasLtMatmulDescCreate(&gemm->product, CUBLAS_COMPUTE_32F, CUDA_R_32F) == CUBLAS_STATUS_SUCCESS &&
+        set(gemm, CUBLASLT_MATMUL_DESC_TRANSA, &turn, sizeof turn) &&
+        set(gemm, CUBLASLT_MATMUL_DESC_TRANSB, &keep, sizeof keep) &&
+        set(gemm, CUBLASLT_MATMUL_DESC_EPILOGUE, &epilogue, sizeof epilogue) &&
+        layout(&gemm->a, p->in, p->transposed ? p->depth : p->columns, p->transposed ? p->columns : p->depth,
+               p->b_stride) &&
+        layout(&gemm->b, p->in, p->depth, p->rows, p->a_stride) &&
+        layout(&gemm->out, p->out, p->columns, p->rows, p->out_stride) &&
+        layout(&gemm->c, p->out, p->columns, p->rows, gemm->adds ? add_stride : p->out_stride);
+    if (!ok)
+        g_clear_pointer(&gemm, cuda_gemm_free);
+    return gemm;
+}
+
+static int
+candidates(CudaGemm *gemm, CudaDevice *device, cublasLtMatmulHeuristicResult_t *results)
+{
+    cublasLtMatmulPreference_t preference;
+    if (cublasLtMatmulPreferenceCreate(&preference) != CUBLAS_STATUS_SUCCESS)
+        return 0;
+    guint32 alignment = ALIGNMENT;
+    guint64 workspace = device->lt_workspace_bytes;
+    static const cublasLtMatmulPreferenceAttributes_t alignments[] = {
+        CUBLASLT_MATMUL_PREF_MIN_ALIGNMENT_A_BYTES, CUBLASLT_MATMUL_PREF_MIN_ALIGNMENT_B_BYTES,
+        CUBLASLT_MATMUL_PREF_MIN_ALIGNMENT_C_BYTES, CUBLASLT_MATMUL_PREF_MIN_ALIGNMENT_D_BYTES
+    };
+    for (gsize i = 0; i < G_N_ELEMENTS(alignments); i++)
+        cublasLtMatmulPreferenceSetAttribute(preference, alignments[i], &alignment, sizeof alignment);
+    cublasLtMatmulPreferenceSetAttribute(preference, CUBLASLT_MATMUL_PREF_MAX_WORKSPACE_BYTES, &workspace,
+                                         sizeof workspace);
+    int count = 0;
+    if (cublasLtMatmulAlgoGetHeuristic(device->lt, gemm->product, gemm->a, gemm->b, gemm->c, gemm->out,
+                                       preference, CANDIDATES, results, &count) != CUBLAS_STATUS_SUCCESS)
+        count = 0;
+    cublasLtMatmulPreferenceDestroy(preference);
+    return count;
+}
+
+static cublasStatus_t
+multiply(const CudaGemm *gemm, CudaDevice *device, const cublasLtMatmulAlgo_t *algorithm, const void *weight,
+         const void *x, const void *add, void *out, cudaStream_t stream)
+{
+    float one = 1.0f, beta = gemm->adds ? 1.0f : 0.0f;
+    return cublasLtMatmul(device->lt, gemm->product, &one, weight, gemm->a, x, gemm->b, &beta,
+                          gemm->adds ? add : out, gemm->c, out, gemm->out, algorithm, device->lt_workspace,
+                          device->lt_workspace_bytes, stream);
+}
+
+typedef struct {
+    CudaGemm *gemm;
+    CudaDevice *device;
+    const cublasLtMatmulHeuristicResult_t *results;
+    guint8 *x, *out, *add, *weights;
+} Trial;
+
+static bool
+try_once(void *user, int index, int turn, cudaStream_t stream)
+{
+    Trial *trial = user;
+    const guint8 *weight = trial->weights + cuda_bench_turn(trial->gemm->weight_bytes, turn);
+    return multiply(trial->gemm, trial->device, &trial->results[index].algo, weight, trial->x, trial->add,
+                    trial->out, stream) == CUBLAS_STATUS_SUCCESS;
+}
+
+static gsize
+rounded(gsize bytes)
+{
+    return (bytes + 255) & ~(gsize)255;
+}
+
+/* *choice is -1 when no candidate runs. */
+static bool
+choose(CudaGemm *gemm, CudaDevice *device, const cublasLtMatmulHeuristicResult_t *results, int count,
+       int *choice, GError **error)
+{
+    CudaBench bench;
+    gsize x = rounded(gemm->x_bytes), out = rounded(gemm->out_bytes), add = rounded(gemm->add_bytes);
+    if (!cuda_bench_open(&bench, device, x + out + add + cuda_bench_rotating(gemm->weight_bytes), error))
+        return false;
+    Trial trial = { gemm, device, results, bench.memory, bench.memory + x, bench.memory + x + out,
+                    bench.memory + x + out + add };
+    if (gemm->has_bias) {
+        const void *bias = bench.memory;
+        set(gemm, CUBLASLT_MATMUL_DESC_BIAS_POINTER, &bias, sizeof bias);
+    }
+    *choice = cuda_fastest(device, try_once, &trial, count, NULL);
+    cuda_bench_close(&bench, device);
+    return true;
+}
+
+/* Keeps the algorithm under the key; *gemm is freed and NULL when nothing runs. */
+static bool
+tune(CudaGemm **made, CudaDevice *device, const char *key, GError **error)
+{
+    CudaGemm *gemm = *made;
+    const cublasLtMatmulAlgo_t *kept =
+        device->tuning == NULL ? NULL : cuda_tuning_find(device->tuning, key, sizeof *kept);
+    cublasLtMatmulHeuristicResult_t checked, results[CANDIDATES];
+    if (kept != NULL && cublasLtMatmulAlgoCheck(device->lt, gemm->product, gemm->a, gemm->b, gemm->c, gemm->out,
+                                                kept, &checked) == CUBLAS_STATUS_SUCCESS &&
+        checked.workspaceSize <= device->lt_workspace_bytes) {
+        gemm->algorithm = *kept;
+        return true;
+    }
+    int count = candidates(gemm, device, results), choice = -1;
+    if (count > 0 && !choose(gemm, device, results, count, &choice, error)) {
+        g_clear_pointer(made, cuda_gemm_free);
+        return false;
+    }
+    if (choice < 0) {
+        g_clear_pointer(made, cuda_gemm_free);
+        return true;
+    }
+    gemm->algorithm = results[choice].algo;
+    if (device->tuning != NULL)
+        cuda_tuning_store(device->tuning, key, &gemm->algorithm, sizeof gemm->algorithm);
+    return true;
+}
+
+bool
+cuda_gemm_new(CudaGemm **made, CudaDevice *device, const CudaConv *s, GError **error)
+{
+    int wide = ALIGNMENT / (int)rv_dtype_size((RvDType)s->dtype);
+    gint64 rows = (gint64)s->n * s->out_h * s->out_w;
+    *made = NULL;
+    if (s->c % wide != 0 || s->out_c % wide != 0 || s->x_stride % wide != 0 || rows > G_MAXINT32 ||
+        (s->add_kind == CUDA_ADD_PIXEL && s->add_stride % wide != 0))
+        return true;
+    bool in_library = s->add_kind != CUDA_ADD_IMAGE && (s->act == RV_ACT_NONE || s->act == RV_ACT_RELU);
+    bool bias = s->bias != NULL && s->add_kind != CUDA_ADD_IMAGE;
+    cublasLtEpilogue_t epilogue = in_library && s->act == RV_ACT_RELU
+                                      ? (bias ? CUBLASLT_EPILOGUE_RELU_BIAS : CUBLASLT_EPILOGUE_RELU)
+                                  : bias ? CUBLASLT_EPILOGUE_BIAS
+                                         : CUBLASLT_EPILOGUE_DEFAULT;
+    int add_stride = s->add_kind == CUDA_ADD_PIXEL ? s->add_stride : 0;
+    CudaProduct product = { (int)rows,   s->out_c, s->c, s->x_stride,         s->c,
+                            s->out_c,    true,     (RvDType)s->dtype, (RvDType)s->dtype };
+    CudaGemm *gemm = describe(&product, add_stride, epilogue);
+    if (gemm == NULL)
+        return true;
+    gemm->has_bias = bias;
+    gemm->needs_pass = !in_library;
+    *made = gemm;
+    g_autofree char *key = g_strdup_printf("gemm %s %dx%dx%d x%d add%d epilogue%d", rv_dtype_name(product.in),
+                                           product.rows, s->c, s->out_c, s->x_stride, add_stride, (int)epilogue);
+    return tune(made, device, key, error);
+}
+
+bool
+cuda_gemm_takes(const CudaConv *conv)
+{
+    guintptr bits = (guintptr)conv->x | (guintptr)conv->weight | (guintptr)conv->bias | (guintptr)conv->out;
+    if (conv->add_kind == CUDA_ADD_PIXEL)
+        bits |= (guintptr)conv->add;
+    return bits % ALIGNMENT == 0;
+}
+
+bool
+cuda_gemm_run(const CudaGemm *gemm, CudaDevice *device, const CudaConv *conv, cudaStream_t stream, GError **error)
+{
+    if (gemm->has_bias && !set((CudaGemm *)gemm, CUBLASLT_MATMUL_DESC_BIAS_POINTER, &conv->bias, sizeof conv->bias))
+        return cuda_check_cublas(CUBLAS_STATUS_INVALID_VALUE, "the bias of a product", error);
+    if (!cuda_check_cublas(multiply(gemm, device, &gemm->algorithm, conv->weight, conv->x, conv->add, conv->out,
+                                    stream),
+                           "a product", error))
+        return false;
+    if (!gemm->needs_pass)
+        return true;
+    CudaConv pass = *conv;
+    if (gemm->has_bias)
+        pass.bias = NULL;
+    if (gemm->adds)
+        pass.add_kind = CUDA_ADD_NONE;
+    return cuda_check(cuda_epilogue(&pass, stream), "the pass after a product", error);
+}
+
+bool
+cuda_product_new(CudaGemm **made, CudaDevice *device, const CudaProduct *p, GError **error)
+{
+    *made = describe(p, 0, CUBLASLT_EPILOGUE_DEFAULT);
+    if (*made == NULL)
+        return true;
+    g_autofree char *key =
+        g_strdup_printf("product %s %s %dx%dx%d %s strides %d %d %d", rv_dtype_name(p->in), rv_dtype_name(p->out),
+                        p->rows, p->depth, p->columns, p->transposed ? "nt" : "nn", p->a_stride, p->b_stride,
+                        p->out_stride);
+    return tune(made, device, key, error);
+}
+
+bool
+cuda_product_run(const CudaGemm *gemm, CudaDevice *device, const void *a, const void *b, void *out,
+                 cudaStream_t stream, GError **error)
+{
+    return cuda_check_cublas(multiply(gemm, device, &gemm->algorithm, b, a, NULL, out, stream), "a product", error);
+}

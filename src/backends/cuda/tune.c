@@ -1,0 +1,109 @@
+#include "backends/cuda/tune.h"
+
+#include <math.h>
+
+#include "backends/cuda/matrix.h"
+
+#define CACHE_BYTES ((gsize)160 << 20) /* more than any second-level cache of today */
+#define SERIES 3
+#define TURNS 8
+
+gsize
+cuda_bench_rotating(gsize weight_bytes)
+{
+    return cuda_bench_turn(weight_bytes, -1);
+}
+
+gsize
+cuda_bench_turn(gsize weight_bytes, int turn)
+{
+    gsize pitch = (weight_bytes + 255) & ~(gsize)255;
+    gsize copies = CLAMP(CACHE_BYTES / MAX(pitch, 1), 1, TURNS);
+    return turn < 0 ? pitch * copies : pitch * ((gsize)turn % copies);
+}
+
+bool
+cuda_bench_open(CudaBench *bench, CudaDevice *device, gsize bytes, GError **error)
+{
+    bench->bytes = bytes;
+    bench->memory = cuda_alloc(device, bytes, error);
+    if (bench->memory == NULL)
+        return false;
+    int dtype = device->compute == RV_F32 ? RV_F32 : device->compute;
+    if (cuda_check(cuda_fill(bench->memory, bytes / rv_dtype_size(device->compute), dtype, device->stream),
+                   "filling memory to time on", error))
+        return true;
+    cuda_bench_close(bench, device);
+    return false;
+}
+
+void
+cuda_bench_close(CudaBench *bench, CudaDevice *device)
+{
+    if (bench->memory == NULL)
+        return;
+    cudaStreamSynchronize(device->stream);
+    cuda_free(device, bench->memory);
+    bench->memory = NULL;
+}
+
+double
+cuda_time(CudaDevice *device, CudaTry try_once, void *user, int index)
+{
+    cudaEvent_t start = NULL, end = NULL;
+    double best = INFINITY;
+    bool ok = cudaEventCreate(&start) == cudaSuccess && cudaEventCreate(&end) == cudaSuccess &&
+              try_once(user, index, 0, device->stream) && cudaStreamSynchronize(device->stream) == cudaSuccess;
+    for (int series = 0; ok && series < SERIES; series++) {
+        float milliseconds = INFINITY;
+        ok = cudaEventRecord(start, device->stream) == cudaSuccess;
+        for (int turn = 0; ok && turn < TURNS; turn++)
+            ok = try_once(user, index, turn, device->stream);
+        ok = ok && cudaEventRecord(end, device->stream) == cudaSuccess &&
+             cudaEventSynchronize(end) == cudaSuccess &&
+             cudaEventElapsedTime(&milliseconds, start, end) == cudaSuccess;
+        if (ok)
+            best = MIN(best, milliseconds * 1e3 / TURNS);
+    }
+    if (start != NULL)
+        cudaEventDestroy(start);
+    if (end != NULL)
+        cudaEventDestroy(end);
+    cudaStreamSynchronize(device->stream);
+    cudaGetLastError(); /* a candidate that does not run is no error */
+    return ok ? best : INFINITY;
+}
+
+int
+cuda_fastest(CudaDevice *device, CudaTry try_once, void *user, int count, double *microseconds)
+{
+    int fastest = -1;
+    double best = INFINITY;
+    for (int i = 0; i < count; i++) {
+        double time = cuda_time(device, try_once, user, i);
+        if (time < best)
+            best = time, fastest = i;
+    }
+    if (microseconds != NULL)
+        *microseconds = best;
+    return fastest;
+}
+
+typedef struct {
+    gint32 choice, count;
+} Choice;
+
+int
+cuda_choice_find(CudaDevice *device, const char *key, int count)
+{
+    const Choice *kept = device->tuning == NULL ? NULL : cuda_tuning_find(device->tuning, key, sizeof *kept);
+    return kept != NULL && kept->choice >= 0 && kept->choice < count && kept->count == count ? kept->choice : -1;
+}
+
+void
+cuda_choice_store(CudaDevice *device, const char *key, int choice, int count)
+{
+    Choice kept = { choice, count };
+    if (device->tuning != NULL && choice >= 0)
+        cuda_tuning_store(device->tuning, key, &kept, sizeof kept);
+}
