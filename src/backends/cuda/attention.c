@@ -7,8 +7,11 @@
 #include "backends/cuda/matrix.h"
 #include "backends/cuda/tune.h"
 
+/* Ways that are timed, in this order: variants of the flash kernel, the one for Hopper, engines of cuDNN. */
+#define HOPPER CUDA_FLASH_VARIANTS
+#define FIRST_ENGINE (HOPPER + 1)
 #define ENGINES 4
-#define CHOICES (CUDA_FLASH_VARIANTS + ENGINES)
+#define CHOICES (FIRST_ENGINE + ENGINES)
 #define MOST_WORKSPACE ((gsize)256 << 20)
 #define SCORE_BYTES ((gsize)128 << 20) /* about what the scores of the two products may take */
 #define WIDEST_FLASH 160
@@ -73,6 +76,12 @@ library_graph(CudaDevice *device, const CudaAttention *s)
     return graph;
 }
 
+static cudaError_t
+run_flash(const CudaAttention *a, int variant, cudaStream_t stream)
+{
+    return variant == HOPPER ? cuda_flash_hopper(a, stream) : cuda_flash_attention(a, variant, stream);
+}
+
 static cudnnStatus_t
 run_library(const CudaPlan *plan, CudaDevice *device, const CudaAttention *a, void *workspace, cudaStream_t stream)
 {
@@ -92,9 +101,11 @@ static bool
 try_once(void *user, int index, int turn, cudaStream_t stream)
 {
     Trial *trial = user;
-    if (index < CUDA_FLASH_VARIANTS)
-        return cuda_flash_attention(&trial->attention, index, stream) == cudaSuccess;
-    const CudaPlan *plan = &trial->plans[index - CUDA_FLASH_VARIANTS];
+    if (index == HOPPER && !cuda_flash_hopper_takes(&trial->attention, trial->device->sm))
+        return false;
+    if (index < FIRST_ENGINE)
+        return run_flash(&trial->attention, index, stream) == cudaSuccess;
+    const CudaPlan *plan = &trial->plans[index - FIRST_ENGINE];
     return plan->plan != NULL && run_library(plan, trial->device, &trial->attention, trial->workspace, stream) ==
                                      CUDNN_STATUS_SUCCESS;
 }
@@ -130,13 +141,13 @@ fastest(Trial *trial, const CudaAttention *s, int *choice, GError **error)
 static void
 take_choice(Attention *state, Trial *trial, int choice)
 {
-    if (choice >= 0 && choice < CUDA_FLASH_VARIANTS) {
+    if (choice >= 0 && choice < FIRST_ENGINE) {
         state->way = BY_FLASH;
         state->variant = choice;
-    } else if (choice >= 0 && trial->plans[choice - CUDA_FLASH_VARIANTS].plan != NULL) {
+    } else if (choice >= 0 && trial->plans[choice - FIRST_ENGINE].plan != NULL) {
         state->way = BY_LIBRARY;
-        state->plan = trial->plans[choice - CUDA_FLASH_VARIANTS];
-        trial->plans[choice - CUDA_FLASH_VARIANTS].plan = NULL;
+        state->plan = trial->plans[choice - FIRST_ENGINE];
+        trial->plans[choice - FIRST_ENGINE].plan = NULL;
     }
 }
 
@@ -152,11 +163,11 @@ choose_fused(Attention *state, CudaDevice *device, GError **error)
     int choice = cuda_choice_find(device, key, CHOICES);
     bool is_kept = choice >= 0, ok = true;
     Trial trial = { .device = device };
-    if (!s->causal && device->sm >= 80 && (!is_kept || choice >= CUDA_FLASH_VARIANTS)) {
+    if (!s->causal && device->sm >= 80 && (!is_kept || choice >= FIRST_ENGINE)) {
         CudaGraph *graph = library_graph(device, s);
         int engines = MIN(cuda_graph_engines(graph), ENGINES);
         for (int i = 0; i < engines; i++)
-            if (!is_kept || choice == i + CUDA_FLASH_VARIANTS)
+            if (!is_kept || choice == i + FIRST_ENGINE)
                 cuda_graph_plan(graph, i, MOST_WORKSPACE, &trial.plans[i]);
         cuda_graph_free(graph);
     }
@@ -275,7 +286,7 @@ run(CudaDevice *device, const RvOp *op, cudaStream_t stream, GError **error)
     if (state->way == BY_LIBRARY)
         return cuda_check_cudnn(run_library(&state->plan, device, &a, op->workspace_data, stream), op->name,
                                 error);
-    return cuda_check(cuda_flash_attention(&a, state->variant, stream), op->name, error);
+    return cuda_check(run_flash(&a, state->variant, stream), op->name, error);
 }
 
 const CudaOp cuda_attention = { .prepare = prepare, .run = run, .release = release };

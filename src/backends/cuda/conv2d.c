@@ -2,11 +2,11 @@
  * Hopper, cuDNN for the rest; what none of them takes is done without matrix units. */
 #include "backends/cuda/dnn_conv.h"
 #include "backends/cuda/gemm.h"
-#include "backends/cuda/pack.h"
+#include "backends/cuda/weights.h"
 
 typedef struct {
     CudaConv conv;
-    enum { BY_SIMT, BY_PRODUCT, BY_FEW_IN, BY_FEW_OUT, BY_LIBRARY } way;
+    enum { BY_SIMT, BY_PRODUCT, BY_FEW_IN, BY_FEW_OUT, BY_LIBRARY, BY_CONV64 } way;
     CudaGemm *gemm;
     CudaDnnConv *library;
     gsize gathered; /* bytes of x resized, or made contiguous, in the workspace; 0 when it is taken as it is */
@@ -78,6 +78,8 @@ choose(Conv2d *state, CudaDevice *device, RvOp *op, GError **error)
         state->way = BY_FEW_IN;
     else if (cuda_few_out_takes(s, device->sm))
         state->way = BY_FEW_OUT;
+    else if (cuda_conv64_takes(s, device->sm))
+        state->way = BY_CONV64;
     else
         return try_library(state, device, op, error);
     return true;
@@ -120,6 +122,8 @@ run(CudaDevice *device, const RvOp *op, cudaStream_t stream, GError **error)
         return cuda_gemm_run(state->gemm, device, &conv, stream, error);
     if (state->way == BY_LIBRARY && is_aligned)
         return run_library(state, device, op, &conv, stream, error);
+    if (state->way == BY_CONV64 && is_aligned)
+        return cuda_check(cuda_conv64(&conv, device->multiprocessors, stream), op->name, error);
     cudaError_t status = state->way == BY_FEW_IN                    ? cuda_few_in(&conv, stream)
                          : state->way == BY_FEW_OUT && is_aligned ? cuda_few_out(&conv, stream)
                                                                     : cuda_simt_conv(&conv, stream);

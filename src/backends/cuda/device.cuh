@@ -61,22 +61,52 @@ template <> struct Pair<__nv_bfloat16> {
     }
 };
 
-__device__ __forceinline__ float
-activate(int act, float x)
+/* Not inlined: copies of all activations in unrolled loops would overflow the instruction cache. */
+static __device__ __noinline__ float
+activate_seldom(int act, float x)
 {
     switch (act) {
-    case ACT_SILU:
-        return x / (1.0f + __expf(-x));
     case ACT_GELU:
         return 0.5f * x * erfcf(-x * 0.70710678f);
     case ACT_QUICK_GELU:
         return x / (1.0f + __expf(-1.702f * x));
-    case ACT_RELU:
-        return x < 0.0f ? 0.0f : x;
     case ACT_TANH3:
         return 3.0f * tanhf(x * (1.0f / 3.0f));
     default:
         return x;
+    }
+}
+
+static __device__ __forceinline__ float
+activate(int act, float x)
+{
+    if (act == ACT_NONE)
+        return x;
+    if (act == ACT_RELU)
+        return x < 0.0f ? 0.0f : x;
+    if (act == ACT_SILU)
+        return x / (1.0f + __expf(-x));
+    return activate_seldom(act, x);
+}
+
+/* One branch for all of them. */
+template <int count> static __device__ __forceinline__ void
+activate_all(int act, float (&x)[count])
+{
+    if (act == ACT_NONE)
+        return;
+    if (act == ACT_RELU) {
+#pragma unroll
+        for (int i = 0; i < count; i++)
+            x[i] = x[i] < 0.0f ? 0.0f : x[i];
+    } else if (act == ACT_SILU) {
+#pragma unroll
+        for (int i = 0; i < count; i++)
+            x[i] = x[i] / (1.0f + __expf(-x[i]));
+    } else {
+#pragma unroll
+        for (int i = 0; i < count; i++)
+            x[i] = activate_seldom(act, x[i]);
     }
 }
 

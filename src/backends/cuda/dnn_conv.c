@@ -194,12 +194,15 @@ make_plans(CudaDevice *device, const CudaConv *s, bool is_fused, int most, CudaP
     cuda_graph_free(graph);
 }
 
+/* An addend [n,c,1,1] is only fused for one image: with more, engines of cuDNN 9.19 for sm_90 read misaligned
+ * addresses. */
 static bool
 can_fuse(const CudaConv *s)
 {
     cudnnPointwiseMode_t mode;
     float beta;
-    return (s->act == RV_ACT_NONE || mode_of(s->act, &mode, &beta)) &&
+    return (s->add_kind != CUDA_ADD_IMAGE || s->n == 1) &&
+            (s->act == RV_ACT_NONE || mode_of(s->act, &mode, &beta)) &&
            (s->add_kind == CUDA_ADD_NONE || s->add_stride % 8 == 0);
 }
 

@@ -1,6 +1,6 @@
 /* Linear layers: cuBLASLt, a kernel of our own for a few rows, and the one without matrix units for what is left. */
 #include "backends/cuda/gemm.h"
-#include "backends/cuda/pack.h"
+#include "backends/cuda/weights.h"
 
 typedef struct {
     CudaConv conv;

@@ -40,6 +40,10 @@ cudaError_t cuda_few_in(const CudaConv *conv, cudaStream_t stream);
 bool cuda_few_out_takes(const CudaConv *conv, int sm);
 cudaError_t cuda_few_out(const CudaConv *conv, cudaStream_t stream);
 
+/* 3x3 convolutions of 64 to 64 channels, stride 1, with no activation or ReLU, on Hopper; addresses 16-byte aligned. */
+bool cuda_conv64_takes(const CudaConv *conv, int sm);
+cudaError_t cuda_conv64(const CudaConv *conv, int multiprocessors, cudaStream_t stream);
+
 /* One op of attention: head i of q is at q + i * width; an image's tokens follow each other. */
 typedef struct {
     const void *q, *k, *v;
@@ -56,6 +60,9 @@ cudaError_t cuda_plain_attention(const CudaAttention *attention, cudaStream_t st
 bool cuda_flash_takes(const CudaAttention *attention, int sm);
 cudaError_t cuda_flash_attention(const CudaAttention *attention, int variant, cudaStream_t stream);
 #define CUDA_FLASH_VARIANTS 2
+/* The same on Hopper for heads up to 64 wide, not causal. */
+bool cuda_flash_hopper_takes(const CudaAttention *attention, int sm);
+cudaError_t cuda_flash_hopper(const CudaAttention *attention, cudaStream_t stream);
 
 /* Softmax over rows [rows, keys] of float32 scores times `scale`, written as `dtype` to `out`; row r is query
  * first + r: with `causal` it sees keys up to its own number. */

@@ -24,15 +24,19 @@ __launch_bounds__(THREADS) epilogue_kernel(const CudaConv p)
             long long row = p.add_kind == CUDA_ADD_PIXEL ? pixel : pixel / image;
             add = *(const V *)((const T *)p.add + row * p.add_stride + channel);
         }
+        float sum[VECTOR];
 #pragma unroll
         for (int j = 0; j < VECTOR; j++) {
-            float sum = to_float(value.at[j]);
+            sum[j] = to_float(value.at[j]);
             if (p.bias != nullptr)
-                sum += to_float(bias.at[j]);
+                sum[j] += to_float(bias.at[j]);
             if (p.add_kind != CUDA_ADD_NONE)
-                sum += to_float(add.at[j]);
-            value.at[j] = from_float<T>(activate(p.act, sum));
+                sum[j] += to_float(add.at[j]);
         }
+        activate_all(p.act, sum);
+#pragma unroll
+        for (int j = 0; j < VECTOR; j++)
+            value.at[j] = from_float<T>(sum[j]);
         ((V *)p.out)[i] = value;
     }
 }

@@ -11,6 +11,7 @@
 #define IN_H 4
 #define IN_OUTS 64 /* outputs of a block */
 #define IN_MOST 16 /* input channels */
+#define IN_BLOCKS 512 /* about as many as are resident; each takes several tiles */
 #define STAGE_PITCH (IN_OUTS + 8)
 
 static __host__ __device__ int
@@ -27,15 +28,21 @@ few_in_shared(int c)
            sizeof(int) * (size_t)depth;
 }
 
+/* A warp for each row in turn: a row of the halo is contiguous when the pixels are. */
 template <typename T> __device__ void
 load_halo(const CudaConv &p, T *to, int image, int top, int left)
 {
-    for (int i = threadIdx.x; i < (IN_W + 2) * (IN_H + 2) * p.c; i += THREADS) {
-        int channel = i % p.c, pixel = i / p.c;
-        int y = top + pixel / (IN_W + 2) - 1, x = left + pixel % (IN_W + 2) - 1;
-        bool inside = y >= 0 && y < p.h && x >= 0 && x < p.w;
-        long long at = (((long long)image * p.h + y) * p.w + x) * p.x_stride + channel;
-        to[i] = inside ? ((const T *)p.x)[at] : from_float<T>(0.0f);
+    int lane = threadIdx.x % 32, count = (IN_W + 2) * p.c;
+    for (int row = threadIdx.x / 32; row < IN_H + 2; row += WARPS) {
+        int y = top + row - 1, first = (left - 1) * p.c;
+        const T *from = (const T *)p.x + ((long long)image * p.h + y) * p.w * p.x_stride;
+        for (int i = lane; i < count; i += 32) {
+            int at = first + i;
+            bool inside = y >= 0 && y < p.h && at >= 0 && at < p.w * p.c;
+            if (p.x_stride != p.c)
+                at = at / p.c * p.x_stride + at % p.c;
+            to[row * count + i] = inside ? from[at] : from_float<T>(0.0f);
+        }
     }
 }
 
@@ -66,39 +73,53 @@ window_pair(const T *from, int first, int second)
     return low | (uint32_t)high << 16;
 }
 
+/* What every tile of a block shares: a lane's outputs are always the same. */
+typedef struct {
+    float2 bias[IN_OUTS / 8];
+    int first, outs;
+} FewInOutputs;
+
+template <typename T> __device__ __forceinline__ float
+few_in_add(const CudaConv &p, int image, long long pixel, int o)
+{
+    long long row = p.add_kind == CUDA_ADD_PIXEL ? pixel : image;
+    return to_float(((const T *)p.add)[row * p.add_stride + o]);
+}
+
 /* Bias, addend and activation of the 16 pixels from `pixel` on, which are in one row of the picture. */
 template <typename T> __device__ __forceinline__ void
-few_in_finish(const CudaConv &p, float (&sum)[IN_OUTS / 8][4], T *stage, int image, long long pixel, int left,
-              int first)
+few_in_finish(const CudaConv &p, float (&sum)[IN_OUTS / 8][4], T *stage, const FewInOutputs &outputs, int image,
+              long long pixel, int left)
 {
     int lane = threadIdx.x % 32;
 #pragma unroll
-    for (int j = 0; j < IN_OUTS / 8; j++)
+    for (int j = 0; j < IN_OUTS / 8; j++) {
+        int o = j * 8 + lane % 4 * 2;
 #pragma unroll
         for (int i = 0; i < 4; i++) {
-            int row = lane / 4 + i / 2 * 8, o = j * 8 + lane % 4 * 2 + i % 2;
-            float value = sum[j][i];
-            if (first + o < p.out_c && left + row < p.w) {
-                if (p.bias != nullptr)
-                    value += to_float(((const T *)p.bias)[first + o]);
-                if (p.add_kind == CUDA_ADD_PIXEL)
-                    value += to_float(((const T *)p.add)[(pixel + row) * p.add_stride + first + o]);
-                else if (p.add_kind == CUDA_ADD_IMAGE)
-                    value += to_float(((const T *)p.add)[(long long)image * p.add_stride + first + o]);
-            }
-            stage[row * STAGE_PITCH + o] = from_float<T>(activate(p.act, value));
+            int row = lane / 4 + i / 2 * 8;
+            sum[j][i] += i % 2 == 0 ? outputs.bias[j].x : outputs.bias[j].y;
+            if (p.add_kind != CUDA_ADD_NONE && left + row < p.w && o + i % 2 < outputs.outs)
+                sum[j][i] += few_in_add<T>(p, image, pixel + row, outputs.first + o + i % 2);
         }
+        activate_all(p.act, sum[j]);
+        *(uint32_t *)(stage + lane / 4 * STAGE_PITCH + o) = Pair<T>::pack(sum[j][0], sum[j][1]);
+        *(uint32_t *)(stage + (lane / 4 + 8) * STAGE_PITCH + o) = Pair<T>::pack(sum[j][2], sum[j][3]);
+    }
     __syncwarp();
-    T *out = (T *)p.out + pixel * p.out_c + first;
-    int outs = min(IN_OUTS, p.out_c - first), pixels = min(16, p.w - left);
+    T *out = (T *)p.out + pixel * p.out_c + outputs.first;
+    int outs = outputs.outs, pixels = min(16, p.w - left);
     if (p.out_c % 8 == 0 && ((uintptr_t)p.out & 15) == 0)
-        for (int i = lane; i < pixels * (outs / 8); i += 32) {
-            int row = i / (outs / 8), o = i % (outs / 8) * 8;
-            *(uint4 *)(out + (long long)row * p.out_c + o) = *(const uint4 *)(stage + row * STAGE_PITCH + o);
+        for (int i = lane; i < pixels * (IN_OUTS / 8); i += 32) {
+            int row = i / (IN_OUTS / 8), o = i % (IN_OUTS / 8) * 8;
+            if (o < outs)
+                *(uint4 *)(out + (long long)row * p.out_c + o) = *(const uint4 *)(stage + row * STAGE_PITCH + o);
         }
     else
-        for (int i = lane; i < pixels * outs; i += 32)
-            out[(long long)(i / outs) * p.out_c + i % outs] = stage[i / outs * STAGE_PITCH + i % outs];
+        for (int i = lane; i < pixels * IN_OUTS; i += 32)
+            if (i % IN_OUTS < outs)
+                out[(long long)(i / IN_OUTS) * p.out_c + i % IN_OUTS] =
+                    stage[i / IN_OUTS * STAGE_PITCH + i % IN_OUTS];
     __syncwarp();
 }
 
@@ -128,34 +149,50 @@ few_in_products(const CudaConv &p, float (&sum)[IN_OUTS / 8][4], const T *x, con
     }
 }
 
+/* A warp's half row of the tile at (top, left): 32 pixels. */
+template <typename T> __device__ __forceinline__ void
+few_in_tile(const CudaConv &p, const T *x, const T *weight, const int *offsets, T *stage, const FewInOutputs &outputs,
+            int image, int top, int left)
+{
+    int warp = threadIdx.x / 32, row = warp / 2, depth = few_in_depth(p.c);
+    for (int column = warp % 2 * 32; column < warp % 2 * 32 + 32; column += 16) {
+        int x0 = left + column;
+        if (x0 >= p.w || top + row >= p.h)
+            return;
+        float sum[IN_OUTS / 8][4] = {};
+        few_in_products(p, sum, x + (row * (IN_W + 2) + column) * p.c, weight, offsets, depth);
+        long long pixel = ((long long)image * p.h + top + row) * p.w + x0;
+        few_in_finish(p, sum, stage + warp * 16 * STAGE_PITCH, outputs, image, pixel, x0);
+    }
+}
+
 template <typename T> __global__ void
-__launch_bounds__(THREADS) few_in_kernel(const CudaConv p)
+__launch_bounds__(THREADS, 2) few_in_kernel(const CudaConv p)
 {
     extern __shared__ uint4 memory[];
     int depth = few_in_depth(p.c), halo = ((IN_W + 2) * (IN_H + 2) * p.c + 8 + 7) / 8 * 8;
     T *x = (T *)memory, *weight = x + halo, *stage = weight + IN_OUTS * (depth + 8);
     int *offsets = (int *)(stage + WARPS * 16 * STAGE_PITCH);
     int across = (p.w + IN_W - 1) / IN_W, down = (p.h + IN_H - 1) / IN_H;
-    int image = blockIdx.x / (across * down), tile = blockIdx.x % (across * down);
-    int top = tile / across * IN_H, left = tile % across * IN_W, first = blockIdx.y * IN_OUTS;
-    load_halo(p, x, image, top, left);
-    load_outputs_weights(p, weight, depth, first);
+    FewInOutputs outputs = { {}, (int)blockIdx.y * IN_OUTS, min(IN_OUTS, p.out_c - (int)blockIdx.y * IN_OUTS) };
+    load_outputs_weights(p, weight, depth, outputs.first);
     for (int k = threadIdx.x; k < depth; k += THREADS)
         offsets[k] = window_offset(k, p.c);
-    __syncthreads();
-
-    int warp = threadIdx.x / 32;
-    int row = warp / 2, column = warp % 2 * 32;
-    if (top + row >= p.h)
-        return;
-    for (int m = 0; m < 2; m++) {
-        int x0 = left + column + m * 16;
-        if (x0 >= p.w)
-            return;
-        float sum[IN_OUTS / 8][4] = {};
-        few_in_products(p, sum, x + (row * (IN_W + 2) + column + m * 16) * p.c, weight, offsets, depth);
-        long long pixel = ((long long)image * p.h + top + row) * p.w + x0;
-        few_in_finish(p, sum, stage + warp * 16 * STAGE_PITCH, image, pixel, x0, first);
+    if (p.bias != nullptr)
+#pragma unroll
+        for (int j = 0; j < IN_OUTS / 8; j++) {
+            int o = j * 8 + threadIdx.x % 4 * 2;
+            const T *bias = (const T *)p.bias + outputs.first;
+            outputs.bias[j].x = o < outputs.outs ? to_float(bias[o]) : 0.0f;
+            outputs.bias[j].y = o + 1 < outputs.outs ? to_float(bias[o + 1]) : 0.0f;
+        }
+    for (int tile = blockIdx.x; tile < across * down * p.n; tile += gridDim.x) {
+        int image = tile / (across * down), rest = tile % (across * down);
+        int top = rest / across * IN_H, left = rest % across * IN_W;
+        load_halo(p, x, image, top, left);
+        __syncthreads();
+        few_in_tile(p, x, weight, offsets, stage, outputs, image, top, left);
+        __syncthreads();
     }
 }
 
@@ -180,8 +217,8 @@ few_in(const CudaConv *p, cudaStream_t stream)
         cudaFuncSetAttribute(few_in_kernel<T>, cudaFuncAttributeMaxDynamicSharedMemorySize, (int)shared);
     if (status != cudaSuccess)
         return status;
-    dim3 grid((unsigned)((p->w + IN_W - 1) / IN_W * ((p->h + IN_H - 1) / IN_H) * p->n),
-              (unsigned)((p->out_c + IN_OUTS - 1) / IN_OUTS));
+    int tiles = (p->w + IN_W - 1) / IN_W * ((p->h + IN_H - 1) / IN_H) * p->n, outs = (p->out_c + IN_OUTS - 1) / IN_OUTS;
+    dim3 grid((unsigned)min(tiles, max(1, IN_BLOCKS / outs)), (unsigned)outs);
     few_in_kernel<T><<<grid, THREADS, shared, stream>>>(*p);
     return cudaGetLastError();
 }
@@ -202,7 +239,9 @@ cuda_few_in(const CudaConv *p, cudaStream_t stream)
 #define OUT_MOST 4
 #define OUT_WIDEST 512
 
-/* Input channels are taken in groups of 32: lane t of a row's four holds 8 of them, 16 bytes, as the k indices of two
+/* HALO_PIXELS is also the pitch of the sums in shared memory, a column for each tap and output: 20 modulo 32 keeps a
+ * warp's stores in different banks.
+ * Input channels are taken in groups of 32: lane t of a row's four holds 8 of them, 16 bytes, as the k indices of two
  * products; the weights lie in shared memory in just that order. */
 template <typename T> __device__ void
 load_tap_weights(const CudaConv &p, uint32_t *to, int tiles)
@@ -219,7 +258,6 @@ load_tap_weights(const CudaConv &p, uint32_t *to, int tiles)
 template <typename T, int tiles> __device__ __forceinline__ void
 tap_products(const CudaConv &p, const uint32_t *weights, float *parts, int image, int top, int left, int block)
 {
-    const int pitch = tiles * 8 + 1;
     int lane = threadIdx.x % 32;
     const uint4 *from[2];
     bool inside[2];
@@ -231,6 +269,7 @@ tap_products(const CudaConv &p, const uint32_t *weights, float *parts, int image
         from[i] = (const uint4 *)((const T *)p.x + at * p.x_stride + lane % 4 * 8);
     }
     float sum[tiles][4] = {};
+#pragma unroll 2
     for (int group = 0; group < p.c / 32; group++) {
         uint4 zero = make_uint4(0, 0, 0, 0);
         uint4 low = inside[0] ? from[0][group * 4] : zero, high = inside[1] ? from[1][group * 4] : zero;
@@ -248,8 +287,9 @@ tap_products(const CudaConv &p, const uint32_t *weights, float *parts, int image
 #pragma unroll
         for (int i = 0; i < 4; i++) {
             int pixel = block * 16 + lane / 4 + i / 2 * 8;
-            if (pixel < HALO_PIXELS)
-                parts[pixel * pitch + j * 8 + lane % 4 * 2 + i % 2] = sum[j][i];
+            int column = j * 8 + lane % 4 * 2 + i % 2;
+            if (pixel < HALO_PIXELS && column < 9 * p.out_c)
+                parts[column * HALO_PIXELS + pixel] = sum[j][i];
         }
 }
 
@@ -257,7 +297,6 @@ template <typename T, int tiles> __global__ void
 __launch_bounds__(THREADS) few_out_kernel(const CudaConv p)
 {
     extern __shared__ uint4 memory[];
-    const int pitch = tiles * 8 + 1;
     uint32_t *weights = (uint32_t *)memory;
     float *parts = (float *)(weights + p.c / 16 * tiles * 64);
     int across = (p.w + OUT_W - 1) / OUT_W, down = (p.h + OUT_H - 1) / OUT_H;
@@ -276,7 +315,7 @@ __launch_bounds__(THREADS) few_out_kernel(const CudaConv p)
         float sum = p.bias != nullptr ? to_float(((const T *)p.bias)[o]) : 0.0f;
 #pragma unroll
         for (int tap = 0; tap < 9; tap++)
-            sum += parts[((y + tap / 3) * HALO_W + x + tap % 3) * pitch + tap * p.out_c + o];
+            sum += parts[(tap * p.out_c + o) * HALO_PIXELS + (y + tap / 3) * HALO_W + x + tap % 3];
         if (p.add_kind == CUDA_ADD_PIXEL)
             sum += to_float(((const T *)p.add)[pixel * p.add_stride + o]);
         else if (p.add_kind == CUDA_ADD_IMAGE)
@@ -295,7 +334,7 @@ cuda_few_out_takes(const CudaConv *p, int sm)
 template <typename T, int tiles> static cudaError_t
 few_out(const CudaConv *p, cudaStream_t stream)
 {
-    size_t shared = sizeof(float) * HALO_PIXELS * (tiles * 8 + 1) + sizeof(uint32_t) * 64 * tiles * (size_t)(p->c / 16);
+    size_t shared = sizeof(float) * HALO_PIXELS * 9 * (size_t)p->out_c + sizeof(uint32_t) * 64 * tiles * (size_t)(p->c / 16);
     cudaError_t status =
         cudaFuncSetAttribute(few_out_kernel<T, tiles>, cudaFuncAttributeMaxDynamicSharedMemorySize, (int)shared);
     if (status != cudaSuccess)

@@ -1,4 +1,4 @@
-#include "backends/cuda/pack.h"
+#include "backends/cuda/weights.h"
 
 #define ALIGNMENT 256
 

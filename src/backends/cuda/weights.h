@@ -1,4 +1,4 @@
-/* pack.h - the weights of convolutions and linear layers in device memory: [out][taps][in] in the compute type, then
+/* weights.h - the weights of convolutions and linear layers in device memory: [out][taps][in] in the compute type, then
  * the biases; several names stacked along the outputs. Made once for each weight set. */
 #pragma once
 #include "backends/cuda/internal.h"

@@ -1,0 +1,276 @@
+/* Flash attention (Shah et al., https://arxiv.org/abs/2407.08608) for heads up to 64 wide on Hopper: a block takes 192
+ * queries of one head, 64 for each of three warpgroups, whose softmax runs beside the others' products; a fourth feeds
+ * them keys and values through the copy engine, which also fills narrow heads and missing keys with zeros. */
+#include <math.h>
+
+#include "backends/cuda/hopper.cuh"
+
+#define WIDTH 64
+#define ROW_BYTES (2 * WIDTH)
+#define GROUPS 3
+#define ROWS (GROUPS * 64)
+#define KEYS 128 /* of a tile */
+#define TILE_BYTES (KEYS * ROW_BYTES)
+#define STAGES 4
+#define THREADS ((GROUPS + 1) * 128)
+#define SHARED_BYTES (ROWS * ROW_BYTES + 2 * STAGES * TILE_BYTES + 256 + 1024)
+
+typedef struct {
+    CUtensorMap q, k, v, out;
+} Maps;
+
+#if ON_HOPPER
+typedef struct {
+    uint8_t *q, *k, *v;
+    uint64_t *q_full, *k_full, *v_full, *k_empty, *v_empty;
+} Memory;
+
+static __device__ __forceinline__ Memory
+memory_of(uint8_t *start)
+{
+    Memory m;
+    m.q = (uint8_t *)(((uintptr_t)start + 1023) & ~(uintptr_t)1023);
+    m.k = m.q + ROWS * ROW_BYTES;
+    m.v = m.k + STAGES * TILE_BYTES;
+    m.q_full = (uint64_t *)(m.v + STAGES * TILE_BYTES);
+    m.k_full = m.q_full + 1;
+    m.v_full = m.k_full + STAGES;
+    m.k_empty = m.v_full + STAGES;
+    m.v_empty = m.k_empty + STAGES;
+    return m;
+}
+
+static __device__ __forceinline__ void
+begin(const Memory &m)
+{
+    if (threadIdx.x == 0) {
+        barrier_init(m.q_full, 1);
+        for (int i = 0; i < STAGES; i++) {
+            barrier_init(&m.k_full[i], 1);
+            barrier_init(&m.v_full[i], 1);
+            barrier_init(&m.k_empty[i], GROUPS * 4);
+            barrier_init(&m.v_empty[i], GROUPS * 4);
+        }
+        barrier_publish();
+    }
+    __syncthreads();
+}
+
+/* One thread. */
+static __device__ __forceinline__ void
+produce(const Maps &maps, const Memory &m, int tiles)
+{
+    int first = blockIdx.x * ROWS, head = blockIdx.y, image = blockIdx.z;
+    barrier_expect(m.q_full, ROWS * ROW_BYTES);
+    tensor_load(m.q, &maps.q, m.q_full, 0, head, first, image);
+    for (int i = 0; i < tiles; i++) {
+        int stage = i % STAGES, parity = ~(i / STAGES) & 1;
+        barrier_wait(&m.k_empty[stage], parity);
+        barrier_expect(&m.k_full[stage], TILE_BYTES);
+        tensor_load(m.k + stage * TILE_BYTES, &maps.k, &m.k_full[stage], 0, head, i * KEYS, image);
+        barrier_wait(&m.v_empty[stage], parity);
+        barrier_expect(&m.v_full[stage], TILE_BYTES);
+        tensor_load(m.v + stage * TILE_BYTES, &maps.v, &m.v_full[stage], 0, head, i * KEYS, image);
+    }
+}
+
+static __device__ __forceinline__ float
+power_of_two(float x)
+{
+    float y;
+    asm("ex2.approx.ftz.f32 %0, %1;" : "=f"(y) : "f"(x));
+    return y;
+}
+
+/* A thread's two rows of its warpgroup's 64 queries. */
+typedef struct {
+    float out[WIDTH / 2], top[2], sum[2];
+} State;
+
+static __device__ __forceinline__ void
+mask(float (&s)[KEYS / 2], int left)
+{
+#pragma unroll
+    for (int i = 0; i < KEYS / 2; i++)
+        if (i / 4 * 8 + threadIdx.x % 4 * 2 + i % 2 >= left)
+            s[i] = -INFINITY;
+}
+
+/* Scores become weights relative to the largest so far; what was summed is rescaled to it. */
+static __device__ __forceinline__ void
+soften(State &state, float (&s)[KEYS / 2], float scale)
+{
+#pragma unroll
+    for (int half = 0; half < 2; half++) {
+        float largest = state.top[half];
+#pragma unroll
+        for (int j = 0; j < KEYS / 8; j++)
+            largest = fmaxf(largest, fmaxf(s[j * 4 + half * 2], s[j * 4 + half * 2 + 1]));
+        largest = fmaxf(largest, __shfl_xor_sync(~0u, largest, 1));
+        largest = fmaxf(largest, __shfl_xor_sync(~0u, largest, 2));
+        float base = largest == -INFINITY ? 0.0f : largest * scale;
+        float shrink = power_of_two(state.top[half] * scale - base), part = 0.0f;
+        state.top[half] = largest;
+#pragma unroll
+        for (int j = 0; j < KEYS / 8; j++)
+#pragma unroll
+            for (int i = half * 2; i < half * 2 + 2; i++) {
+                s[j * 4 + i] = power_of_two(fmaf(s[j * 4 + i], scale, -base));
+                part += s[j * 4 + i];
+            }
+        state.sum[half] = state.sum[half] * shrink + part;
+#pragma unroll
+        for (int j = 0; j < WIDTH / 8; j++) {
+            state.out[j * 4 + half * 2] *= shrink;
+            state.out[j * 4 + half * 2 + 1] *= shrink;
+        }
+    }
+}
+
+template <typename T> static __device__ __forceinline__ void
+weigh(State &state, const float (&s)[KEYS / 2], const uint8_t *values)
+{
+    uint32_t p[KEYS / 16][4];
+#pragma unroll
+    for (int k = 0; k < KEYS / 16; k++)
+#pragma unroll
+        for (int i = 0; i < 4; i++)
+            p[k][i] = Pair<T>::pack(s[k * 8 + i * 2], s[k * 8 + i * 2 + 1]);
+    uint64_t v = matrix_descriptor(values);
+    products_begin();
+#pragma unroll
+    for (int k = 0; k < KEYS / 16; k++)
+        product_rows_64<T>(state.out, p[k], v + k * (16 * ROW_BYTES >> 4), 1);
+    products_commit();
+    products_wait<0>();
+}
+
+/* Rows leave through the place of the queries, which nobody reads any more. */
+template <typename T> static __device__ __forceinline__ void
+finish(const Maps &maps, uint8_t *room, State &state, int group)
+{
+    int lane = threadIdx.x % 32, row = threadIdx.x / 32 % 4 * 16 + lane % 16;
+#pragma unroll
+    for (int half = 0; half < 2; half++) {
+        float total = state.sum[half];
+        total += __shfl_xor_sync(~0u, total, 1);
+        total += __shfl_xor_sync(~0u, total, 2);
+        float factor = 1.0f / total;
+#pragma unroll
+        for (int j = 0; j < WIDTH / 8; j++) {
+            state.out[j * 4 + half * 2] *= factor;
+            state.out[j * 4 + half * 2 + 1] *= factor;
+        }
+    }
+#pragma unroll
+    for (int j = 0; j < WIDTH / 16; j++) {
+        uint32_t packed[4];
+#pragma unroll
+        for (int i = 0; i < 4; i++)
+            packed[i] = Pair<T>::pack(state.out[j * 8 + i * 2], state.out[j * 8 + i * 2 + 1]);
+        int chunk = (j * 2 + lane / 16) ^ (row & 7);
+        store_matrix4(shared_address(room + row * ROW_BYTES + chunk * 16), packed);
+    }
+    shared_to_engine();
+    group_barrier(1 + group, 128);
+    if (threadIdx.x % 128 == 0) {
+        tensor_store(&maps.out, room, 0, blockIdx.y, blockIdx.x * ROWS + group * 64, blockIdx.z);
+        tensor_stores_done();
+    }
+}
+
+template <typename T> static __device__ __forceinline__ void
+consume(const Maps &maps, const Memory &m, int group, int keys, int tiles, float scale)
+{
+    bool leads = threadIdx.x % 32 == 0;
+    uint8_t *queries = m.q + group * 64 * ROW_BYTES;
+    uint64_t q = matrix_descriptor(queries);
+    State state;
+#pragma unroll
+    for (int i = 0; i < WIDTH / 2; i++)
+        state.out[i] = 0.0f;
+    state.top[0] = state.top[1] = -INFINITY;
+    state.sum[0] = state.sum[1] = 0.0f;
+    barrier_wait(m.q_full, 0);
+    for (int i = 0; i < tiles; i++) {
+        int stage = i % STAGES, parity = i / STAGES & 1;
+        float s[KEYS / 2];
+        barrier_wait(&m.k_full[stage], parity);
+        uint64_t k = matrix_descriptor(m.k + stage * TILE_BYTES);
+        products_begin();
+#pragma unroll
+        for (int step = 0; step < WIDTH / 16; step++)
+            product_128<T>(s, q + 2 * step, k + 2 * step, step > 0);
+        products_commit();
+        products_wait<0>();
+        if (leads)
+            barrier_arrive(&m.k_empty[stage]);
+        if (keys - i * KEYS < KEYS)
+            mask(s, keys - i * KEYS);
+        soften(state, s, scale);
+        barrier_wait(&m.v_full[stage], parity);
+        weigh<T>(state, s, m.v + stage * TILE_BYTES);
+        if (leads)
+            barrier_arrive(&m.v_empty[stage]);
+    }
+    finish<T>(maps, queries, state, group);
+}
+#endif
+
+template <typename T> __global__ void
+__launch_bounds__(THREADS, 1) flash_hopper_kernel(const __grid_constant__ Maps maps, int keys, float scale)
+{
+#if ON_HOPPER
+    extern __shared__ uint8_t start[];
+    Memory m = memory_of(start);
+    int group = __shfl_sync(~0u, threadIdx.x / 128, 0), tiles = (keys + KEYS - 1) / KEYS;
+    begin(m);
+    if (group == GROUPS) {
+        registers_give<24>();
+        if (threadIdx.x == GROUPS * 128)
+            produce(maps, m, tiles);
+    } else {
+        registers_take<160>();
+        consume<T>(maps, m, group, keys, tiles, scale);
+    }
+#endif
+}
+
+/* [images, tokens, heads, width]. */
+static bool
+encode(CUtensorMap *map, const CudaAttention *p, const void *address, int tokens, int stride, int box_rows)
+{
+    uint64_t dims[4] = { (uint64_t)p->width, (uint64_t)p->heads, (uint64_t)tokens, (uint64_t)p->n };
+    uint64_t strides[3] = { 2ull * p->width, 2ull * stride, 2ull * stride * tokens };
+    uint32_t box[4] = { WIDTH, 1, (uint32_t)box_rows, 1 };
+    return cuda_encode_tensor(map, p->dtype, address, dims, strides, box);
+}
+
+extern "C" bool
+cuda_flash_hopper_takes(const CudaAttention *p, int sm)
+{
+    return sm == 90 && !p->causal && p->width <= WIDTH && cuda_flash_takes(p, sm);
+}
+
+template <typename T> static cudaError_t
+launch(const CudaAttention *p, const Maps *maps, cudaStream_t stream)
+{
+    dim3 grid((unsigned)((p->queries + ROWS - 1) / ROWS), (unsigned)p->heads, (unsigned)p->n);
+    cudaError_t status =
+        cudaFuncSetAttribute(flash_hopper_kernel<T>, cudaFuncAttributeMaxDynamicSharedMemorySize, SHARED_BYTES);
+    if (status != cudaSuccess)
+        return status;
+    flash_hopper_kernel<T><<<grid, THREADS, SHARED_BYTES, stream>>>(*maps, p->keys, p->scale * 1.44269504f);
+    return cudaGetLastError();
+}
+
+extern "C" cudaError_t
+cuda_flash_hopper(const CudaAttention *p, cudaStream_t stream)
+{
+    Maps maps;
+    if (!encode(&maps.q, p, p->q, p->queries, p->q_stride, ROWS) ||
+        !encode(&maps.k, p, p->k, p->keys, p->k_stride, KEYS) || !encode(&maps.v, p, p->v, p->keys, p->v_stride, KEYS) ||
+        !encode(&maps.out, p, p->out, p->queries, p->out_stride, 64))
+        return cudaErrorInvalidValue;
+    return p->dtype == DTYPE_F16 ? launch<__half>(p, &maps, stream) : launch<__nv_bfloat16>(p, &maps, stream);
+}
