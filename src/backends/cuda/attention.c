@@ -1,5 +1,6 @@
-/* Attention: the flash kernel of this back end or cuDNN's, whichever was faster when both were timed; two products with
- * a softmax between for heads wider than either takes (the autoencoder's 512); a plain kernel for the rest. */
+/* Attention: the flash kernel of this back end or cuDNN's, whichever was faster when both were timed; two
+ * products with a softmax between for heads wider than either takes (the autoencoder's 512); a plain kernel
+ * for the rest. */
 #include <math.h>
 
 #include "backends/cuda/dnn.h"
@@ -47,11 +48,18 @@ describe(const RvOp *op)
     RvShape q = op->in[0].shape, k = op->in[1].shape;
     int width = q.c / op->attention.heads;
     float scale = op->attention.scale != 0.0f ? op->attention.scale : 1.0f / sqrtf((float)width);
-    return (CudaAttention) { .n = q.n, .heads = op->attention.heads, .width = width, .queries = q.h * q.w,
-                             .keys = k.h * k.w, .q_stride = op->in[0].pixel_stride,
-                             .k_stride = op->in[1].pixel_stride, .v_stride = op->in[2].pixel_stride,
-                             .out_stride = op->out.pixel_stride, .scale = scale,
-                             .causal = op->attention.causal, .dtype = (int)op->out.dtype };
+    return (CudaAttention) { .n = q.n,
+                             .heads = op->attention.heads,
+                             .width = width,
+                             .queries = q.h * q.w,
+                             .keys = k.h * k.w,
+                             .q_stride = op->in[0].pixel_stride,
+                             .k_stride = op->in[1].pixel_stride,
+                             .v_stride = op->in[2].pixel_stride,
+                             .out_stride = op->out.pixel_stride,
+                             .scale = scale,
+                             .causal = op->attention.causal,
+                             .dtype = (int)op->out.dtype };
 }
 
 static CudaNode
@@ -83,7 +91,8 @@ run_flash(const CudaAttention *a, int variant, cudaStream_t stream)
 }
 
 static cudnnStatus_t
-run_library(const CudaPlan *plan, CudaDevice *device, const CudaAttention *a, void *workspace, cudaStream_t stream)
+run_library(const CudaPlan *plan, CudaDevice *device, const CudaAttention *a, void *workspace,
+            cudaStream_t stream)
 {
     static const gint64 ids[] = { ID_Q, ID_K, ID_V, ID_OUT, ID_SCALE };
     const void *addresses[] = { a->q, a->k, a->v, a->out, &a->scale };
@@ -106,14 +115,15 @@ try_once(void *user, int index, int turn, cudaStream_t stream)
     if (index < FIRST_ENGINE)
         return run_flash(&trial->attention, index, stream) == cudaSuccess;
     const CudaPlan *plan = &trial->plans[index - FIRST_ENGINE];
-    return plan->plan != NULL && run_library(plan, trial->device, &trial->attention, trial->workspace, stream) ==
-                                     CUDNN_STATUS_SUCCESS;
+    return plan->plan != NULL && run_library(plan, trial->device, &trial->attention, trial->workspace,
+                                             stream) == CUDNN_STATUS_SUCCESS;
 }
 
 static gsize
 token_bytes(const CudaAttention *s, int tokens, int stride)
 {
-    return ((gsize)s->n * (gsize)tokens * (gsize)stride * rv_dtype_size((RvDType)s->dtype) + 255) & ~(gsize)255;
+    return ((gsize)s->n * (gsize)tokens * (gsize)stride * rv_dtype_size((RvDType)s->dtype) + 255) &
+           ~(gsize)255;
 }
 
 static bool
@@ -151,27 +161,34 @@ take_choice(Attention *state, Trial *trial, int choice)
     }
 }
 
-/* The flash kernel needs rows of 16 bytes; cuDNN has no causal form here and needs the same. */
+/* cuDNN's plans, or only the one of the engine `wanted`; there is no causal form of them here. */
+static void
+make_plans(Trial *trial, const CudaAttention *s, int wanted)
+{
+    if (s->causal || trial->device->sm < 80)
+        return;
+    CudaGraph *graph = library_graph(trial->device, s);
+    int engines = MIN(cuda_graph_engines(graph), ENGINES);
+    for (int i = 0; i < engines; i++)
+        if (wanted < 0 || wanted == i)
+            cuda_graph_plan(graph, i, MOST_WORKSPACE, &trial->plans[i]);
+    cuda_graph_free(graph);
+}
+
 static bool
 choose_fused(Attention *state, CudaDevice *device, GError **error)
 {
     const CudaAttention *s = &state->shape;
-    g_autofree char *key =
-        g_strdup_printf("attention %s %dx%d %dx%d width %d strides %d %d %d causal%d",
-                        rv_dtype_name((RvDType)s->dtype), s->n, s->heads, s->queries, s->keys, s->width,
-                        s->q_stride, s->k_stride, s->v_stride, s->causal);
+    g_autofree char *key = g_strdup_printf(
+        "attention %s %dx%d %dx%d width %d strides %d %d %d causal%d", rv_dtype_name((RvDType)s->dtype), s->n,
+        s->heads, s->queries, s->keys, s->width, s->q_stride, s->k_stride, s->v_stride, s->causal);
     int choice = cuda_choice_find(device, key, CHOICES);
-    bool is_kept = choice >= 0, ok = true;
+    bool ok = true;
     Trial trial = { .device = device };
-    if (!s->causal && device->sm >= 80 && (!is_kept || choice >= FIRST_ENGINE)) {
-        CudaGraph *graph = library_graph(device, s);
-        int engines = MIN(cuda_graph_engines(graph), ENGINES);
-        for (int i = 0; i < engines; i++)
-            if (!is_kept || choice == i + FIRST_ENGINE)
-                cuda_graph_plan(graph, i, MOST_WORKSPACE, &trial.plans[i]);
-        cuda_graph_free(graph);
-    }
-    if (!is_kept) {
+    if (choice >= FIRST_ENGINE)
+        make_plans(&trial, s, choice - FIRST_ENGINE);
+    if (choice < 0 || (choice >= FIRST_ENGINE && trial.plans[choice - FIRST_ENGINE].plan == NULL)) {
+        make_plans(&trial, s, -1);
         ok = fastest(&trial, s, &choice, error);
         if (ok)
             cuda_choice_store(device, key, choice, CHOICES);
@@ -190,11 +207,15 @@ new_pair(Attention *state, CudaDevice *device, int rows, CudaGemm **scores, Cuda
     const CudaAttention *s = &state->shape;
     RvDType dtype = (RvDType)s->dtype;
     CudaProduct first = { rows, s->keys, s->width, s->q_stride, s->k_stride, s->keys, true, dtype, RV_F32 };
-    CudaProduct second = { rows, s->width, s->keys, s->keys, s->v_stride, s->out_stride, false, dtype, dtype };
-    return cuda_product_new(scores, device, &first, error) && cuda_product_new(values, device, &second, error);
+    CudaProduct second = {
+        rows, s->width, s->keys, s->keys, s->v_stride, s->out_stride, false, dtype, dtype
+    };
+    return cuda_product_new(scores, device, &first, error) &&
+           cuda_product_new(values, device, &second, error);
 }
 
-/* Some hundred queries of a head at a time: their scores in float32, softmax, the weighted sum of the values. */
+/* Some hundred queries of a head at a time: their scores in float32, softmax, the weighted sum of the values.
+ */
 static bool
 choose_products(Attention *state, CudaDevice *device, RvOp *op, GError **error)
 {
@@ -258,9 +279,11 @@ run_products(const Attention *state, CudaDevice *device, const CudaAttention *a,
                 const guint8 *k = (const guint8 *)a->k + (key * (gsize)a->k_stride + column) * size;
                 const guint8 *v = (const guint8 *)a->v + (key * (gsize)a->v_stride + column) * size;
                 guint8 *out = (guint8 *)a->out + (query * (gsize)a->out_stride + column) * size;
-                CudaSoftmax softmax = { scores, weights, rows, a->keys, first, a->causal, a->dtype, a->scale };
-                if (!cuda_product_run(is_last ? state->last_scores : state->scores, device, q, k, scores, stream,
-                                      error) ||
+                CudaSoftmax softmax = {
+                    scores, weights, rows, a->keys, first, a->causal, a->dtype, a->scale
+                };
+                if (!cuda_product_run(is_last ? state->last_scores : state->scores, device, q, k, scores,
+                                      stream, error) ||
                     !cuda_check(cuda_softmax_rows(&softmax, stream), "softmax", error) ||
                     !cuda_product_run(is_last ? state->last_values : state->values, device, weights, v, out,
                                       stream, error))

@@ -1,5 +1,5 @@
-/* Convolutions: kernel 1 as a product, kernels of our own for the pictures' few channels and for 64 channels on
- * Hopper, cuDNN for the rest; what none of them takes is done without matrix units. */
+/* Convolutions: kernel 1 as a product, kernels of our own for the pictures' few channels and for 64 channels
+ * on Hopper, cuDNN for the rest; what none of them takes is done without matrix units. */
 #include "backends/cuda/dnn_conv.h"
 #include "backends/cuda/gemm.h"
 #include "backends/cuda/weights.h"
@@ -9,7 +9,8 @@ typedef struct {
     enum { BY_SIMT, BY_PRODUCT, BY_FEW_IN, BY_FEW_OUT, BY_LIBRARY, BY_CONV64 } way;
     CudaGemm *gemm;
     CudaDnnConv *library;
-    gsize gathered; /* bytes of x resized, or made contiguous, in the workspace; 0 when it is taken as it is */
+    gsize
+        gathered; /* bytes of x resized, or made contiguous, in the workspace; 0 when it is taken as it is */
 } Conv2d;
 
 static void
@@ -53,10 +54,10 @@ try_library(Conv2d *state, CudaDevice *device, RvOp *op, GError **error)
     if (state->library == NULL)
         return true;
     if (s->up_h != s->h || s->up_w != s->w || s->x_stride != s->c)
-        state->gathered = ((gsize)s->n * (gsize)s->up_h * (gsize)s->up_w * (gsize)s->c *
-                               rv_dtype_size((RvDType)s->dtype) +
-                           255) &
-                          ~(gsize)255;
+        state->gathered =
+            ((gsize)s->n * (gsize)s->up_h * (gsize)s->up_w * (gsize)s->c * rv_dtype_size((RvDType)s->dtype) +
+             255) &
+            ~(gsize)255;
     state->way = BY_LIBRARY;
     op->workspace = state->gathered + cuda_dnn_conv_workspace(state->library);
     return true;
@@ -91,8 +92,9 @@ prepare(CudaDevice *device, RvOp *op, GError **error)
     if (op->in[0].dtype != device->compute)
         return cuda_refuse_dtype(op, op->in[0].dtype, error);
     if (op->conv2d.kernel % 2 == 0 || op->conv2d.kernel > 7)
-        return rv_error_set(error, RV_ERROR_UNSUPPORTED, op->name, NULL,
-                            "the CUDA back end has no convolutions with kernels that are even or larger than 7");
+        return rv_error_set(
+            error, RV_ERROR_UNSUPPORTED, op->name, NULL,
+            "the CUDA back end has no convolutions with kernels that are even or larger than 7");
     Conv2d *state = g_new0(Conv2d, 1);
     op->state = state;
     cuda_conv_describe(&state->conv, op);
@@ -100,8 +102,8 @@ prepare(CudaDevice *device, RvOp *op, GError **error)
 }
 
 static bool
-run_library(const Conv2d *state, CudaDevice *device, const RvOp *op, const CudaConv *conv, cudaStream_t stream,
-            GError **error)
+run_library(const Conv2d *state, CudaDevice *device, const RvOp *op, const CudaConv *conv,
+            cudaStream_t stream, GError **error)
 {
     guint8 *room = op->workspace_data;
     CudaConv whole = gathered(conv, state->gathered > 0 ? room : conv->x);
@@ -124,9 +126,9 @@ run(CudaDevice *device, const RvOp *op, cudaStream_t stream, GError **error)
         return run_library(state, device, op, &conv, stream, error);
     if (state->way == BY_CONV64 && is_aligned)
         return cuda_check(cuda_conv64(&conv, device->multiprocessors, stream), op->name, error);
-    cudaError_t status = state->way == BY_FEW_IN                    ? cuda_few_in(&conv, stream)
+    cudaError_t status = state->way == BY_FEW_IN                  ? cuda_few_in(&conv, stream)
                          : state->way == BY_FEW_OUT && is_aligned ? cuda_few_out(&conv, stream)
-                                                                    : cuda_simt_conv(&conv, stream);
+                                                                  : cuda_simt_conv(&conv, stream);
     return cuda_check(status, op->name, error);
 }
 

@@ -1,14 +1,15 @@
-/* 3x3 convolutions of 64 channels to 64 (TAESD's) on Hopper. A block keeps all weights in shared memory and walks down a
- * strip 128 pixels wide; input rows pass through a ring there, each loaded once by the copy engine, which also makes
- * the zeros around the picture. Two warpgroups take rows in turn: out^T [64 channels, 128 pixels] is the sum over the
- * nine taps of weights [64, 64] times x^T [64, 128 pixels], where a tap's pixels are just other rows of the ring. */
+/* 3x3 convolutions of 64 channels to 64 (TAESD's) on Hopper. A block keeps all weights in shared memory and
+ * walks down a strip 128 pixels wide; input rows pass through a ring there, each loaded once by the copy
+ * engine, which also makes the zeros around the picture. Two warpgroups take rows in turn: out^T [64
+ * channels, 128 pixels] is the sum over the nine taps of weights [64, 64] times x^T [64, 128 pixels], where a
+ * tap's pixels are just other rows of the ring. */
 #include <math.h>
 
 #include "backends/cuda/hopper.cuh"
 
 #define CHANNELS 64
-#define WIDTH 128                         /* pixels of a strip */
-#define PIXEL_BYTES (2 * CHANNELS)        /* one swizzle row */
+#define WIDTH 128                  /* pixels of a strip */
+#define PIXEL_BYTES (2 * CHANNELS) /* one swizzle row */
 #define ROW_BYTES ((WIDTH + 2) * PIXEL_BYTES)
 #define SLOT_BYTES ((ROW_BYTES + 1023) / 1024 * 1024)
 #define SLOTS 7
@@ -74,7 +75,8 @@ produce(const Maps &maps, const Memory &m, int image, int left, int top, int row
 }
 
 /* One output row: inputs are rows i, i + 1, i + 2 of the ring's order. */
-template <typename T> static __device__ __forceinline__ void
+template <typename T>
+static __device__ __forceinline__ void
 multiply_row(const Memory &m, float (&sum)[WIDTH / 2], int i)
 {
     for (int y = 0; y < 3; y++)
@@ -97,10 +99,12 @@ multiply_row(const Memory &m, float (&sum)[WIDTH / 2], int i)
     products_wait<0>();
 }
 
-/* A warp has 16 channels of all pixels; 16 pixels at a time go through the stage, which is laid out as the copy
- * engine wants it and may hold the addend in the same places. */
-template <typename T> static __device__ __forceinline__ void
-finish_row(const CudaConv &p, uint8_t *stage, const float (&sum)[WIDTH / 2], const float (&bias)[2], bool adds)
+/* A warp has 16 channels of all pixels; 16 pixels at a time go through the stage, which is laid out as the
+ * copy engine wants it and may hold the addend in the same places. */
+template <typename T>
+static __device__ __forceinline__ void
+finish_row(const CudaConv &p, uint8_t *stage, const float (&sum)[WIDTH / 2], const float (&bias)[2],
+           bool adds)
 {
     float floor = p.act == ACT_RELU ? 0.0f : -INFINITY;
     int lane = threadIdx.x % 32, warp = threadIdx.x / 32 % 4;
@@ -122,8 +126,10 @@ finish_row(const CudaConv &p, uint8_t *stage, const float (&sum)[WIDTH / 2], con
     }
 }
 
-template <typename T> static __device__ __forceinline__ void
-consume(const CudaConv &p, const Maps &maps, const Memory &m, int group, int image, int left, int top, int rows)
+template <typename T>
+static __device__ __forceinline__ void
+consume(const CudaConv &p, const Maps &maps, const Memory &m, int group, int image, int left, int top,
+        int rows)
 {
     int lane = threadIdx.x % 32, warp = threadIdx.x / 32 % 4;
     bool leads = threadIdx.x % 128 == 0, adds = p.add_kind == CUDA_ADD_PIXEL;
@@ -168,14 +174,16 @@ consume(const CudaConv &p, const Maps &maps, const Memory &m, int group, int ima
 }
 #endif
 
-template <typename T> __global__ void
+template <typename T>
+__global__ void
 __launch_bounds__(THREADS, 1) conv64_kernel(const CudaConv p, const __grid_constant__ Maps maps, int rows)
 {
 #if ON_HOPPER
     extern __shared__ uint8_t start[];
     Memory m = memory_of(start);
     int strips = (p.w + WIDTH - 1) / WIDTH, chunks = (p.h + rows - 1) / rows;
-    int chunk = blockIdx.x % chunks, strip = blockIdx.x / chunks % strips, image = blockIdx.x / chunks / strips;
+    int chunk = blockIdx.x % chunks, strip = blockIdx.x / chunks % strips,
+        image = blockIdx.x / chunks / strips;
     int top = chunk * rows, left = strip * WIDTH;
     rows = min(rows, p.h - top);
     begin(m);
@@ -191,8 +199,8 @@ __launch_bounds__(THREADS, 1) conv64_kernel(const CudaConv p, const __grid_const
 
 /* [images, rows, pixels, channels]. */
 static bool
-encode(CUtensorMap *map, int dtype, const void *address, int width, int height, int images, int stride, int box_width,
-       int box_height)
+encode(CUtensorMap *map, int dtype, const void *address, int width, int height, int images, int stride,
+       int box_width, int box_height)
 {
     uint64_t dims[4] = { CHANNELS, (uint64_t)width, (uint64_t)height, (uint64_t)images };
     uint64_t strides[3] = { 2ull * stride, 2ull * stride * width, 2ull * stride * width * height };
@@ -203,12 +211,14 @@ encode(CUtensorMap *map, int dtype, const void *address, int width, int height, 
 extern "C" bool
 cuda_conv64_takes(const CudaConv *p, int sm)
 {
-    return sm == 90 && (p->dtype == DTYPE_F16 || p->dtype == DTYPE_BF16) && p->kernel == 3 && p->stride == 1 &&
-           (p->act == ACT_NONE || p->act == ACT_RELU) && p->pad == 1 && p->c == CHANNELS && p->out_c == CHANNELS && p->up_h == p->h && p->up_w == p->w &&
-           p->x_stride % 8 == 0 && (p->add_kind != CUDA_ADD_PIXEL || p->add_stride % 8 == 0);
+    return sm == 90 && (p->dtype == DTYPE_F16 || p->dtype == DTYPE_BF16) && p->kernel == 3 &&
+           p->stride == 1 && (p->act == ACT_NONE || p->act == ACT_RELU) && p->pad == 1 && p->c == CHANNELS &&
+           p->out_c == CHANNELS && p->up_h == p->h && p->up_w == p->w && p->x_stride % 8 == 0 &&
+           (p->add_kind != CUDA_ADD_PIXEL || p->add_stride % 8 == 0);
 }
 
-template <typename T> static cudaError_t
+template <typename T>
+static cudaError_t
 launch(const CudaConv *p, const Maps *maps, int multiprocessors, cudaStream_t stream)
 {
     int strips = (p->w + WIDTH - 1) / WIDTH * p->n, chunks = multiprocessors / strips;

@@ -7,6 +7,9 @@
 #define NORM_TICKETS 1024
 
 static const CudaOp *const cuda_ops[RV_OP_KINDS] = {
+    [RV_OP_CONV2D] = &cuda_conv2d,
+    [RV_OP_LINEAR] = &cuda_linear,
+    [RV_OP_ATTENTION] = &cuda_attention,
     [RV_OP_GROUP_NORM] = &cuda_group_norm,
     [RV_OP_LAYER_NORM] = &cuda_layer_norm,
     [RV_OP_ACT] = &cuda_act,

@@ -9,25 +9,29 @@
 enum { DTYPE_F32, DTYPE_F16, DTYPE_BF16 };
 enum { ACT_NONE, ACT_SILU, ACT_GELU, ACT_QUICK_GELU, ACT_RELU, ACT_TANH3 };
 
-template <typename T> __device__ __forceinline__ float
+template <typename T>
+__device__ __forceinline__ float
 to_float(T x)
 {
     return (float)x;
 }
 
-template <typename T> __device__ __forceinline__ T
+template <typename T>
+__device__ __forceinline__ T
 from_float(float x)
 {
     return (T)x;
 }
 
-template <> __device__ __forceinline__ __half
+template <>
+__device__ __forceinline__ __half
 from_float<__half>(float x)
 {
     return __float2half_rn(x);
 }
 
-template <> __device__ __forceinline__ __nv_bfloat16
+template <>
+__device__ __forceinline__ __nv_bfloat16
 from_float<__nv_bfloat16>(float x)
 {
     return __float2bfloat16_rn(x);
@@ -35,27 +39,23 @@ from_float<__nv_bfloat16>(float x)
 
 template <typename T> struct Pair;
 template <> struct Pair<__half> {
-    static __device__ __forceinline__ uint32_t
-    pack(float low, float high)
+    static __device__ __forceinline__ uint32_t pack(float low, float high)
     {
         __half2 pair = __floats2half2_rn(low, high);
         return *(uint32_t *)&pair;
     }
-    static __device__ __forceinline__ float2
-    unpack(uint32_t bits)
+    static __device__ __forceinline__ float2 unpack(uint32_t bits)
     {
         return __half22float2(*(__half2 *)&bits);
     }
 };
 template <> struct Pair<__nv_bfloat16> {
-    static __device__ __forceinline__ uint32_t
-    pack(float low, float high)
+    static __device__ __forceinline__ uint32_t pack(float low, float high)
     {
         __nv_bfloat162 pair = __floats2bfloat162_rn(low, high);
         return *(uint32_t *)&pair;
     }
-    static __device__ __forceinline__ float2
-    unpack(uint32_t bits)
+    static __device__ __forceinline__ float2 unpack(uint32_t bits)
     {
         return make_float2(__uint_as_float(bits << 16), __uint_as_float(bits & 0xffff0000u));
     }
@@ -90,7 +90,8 @@ activate(int act, float x)
 }
 
 /* One branch for all of them. */
-template <int count> static __device__ __forceinline__ void
+template <int count>
+static __device__ __forceinline__ void
 activate_all(int act, float (&x)[count])
 {
     if (act == ACT_NONE)
@@ -125,8 +126,8 @@ copy16(uint32_t to, const void *from, bool valid)
     asm volatile("cp.async.cg.shared.global [%0], [%1], 16, %2;" ::"r"(to), "l"(from), "r"(bytes) : "memory");
 #else
     uint4 value = valid ? *(const uint4 *)from : make_uint4(0, 0, 0, 0);
-    asm volatile("st.shared.v4.b32 [%0], {%1, %2, %3, %4};" ::"r"(to), "r"(value.x), "r"(value.y), "r"(value.z),
-                 "r"(value.w)
+    asm volatile("st.shared.v4.b32 [%0], {%1, %2, %3, %4};" ::"r"(to), "r"(value.x), "r"(value.y),
+                 "r"(value.z), "r"(value.w)
                  : "memory");
 #endif
 }
@@ -140,7 +141,8 @@ copies_commit()
 }
 
 /* Waits until no more than `left` of the committed groups are under way. */
-template <int left> __device__ __forceinline__ void
+template <int left>
+__device__ __forceinline__ void
 copies_wait()
 {
 #if __CUDA_ARCH__ >= 800
@@ -167,10 +169,11 @@ load_matrix4_transposed(uint32_t (&r)[4], uint32_t from)
 }
 
 /* d += a b for a [16, 16], b [16, 8]: fragments as the PTX manual draws them for m16n8k16. */
-template <typename T> __device__ __forceinline__ void multiply(float (&d)[4], const uint32_t (&a)[4], uint32_t b0,
-                                                               uint32_t b1);
+template <typename T>
+__device__ __forceinline__ void multiply(float (&d)[4], const uint32_t (&a)[4], uint32_t b0, uint32_t b1);
 
-template <> __device__ __forceinline__ void
+template <>
+__device__ __forceinline__ void
 multiply<__half>(float (&d)[4], const uint32_t (&a)[4], uint32_t b0, uint32_t b1)
 {
 #if __CUDA_ARCH__ >= 800
@@ -190,7 +193,8 @@ multiply<__half>(float (&d)[4], const uint32_t (&a)[4], uint32_t b0, uint32_t b1
 #endif
 }
 
-template <> __device__ __forceinline__ void
+template <>
+__device__ __forceinline__ void
 multiply<__nv_bfloat16>(float (&d)[4], const uint32_t (&a)[4], uint32_t b0, uint32_t b1)
 {
 #if __CUDA_ARCH__ >= 800

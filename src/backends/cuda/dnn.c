@@ -36,7 +36,8 @@ static CudaNode
 make(CudaGraph *graph, cudnnBackendDescriptorType_t type)
 {
     CudaNode node = NULL;
-    if (graph->node_count == MOST_NODES || cudnnBackendCreateDescriptor(type, &node) != CUDNN_STATUS_SUCCESS) {
+    if (graph->node_count == MOST_NODES ||
+        cudnnBackendCreateDescriptor(type, &node) != CUDNN_STATUS_SUCCESS) {
         graph->failed = true;
         return NULL;
     }
@@ -137,7 +138,8 @@ cuda_graph_convolution(CudaGraph *graph, CudaNode x, CudaNode weight, CudaNode y
 }
 
 void
-cuda_graph_pointwise(CudaGraph *graph, cudnnPointwiseMode_t mode, CudaNode x, CudaNode b, CudaNode y, float beta)
+cuda_graph_pointwise(CudaGraph *graph, cudnnPointwiseMode_t mode, CudaNode x, CudaNode b, CudaNode y,
+                     float beta)
 {
     CudaNode function = make(graph, CUDNN_BACKEND_POINTWISE_DESCRIPTOR);
     cudnnDataType_t type = CUDNN_DATA_FLOAT;
@@ -208,18 +210,17 @@ cuda_graph_plan(CudaGraph *graph, int engine, gsize most, CudaPlan *plan)
     cudnnHandle_t handle = graph->device->dnn;
     gint64 workspace = 0, count = 0;
     *plan = (CudaPlan) { 0 };
-    bool ok =
-        cudnnBackendCreateDescriptor(CUDNN_BACKEND_EXECUTION_PLAN_DESCRIPTOR, &plan->plan) ==
-            CUDNN_STATUS_SUCCESS &&
-        cudnnBackendSetAttribute(plan->plan, CUDNN_ATTR_EXECUTION_PLAN_HANDLE, CUDNN_TYPE_HANDLE, 1, &handle) ==
-            CUDNN_STATUS_SUCCESS &&
-        cudnnBackendSetAttribute(plan->plan, CUDNN_ATTR_EXECUTION_PLAN_ENGINE_CONFIG,
-                                 CUDNN_TYPE_BACKEND_DESCRIPTOR, 1,
-                                 &graph->engines[engine]) == CUDNN_STATUS_SUCCESS &&
-        cudnnBackendFinalize(plan->plan) == CUDNN_STATUS_SUCCESS &&
-        cudnnBackendGetAttribute(plan->plan, CUDNN_ATTR_EXECUTION_PLAN_WORKSPACE_SIZE, CUDNN_TYPE_INT64, 1, &count,
-                                 &workspace) == CUDNN_STATUS_SUCCESS &&
-        (gsize)workspace <= most;
+    bool ok = cudnnBackendCreateDescriptor(CUDNN_BACKEND_EXECUTION_PLAN_DESCRIPTOR, &plan->plan) ==
+                  CUDNN_STATUS_SUCCESS &&
+              cudnnBackendSetAttribute(plan->plan, CUDNN_ATTR_EXECUTION_PLAN_HANDLE, CUDNN_TYPE_HANDLE, 1,
+                                       &handle) == CUDNN_STATUS_SUCCESS &&
+              cudnnBackendSetAttribute(plan->plan, CUDNN_ATTR_EXECUTION_PLAN_ENGINE_CONFIG,
+                                       CUDNN_TYPE_BACKEND_DESCRIPTOR, 1,
+                                       &graph->engines[engine]) == CUDNN_STATUS_SUCCESS &&
+              cudnnBackendFinalize(plan->plan) == CUDNN_STATUS_SUCCESS &&
+              cudnnBackendGetAttribute(plan->plan, CUDNN_ATTR_EXECUTION_PLAN_WORKSPACE_SIZE, CUDNN_TYPE_INT64,
+                                       1, &count, &workspace) == CUDNN_STATUS_SUCCESS &&
+              (gsize)workspace <= most;
     plan->workspace = (gsize)workspace;
     if (!ok)
         cuda_plan_free(plan);
@@ -246,8 +247,8 @@ cuda_plan_run(const CudaPlan *plan, CudaDevice *device, int count, const gint64 
         return status;
     status = cudnnBackendSetAttribute(pack, CUDNN_ATTR_VARIANT_PACK_UNIQUE_IDS, CUDNN_TYPE_INT64, count, ids);
     if (status == CUDNN_STATUS_SUCCESS)
-        status = cudnnBackendSetAttribute(pack, CUDNN_ATTR_VARIANT_PACK_DATA_POINTERS, CUDNN_TYPE_VOID_PTR, count,
-                                          addresses);
+        status = cudnnBackendSetAttribute(pack, CUDNN_ATTR_VARIANT_PACK_DATA_POINTERS, CUDNN_TYPE_VOID_PTR,
+                                          count, addresses);
     if (status == CUDNN_STATUS_SUCCESS)
         status = cudnnBackendSetAttribute(pack, CUDNN_ATTR_VARIANT_PACK_WORKSPACE, CUDNN_TYPE_VOID_PTR, 1,
                                           &workspace);

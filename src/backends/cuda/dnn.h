@@ -1,5 +1,5 @@
-/* dnn.h - operation graphs of cuDNN 9's backend interface: tensors and operations are described, the library's
- * heuristics name engines, each engine becomes a plan that can run. Mistakes stick to the graph. */
+/* dnn.h - operation graphs of cuDNN 9's backend interface: tensors and operations are described, the
+ * library's heuristics name engines, each engine becomes a plan that can run. Mistakes stick to the graph. */
 #pragma once
 #include "backends/cuda/internal.h"
 
@@ -20,8 +20,8 @@ typedef enum {
 CudaGraph *cuda_graph_new(CudaDevice *device);
 void cuda_graph_free(CudaGraph *graph); /* not before its plans are made; accepts NULL */
 /* Four dimensions and strides in elements; `id` names it when the plan runs. */
-CudaNode cuda_graph_tensor(CudaGraph *graph, gint64 id, CudaTensorKind kind, RvDType dtype, const gint64 *dims,
-                           const gint64 *strides);
+CudaNode cuda_graph_tensor(CudaGraph *graph, gint64 id, CudaTensorKind kind, RvDType dtype,
+                           const gint64 *dims, const gint64 *strides);
 /* Cross-correlation: padding before and after, stride; float32 accumulation. */
 void cuda_graph_convolution(CudaGraph *graph, CudaNode x, CudaNode weight, CudaNode y, int stride,
                             const gint64 *before, const gint64 *after);

@@ -64,8 +64,8 @@ describe_rest(CudaGraph *graph, const CudaConv *s, CudaNode sum)
     }
     if (adds) {
         bool is_pixel = s->add_kind == CUDA_ADD_PIXEL;
-        CudaNode add = image(graph, ID_ADD, CUDA_TENSOR_STORED, dtype, s->n, s->out_c, is_pixel ? s->out_h : 1,
-                             is_pixel ? s->out_w : 1, s->add_stride);
+        CudaNode add = image(graph, ID_ADD, CUDA_TENSOR_STORED, dtype, s->n, s->out_c,
+                             is_pixel ? s->out_h : 1, is_pixel ? s->out_w : 1, s->add_stride);
         CudaNode added = output(graph, s, ID_ADDED, !acts);
         cuda_graph_pointwise(graph, CUDNN_POINTWISE_ADD, sum, add, added, 0.0f);
         sum = added;
@@ -142,8 +142,8 @@ try_once(void *user, int index, int turn, cudaStream_t stream)
         return false;
     CudaConv conv = trial->conv;
     conv.weight = trial->weights + cuda_bench_turn(trial->weight_bytes, turn);
-    return run_plan(&trial->plans[index], index < MOST_FUSED, trial->device, &conv, trial->workspace, stream) ==
-           CUDNN_STATUS_SUCCESS;
+    return run_plan(&trial->plans[index], index < MOST_FUSED, trial->device, &conv, trial->workspace,
+                    stream) == CUDNN_STATUS_SUCCESS;
 }
 
 static gsize
@@ -202,7 +202,7 @@ can_fuse(const CudaConv *s)
     cudnnPointwiseMode_t mode;
     float beta;
     return (s->add_kind != CUDA_ADD_IMAGE || s->n == 1) &&
-            (s->act == RV_ACT_NONE || mode_of(s->act, &mode, &beta)) &&
+           (s->act == RV_ACT_NONE || mode_of(s->act, &mode, &beta)) &&
            (s->add_kind == CUDA_ADD_NONE || s->add_stride % 8 == 0);
 }
 
@@ -210,9 +210,20 @@ static char *
 key_of(const CudaConv *s)
 {
     return g_strdup_printf("conv %s %dx%dx%dx%d %d k%d s%d p%d %dx%d bias%d add%d %d act%d",
-                           rv_dtype_name((RvDType)s->dtype), s->n, s->up_h, s->up_w, s->c, s->out_c, s->kernel,
-                           s->stride, s->pad, s->out_h, s->out_w, s->bias != NULL, s->add_kind, s->add_stride,
-                           s->act);
+                           rv_dtype_name((RvDType)s->dtype), s->n, s->up_h, s->up_w, s->c, s->out_c,
+                           s->kernel, s->stride, s->pad, s->out_h, s->out_w, s->bias != NULL, s->add_kind,
+                           s->add_stride, s->act);
+}
+
+/* Every plan, or only the one numbered `wanted`. */
+static void
+make_all_plans(Trial *trial, const CudaConv *s, int wanted)
+{
+    if (can_fuse(s) && wanted < MOST_FUSED)
+        make_plans(trial->device, s, true, MOST_FUSED, trial->plans, wanted);
+    if (wanted < 0 || wanted >= MOST_FUSED)
+        make_plans(trial->device, s, false, MOST_BARE, trial->plans + MOST_FUSED,
+                   wanted < 0 ? -1 : wanted - MOST_FUSED);
 }
 
 bool
@@ -222,18 +233,17 @@ cuda_dnn_conv_new(CudaDnnConv **made, CudaDevice *device, const CudaConv *s, GEr
     g_autofree char *key = key_of(s);
     Trial trial = { .device = device };
     int choice = cuda_choice_find(device, key, count);
-    bool is_kept = choice >= 0, ok = true;
+    bool ok = true;
     *made = NULL;
-    if (can_fuse(s) && (!is_kept || choice < MOST_FUSED))
-        make_plans(device, s, true, MOST_FUSED, trial.plans, choice);
-    if (!is_kept || choice >= MOST_FUSED)
-        make_plans(device, s, false, MOST_BARE, trial.plans + MOST_FUSED, is_kept ? choice - MOST_FUSED : -1);
-    if (!is_kept) {
+    if (choice >= 0)
+        make_all_plans(&trial, s, choice);
+    if (choice < 0 || trial.plans[choice].plan == NULL) {
+        make_all_plans(&trial, s, -1);
         ok = fastest(&trial, s, &choice, error);
         if (ok)
             cuda_choice_store(device, key, choice, count);
     }
-    if (ok && choice >= 0 && trial.plans[choice].plan != NULL) {
+    if (ok && choice >= 0) {
         *made = g_new0(CudaDnnConv, 1);
         (*made)->plan = trial.plans[choice];
         (*made)->is_fused = choice < MOST_FUSED;
@@ -263,6 +273,6 @@ bool
 cuda_dnn_conv_run(const CudaDnnConv *conv, CudaDevice *device, const CudaConv *op, void *workspace,
                   cudaStream_t stream, GError **error)
 {
-    return cuda_check_cudnn(run_plan(&conv->plan, conv->is_fused, device, op, workspace, stream), "a convolution",
-                            error);
+    return cuda_check_cudnn(run_plan(&conv->plan, conv->is_fused, device, op, workspace, stream),
+                            "a convolution", error);
 }

@@ -1,5 +1,6 @@
-/* Flash attention (Dao, https://arxiv.org/abs/2307.08691) on mma.sync: a block takes some queries of one head, a warp
- * 16 or 32 of them, and walks over the keys in tiles; scores and softmax in float32 registers. */
+/* Flash attention (Dao, https://arxiv.org/abs/2307.08691) on mma.sync: a block takes some queries of one
+ * head, a warp 16 or 32 of them, and walks over the keys in tiles; scores and softmax in float32 registers.
+ */
 #include <math.h>
 
 #include "backends/cuda/device.cuh"
@@ -17,8 +18,8 @@ template <typename T, int depth, int blocks, int tile> struct Flash {
     uint32_t q[blocks][depth / 16][4];
 
     /* Rows [first, first + count) of a head, zeros past `tokens` and past the head's width. */
-    static __device__ __forceinline__ void
-    load(T *to, const T *from, int stride, int first, int tokens, int count, int width)
+    static __device__ __forceinline__ void load(T *to, const T *from, int stride, int first, int tokens,
+                                                int count, int width)
     {
         const int chunks = depth / 8;
         for (int i = threadIdx.x; i < count * chunks; i += THREADS) {
@@ -29,8 +30,7 @@ template <typename T, int depth, int blocks, int tile> struct Flash {
         }
     }
 
-    __device__ __forceinline__ void
-    take_queries(const T *from)
+    __device__ __forceinline__ void take_queries(const T *from)
     {
         int lane = threadIdx.x % 32, warp = threadIdx.x / 32;
 #pragma unroll
@@ -42,8 +42,7 @@ template <typename T, int depth, int blocks, int tile> struct Flash {
             }
     }
 
-    __device__ __forceinline__ void
-    begin()
+    __device__ __forceinline__ void begin()
     {
 #pragma unroll
         for (int b = 0; b < blocks; b++) {
@@ -55,8 +54,7 @@ template <typename T, int depth, int blocks, int tile> struct Flash {
         }
     }
 
-    __device__ __forceinline__ void
-    scores(float (&s)[blocks][tile / 8][4], const T *keys)
+    __device__ __forceinline__ void scores(float (&s)[blocks][tile / 8][4], const T *keys)
     {
         int lane = threadIdx.x % 32;
 #pragma unroll
@@ -80,8 +78,8 @@ template <typename T, int depth, int blocks, int tile> struct Flash {
     }
 
     /* Keys from `keys` on, and with `causal` those after the query, weigh nothing. */
-    __device__ __forceinline__ void
-    mask(float (&s)[blocks][tile / 8][4], int first_key, int keys, int first_query, bool causal)
+    __device__ __forceinline__ void mask(float (&s)[blocks][tile / 8][4], int first_key, int keys,
+                                         int first_query, bool causal)
     {
         int lane = threadIdx.x % 32, warp = threadIdx.x / 32;
 #pragma unroll
@@ -98,8 +96,7 @@ template <typename T, int depth, int blocks, int tile> struct Flash {
     }
 
     /* Scores become weights relative to the largest so far; what was summed is rescaled to it. */
-    __device__ __forceinline__ void
-    soften(float (&s)[blocks][tile / 8][4], float scale)
+    __device__ __forceinline__ void soften(float (&s)[blocks][tile / 8][4], float scale)
     {
 #pragma unroll
         for (int b = 0; b < blocks; b++)
@@ -130,8 +127,7 @@ template <typename T, int depth, int blocks, int tile> struct Flash {
             }
     }
 
-    __device__ __forceinline__ void
-    weigh(const float (&s)[blocks][tile / 8][4], const T *values)
+    __device__ __forceinline__ void weigh(const float (&s)[blocks][tile / 8][4], const T *values)
     {
         int lane = threadIdx.x % 32;
 #pragma unroll
@@ -141,7 +137,8 @@ template <typename T, int depth, int blocks, int tile> struct Flash {
             for (int b = 0; b < blocks; b++)
 #pragma unroll
                 for (int i = 0; i < 4; i++)
-                    p[b][i] = Pair<T>::pack(s[b][2 * k + i / 2][i % 2 * 2], s[b][2 * k + i / 2][i % 2 * 2 + 1]);
+                    p[b][i] =
+                        Pair<T>::pack(s[b][2 * k + i / 2][i % 2 * 2], s[b][2 * k + i / 2][i % 2 * 2 + 1]);
 #pragma unroll
             for (int j = 0; j < depth / 16; j++) {
                 uint32_t pair[4];
@@ -157,8 +154,7 @@ template <typename T, int depth, int blocks, int tile> struct Flash {
     }
 
     /* Through shared memory, so that rows leave in 16-byte pieces; each warp has its own rows there. */
-    __device__ __forceinline__ void
-    finish(T *room, T *out, int stride, int first, int tokens, int width)
+    __device__ __forceinline__ void finish(T *room, T *out, int stride, int first, int tokens, int width)
     {
         int lane = threadIdx.x % 32, warp = threadIdx.x / 32;
 #pragma unroll
@@ -186,7 +182,8 @@ template <typename T, int depth, int blocks, int tile> struct Flash {
     }
 };
 
-template <typename T, int depth, int blocks, int tile> __global__ void
+template <typename T, int depth, int blocks, int tile>
+__global__ void
 __launch_bounds__(THREADS) flash_kernel(const CudaAttention p)
 {
     typedef Flash<T, depth, blocks, tile> F;
@@ -233,7 +230,8 @@ __launch_bounds__(THREADS) flash_kernel(const CudaAttention p)
     state.finish(queries, out, p.out_stride, first, p.queries, p.width);
 }
 
-template <typename T, int depth, int blocks, int tile> static cudaError_t
+template <typename T, int depth, int blocks, int tile>
+static cudaError_t
 launch(const CudaAttention *p, cudaStream_t stream)
 {
     typedef Flash<T, depth, blocks, tile> F;
@@ -246,7 +244,8 @@ launch(const CudaAttention *p, cudaStream_t stream)
     return cudaGetLastError();
 }
 
-template <typename T> static cudaError_t
+template <typename T>
+static cudaError_t
 launch_narrow(const CudaAttention *p, cudaStream_t stream)
 {
     return p->width <= 48   ? launch<T, 48, 1, 64>(p, stream)
@@ -264,9 +263,10 @@ row_aligned(const void *p, int stride)
 extern "C" bool
 cuda_flash_takes(const CudaAttention *p, int sm)
 {
-    return (p->dtype == DTYPE_F16 || (p->dtype == DTYPE_BF16 && sm >= 80)) && p->width % 8 == 0 && p->width <= 160 &&
-           p->heads <= 65535 && p->n <= 65535 && row_aligned(p->q, p->q_stride) && row_aligned(p->k, p->k_stride) &&
-           row_aligned(p->v, p->v_stride) && row_aligned(p->out, p->out_stride);
+    return (p->dtype == DTYPE_F16 || (p->dtype == DTYPE_BF16 && sm >= 80)) && p->width % 8 == 0 &&
+           p->width <= 160 && p->heads <= 65535 && p->n <= 65535 && row_aligned(p->q, p->q_stride) &&
+           row_aligned(p->k, p->k_stride) && row_aligned(p->v, p->v_stride) &&
+           row_aligned(p->out, p->out_stride);
 }
 
 extern "C" cudaError_t

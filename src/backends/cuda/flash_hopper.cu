@@ -1,6 +1,7 @@
-/* Flash attention (Shah et al., https://arxiv.org/abs/2407.08608) for heads up to 64 wide on Hopper: a block takes 192
- * queries of one head, 64 for each of three warpgroups, whose softmax runs beside the others' products; a fourth feeds
- * them keys and values through the copy engine, which also fills narrow heads and missing keys with zeros. */
+/* Flash attention (Shah et al., https://arxiv.org/abs/2407.08608) for heads up to 64 wide on Hopper: a block
+ * takes 192 queries of one head, 64 for each of three warpgroups, whose softmax runs beside the others'
+ * products; a fourth feeds them keys and values through the copy engine, which also fills narrow heads and
+ * missing keys with zeros. */
 #include <math.h>
 
 #include "backends/cuda/hopper.cuh"
@@ -127,7 +128,8 @@ soften(State &state, float (&s)[KEYS / 2], float scale)
     }
 }
 
-template <typename T> static __device__ __forceinline__ void
+template <typename T>
+static __device__ __forceinline__ void
 weigh(State &state, const float (&s)[KEYS / 2], const uint8_t *values)
 {
     uint32_t p[KEYS / 16][4];
@@ -146,7 +148,8 @@ weigh(State &state, const float (&s)[KEYS / 2], const uint8_t *values)
 }
 
 /* Rows leave through the place of the queries, which nobody reads any more. */
-template <typename T> static __device__ __forceinline__ void
+template <typename T>
+static __device__ __forceinline__ void
 finish(const Maps &maps, uint8_t *room, State &state, int group)
 {
     int lane = threadIdx.x % 32, row = threadIdx.x / 32 % 4 * 16 + lane % 16;
@@ -179,7 +182,8 @@ finish(const Maps &maps, uint8_t *room, State &state, int group)
     }
 }
 
-template <typename T> static __device__ __forceinline__ void
+template <typename T>
+static __device__ __forceinline__ void
 consume(const Maps &maps, const Memory &m, int group, int keys, int tiles, float scale)
 {
     bool leads = threadIdx.x % 32 == 0;
@@ -217,7 +221,8 @@ consume(const Maps &maps, const Memory &m, int group, int keys, int tiles, float
 }
 #endif
 
-template <typename T> __global__ void
+template <typename T>
+__global__ void
 __launch_bounds__(THREADS, 1) flash_hopper_kernel(const __grid_constant__ Maps maps, int keys, float scale)
 {
 #if ON_HOPPER
@@ -252,12 +257,13 @@ cuda_flash_hopper_takes(const CudaAttention *p, int sm)
     return sm == 90 && !p->causal && p->width <= WIDTH && cuda_flash_takes(p, sm);
 }
 
-template <typename T> static cudaError_t
+template <typename T>
+static cudaError_t
 launch(const CudaAttention *p, const Maps *maps, cudaStream_t stream)
 {
     dim3 grid((unsigned)((p->queries + ROWS - 1) / ROWS), (unsigned)p->heads, (unsigned)p->n);
-    cudaError_t status =
-        cudaFuncSetAttribute(flash_hopper_kernel<T>, cudaFuncAttributeMaxDynamicSharedMemorySize, SHARED_BYTES);
+    cudaError_t status = cudaFuncSetAttribute(flash_hopper_kernel<T>,
+                                              cudaFuncAttributeMaxDynamicSharedMemorySize, SHARED_BYTES);
     if (status != cudaSuccess)
         return status;
     flash_hopper_kernel<T><<<grid, THREADS, SHARED_BYTES, stream>>>(*maps, p->keys, p->scale * 1.44269504f);
@@ -269,7 +275,8 @@ cuda_flash_hopper(const CudaAttention *p, cudaStream_t stream)
 {
     Maps maps;
     if (!encode(&maps.q, p, p->q, p->queries, p->q_stride, ROWS) ||
-        !encode(&maps.k, p, p->k, p->keys, p->k_stride, KEYS) || !encode(&maps.v, p, p->v, p->keys, p->v_stride, KEYS) ||
+        !encode(&maps.k, p, p->k, p->keys, p->k_stride, KEYS) ||
+        !encode(&maps.v, p, p->v, p->keys, p->v_stride, KEYS) ||
         !encode(&maps.out, p, p->out, p->queries, p->out_stride, 64))
         return cudaErrorInvalidValue;
     return p->dtype == DTYPE_F16 ? launch<__half>(p, &maps, stream) : launch<__nv_bfloat16>(p, &maps, stream);

@@ -142,7 +142,12 @@ choose(CudaGemm *gemm, CudaDevice *device, const cublasLtMatmulHeuristicResult_t
     gsize x = rounded(gemm->x_bytes), out = rounded(gemm->out_bytes), add = rounded(gemm->add_bytes);
     if (!cuda_bench_open(&bench, device, x + out + add + cuda_bench_rotating(gemm->weight_bytes), error))
         return false;
-    Trial trial = { gemm, device, results, bench.memory, bench.memory + x, bench.memory + x + out,
+    Trial trial = { gemm,
+                    device,
+                    results,
+                    bench.memory,
+                    bench.memory + x,
+                    bench.memory + x + out,
                     bench.memory + x + out + add };
     if (gemm->has_bias) {
         const void *bias = bench.memory;
@@ -161,8 +166,9 @@ tune(CudaGemm **made, CudaDevice *device, const char *key, GError **error)
     const cublasLtMatmulAlgo_t *kept =
         device->tuning == NULL ? NULL : cuda_tuning_find(device->tuning, key, sizeof *kept);
     cublasLtMatmulHeuristicResult_t checked, results[CANDIDATES];
-    if (kept != NULL && cublasLtMatmulAlgoCheck(device->lt, gemm->product, gemm->a, gemm->b, gemm->c, gemm->out,
-                                                kept, &checked) == CUBLAS_STATUS_SUCCESS &&
+    if (kept != NULL &&
+        cublasLtMatmulAlgoCheck(device->lt, gemm->product, gemm->a, gemm->b, gemm->c, gemm->out, kept,
+                                &checked) == CUBLAS_STATUS_SUCCESS &&
         checked.workspaceSize <= device->lt_workspace_bytes) {
         gemm->algorithm = *kept;
         return true;
@@ -198,16 +204,17 @@ cuda_gemm_new(CudaGemm **made, CudaDevice *device, const CudaConv *s, GError **e
                                   : bias ? CUBLASLT_EPILOGUE_BIAS
                                          : CUBLASLT_EPILOGUE_DEFAULT;
     int add_stride = s->add_kind == CUDA_ADD_PIXEL ? s->add_stride : 0;
-    CudaProduct product = { (int)rows,   s->out_c, s->c, s->x_stride,         s->c,
-                            s->out_c,    true,     (RvDType)s->dtype, (RvDType)s->dtype };
+    CudaProduct product = { (int)rows,         s->out_c,         s->c, s->x_stride, s->c, s->out_c, true,
+                            (RvDType)s->dtype, (RvDType)s->dtype };
     CudaGemm *gemm = describe(&product, add_stride, epilogue);
     if (gemm == NULL)
         return true;
     gemm->has_bias = bias;
     gemm->needs_pass = !in_library;
     *made = gemm;
-    g_autofree char *key = g_strdup_printf("gemm %s %dx%dx%d x%d add%d epilogue%d", rv_dtype_name(product.in),
-                                           product.rows, s->c, s->out_c, s->x_stride, add_stride, (int)epilogue);
+    g_autofree char *key =
+        g_strdup_printf("gemm %s %dx%dx%d x%d add%d epilogue%d", rv_dtype_name(product.in), product.rows,
+                        s->c, s->out_c, s->x_stride, add_stride, (int)epilogue);
     return tune(made, device, key, error);
 }
 
@@ -221,13 +228,15 @@ cuda_gemm_takes(const CudaConv *conv)
 }
 
 bool
-cuda_gemm_run(const CudaGemm *gemm, CudaDevice *device, const CudaConv *conv, cudaStream_t stream, GError **error)
+cuda_gemm_run(const CudaGemm *gemm, CudaDevice *device, const CudaConv *conv, cudaStream_t stream,
+              GError **error)
 {
-    if (gemm->has_bias && !set((CudaGemm *)gemm, CUBLASLT_MATMUL_DESC_BIAS_POINTER, &conv->bias, sizeof conv->bias))
+    if (gemm->has_bias &&
+        !set((CudaGemm *)gemm, CUBLASLT_MATMUL_DESC_BIAS_POINTER, &conv->bias, sizeof conv->bias))
         return cuda_check_cublas(CUBLAS_STATUS_INVALID_VALUE, "the bias of a product", error);
-    if (!cuda_check_cublas(multiply(gemm, device, &gemm->algorithm, conv->weight, conv->x, conv->add, conv->out,
-                                    stream),
-                           "a product", error))
+    if (!cuda_check_cublas(
+            multiply(gemm, device, &gemm->algorithm, conv->weight, conv->x, conv->add, conv->out, stream),
+            "a product", error))
         return false;
     if (!gemm->needs_pass)
         return true;
@@ -245,10 +254,9 @@ cuda_product_new(CudaGemm **made, CudaDevice *device, const CudaProduct *p, GErr
     *made = describe(p, 0, CUBLASLT_EPILOGUE_DEFAULT);
     if (*made == NULL)
         return true;
-    g_autofree char *key =
-        g_strdup_printf("product %s %s %dx%dx%d %s strides %d %d %d", rv_dtype_name(p->in), rv_dtype_name(p->out),
-                        p->rows, p->depth, p->columns, p->transposed ? "nt" : "nn", p->a_stride, p->b_stride,
-                        p->out_stride);
+    g_autofree char *key = g_strdup_printf(
+        "product %s %s %dx%dx%d %s strides %d %d %d", rv_dtype_name(p->in), rv_dtype_name(p->out), p->rows,
+        p->depth, p->columns, p->transposed ? "nt" : "nn", p->a_stride, p->b_stride, p->out_stride);
     return tune(made, device, key, error);
 }
 
@@ -256,5 +264,6 @@ bool
 cuda_product_run(const CudaGemm *gemm, CudaDevice *device, const void *a, const void *b, void *out,
                  cudaStream_t stream, GError **error)
 {
-    return cuda_check_cublas(multiply(gemm, device, &gemm->algorithm, b, a, NULL, out, stream), "a product", error);
+    return cuda_check_cublas(multiply(gemm, device, &gemm->algorithm, b, a, NULL, out, stream), "a product",
+                             error);
 }

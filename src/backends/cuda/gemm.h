@@ -1,13 +1,13 @@
-/* gemm.h - products of activations and weights by cuBLASLt, float32 accumulation: out = act(x w^T + bias + add) for
- * x [rows, in] and w [out, in], the algorithm timed on this GPU once for each shape. */
+/* gemm.h - products of activations and weights by cuBLASLt, float32 accumulation: out = act(x w^T + bias +
+ * add) for x [rows, in] and w [out, in], the algorithm timed on this GPU once for each shape. */
 #pragma once
 #include "backends/cuda/internal.h"
 #include "backends/cuda/matrix.h"
 
 typedef struct CudaGemm CudaGemm;
 
-/* `shape` is a convolution of kernel 1 without addresses. *gemm is NULL when the library has nothing for it, which is
- * no error. What the library's epilogue lacks is done by a pass of its own. */
+/* `shape` is a convolution of kernel 1 without addresses. *gemm is NULL when the library has nothing for it,
+ * which is no error. What the library's epilogue lacks is done by a pass of its own. */
 bool cuda_gemm_new(CudaGemm **gemm, CudaDevice *device, const CudaConv *shape, GError **error);
 void cuda_gemm_free(CudaGemm *gemm); /* accepts NULL */
 /* Whether the addresses suit it (16-byte alignment). */

@@ -1,4 +1,5 @@
-/* Linear layers: cuBLASLt, a kernel of our own for a few rows, and the one without matrix units for what is left. */
+/* Linear layers: cuBLASLt, a kernel of our own for a few rows, and the one without matrix units for what is
+ * left. */
 #include "backends/cuda/gemm.h"
 #include "backends/cuda/weights.h"
 

@@ -40,7 +40,8 @@ cudaError_t cuda_few_in(const CudaConv *conv, cudaStream_t stream);
 bool cuda_few_out_takes(const CudaConv *conv, int sm);
 cudaError_t cuda_few_out(const CudaConv *conv, cudaStream_t stream);
 
-/* 3x3 convolutions of 64 to 64 channels, stride 1, with no activation or ReLU, on Hopper; addresses 16-byte aligned. */
+/* 3x3 convolutions of 64 to 64 channels, stride 1, with no activation or ReLU, on Hopper; addresses 16-byte
+ * aligned. */
 bool cuda_conv64_takes(const CudaConv *conv, int sm);
 cudaError_t cuda_conv64(const CudaConv *conv, int multiprocessors, cudaStream_t stream);
 

@@ -8,11 +8,13 @@ template <typename T, int VECTOR> struct alignas(sizeof(T) * VECTOR) Vector {
     T at[VECTOR];
 };
 
-template <typename T, int VECTOR> __global__ void
+template <typename T, int VECTOR>
+__global__ void
 __launch_bounds__(THREADS) epilogue_kernel(const CudaConv p)
 {
     typedef Vector<T, VECTOR> V;
-    long long image = (long long)p.out_h * p.out_w, per_pixel = p.out_c / VECTOR, total = p.n * image * per_pixel;
+    long long image = (long long)p.out_h * p.out_w, per_pixel = p.out_c / VECTOR,
+              total = p.n * image * per_pixel;
     for (long long i = (long long)blockIdx.x * THREADS + threadIdx.x; i < total;
          i += (long long)gridDim.x * THREADS) {
         long long pixel = i / per_pixel;
@@ -41,7 +43,8 @@ __launch_bounds__(THREADS) epilogue_kernel(const CudaConv p)
     }
 }
 
-template <typename T, int VECTOR> __global__ void
+template <typename T, int VECTOR>
+__global__ void
 __launch_bounds__(THREADS) resize_kernel(const CudaConv p, T *to)
 {
     typedef Vector<T, VECTOR> V;
@@ -72,7 +75,8 @@ blocks_for(long long items)
     return (unsigned)(blocks < 1 ? 1 : blocks > 1 << 20 ? 1 << 20 : blocks);
 }
 
-template <typename T> static cudaError_t
+template <typename T>
+static cudaError_t
 epilogue(const CudaConv *p, cudaStream_t stream)
 {
     const int wide = 16 / (int)sizeof(T);
@@ -94,7 +98,8 @@ cuda_epilogue(const CudaConv *conv, cudaStream_t stream)
                                       : epilogue<__nv_bfloat16>(conv, stream);
 }
 
-template <typename T> static cudaError_t
+template <typename T>
+static cudaError_t
 resize(const CudaConv *p, void *to, cudaStream_t stream)
 {
     const int wide = 16 / (int)sizeof(T);
@@ -113,7 +118,8 @@ cuda_resize(const CudaConv *conv, void *to, cudaStream_t stream)
     return conv->dtype == DTYPE_F32 ? resize<float>(conv, to, stream) : resize<__half>(conv, to, stream);
 }
 
-template <typename T> __global__ void
+template <typename T>
+__global__ void
 __launch_bounds__(THREADS) fill_kernel(T *to, size_t count)
 {
     for (size_t i = (size_t)blockIdx.x * THREADS + threadIdx.x; i < count; i += (size_t)gridDim.x * THREADS) {
@@ -141,7 +147,8 @@ cuda_fill(void *to, size_t count, int dtype, cudaStream_t stream)
 /* Up to 8 rows of a linear layer: a warp for each output, its weights read once. */
 #define MOST_ROWS 8
 
-template <typename T> __global__ void
+template <typename T>
+__global__ void
 __launch_bounds__(THREADS) few_rows_kernel(const CudaConv p, int rows)
 {
     int warp = (int)((blockIdx.x * THREADS + threadIdx.x) / 32), lane = threadIdx.x % 32;

@@ -1,5 +1,5 @@
-/* Attention of any shape, stride and type, a warp for each query: the float32 reference and what the flash kernel does
- * not take; and the softmax between the two products of very wide heads. */
+/* Attention of any shape, stride and type, a warp for each query: the float32 reference and what the flash
+ * kernel does not take; and the softmax between the two products of very wide heads. */
 #include <math.h>
 
 #include "backends/cuda/device.cuh"
@@ -31,7 +31,8 @@ finite_base(float largest)
     return largest == -INFINITY ? 0.0f : largest;
 }
 
-template <typename T, int most> __global__ void
+template <typename T, int most>
+__global__ void
 __launch_bounds__(THREADS) plain_attention_kernel(const CudaAttention p)
 {
     int lane = threadIdx.x % 32;
@@ -71,7 +72,8 @@ __launch_bounds__(THREADS) plain_attention_kernel(const CudaAttention p)
             to[i * 32 + lane] = from_float<T>(out[i] / sum);
 }
 
-template <typename T> static cudaError_t
+template <typename T>
+static cudaError_t
 plain_attention(const CudaAttention *p, cudaStream_t stream)
 {
     dim3 grid((unsigned)(((long long)p->n * p->queries + WARPS - 1) / WARPS), (unsigned)p->heads);
@@ -103,7 +105,8 @@ block_reduce(float x, float (*reduce)(float), float *room)
     return reduce(room[threadIdx.x % WARPS]);
 }
 
-template <typename T> __global__ void
+template <typename T>
+__global__ void
 __launch_bounds__(THREADS) softmax_kernel(const CudaSoftmax p)
 {
     __shared__ float room[WARPS];

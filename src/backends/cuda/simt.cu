@@ -7,7 +7,8 @@
 #define THREADS 256
 
 /* The element k = tap * c + channel of the window of an output pixel; 0 outside. */
-template <typename T> __device__ float
+template <typename T>
+__device__ float
 window_element(const CudaConv &p, int image, int row, int column, int k)
 {
     int tap = k / p.c, channel = k - tap * p.c;
@@ -22,7 +23,8 @@ window_element(const CudaConv &p, int image, int row, int column, int k)
     return to_float(((const T *)p.x)[pixel * p.x_stride + channel]);
 }
 
-template <typename T> __device__ void
+template <typename T>
+__device__ void
 load_windows(const CudaConv &p, float (*to)[TILE + 4], long long first, long long pixels, int k0, int depth)
 {
     int k = k0 + (int)threadIdx.x % DEPTH;
@@ -38,7 +40,8 @@ load_windows(const CudaConv &p, float (*to)[TILE + 4], long long first, long lon
     }
 }
 
-template <typename T> __device__ void
+template <typename T>
+__device__ void
 load_weights(const CudaConv &p, float (*to)[TILE + 4], int first, int k0, int depth)
 {
     int k = k0 + (int)threadIdx.x % DEPTH;
@@ -48,7 +51,8 @@ load_weights(const CudaConv &p, float (*to)[TILE + 4], int first, int k0, int de
     }
 }
 
-template <typename T> __device__ void
+template <typename T>
+__device__ void
 store(const CudaConv &p, long long pixel, int channel, float sum)
 {
     if (p.bias != nullptr)
@@ -56,12 +60,12 @@ store(const CudaConv &p, long long pixel, int channel, float sum)
     if (p.add_kind == CUDA_ADD_PIXEL)
         sum += to_float(((const T *)p.add)[pixel * p.add_stride + channel]);
     else if (p.add_kind == CUDA_ADD_IMAGE)
-        sum += to_float(
-            ((const T *)p.add)[pixel / ((long long)p.out_h * p.out_w) * p.add_stride + channel]);
+        sum += to_float(((const T *)p.add)[pixel / ((long long)p.out_h * p.out_w) * p.add_stride + channel]);
     ((T *)p.out)[pixel * p.out_c + channel] = from_float<T>(activate(p.act, sum));
 }
 
-template <typename T> __global__ void
+template <typename T>
+__global__ void
 __launch_bounds__(THREADS) simt_conv_kernel(const CudaConv p)
 {
     __shared__ float a[DEPTH][TILE + 4], b[DEPTH][TILE + 4];

@@ -1,16 +1,17 @@
-/* 3x3 convolutions at the ends of the models, where a picture or a latent has few channels: bound by memory, so the
- * wide side is read or written once and the matrix units do the little arithmetic. */
+/* 3x3 convolutions at the ends of the models, where a picture or a latent has few channels: bound by memory,
+ * so the wide side is read or written once and the matrix units do the little arithmetic. */
 #include "backends/cuda/device.cuh"
 
 #define THREADS 256
 #define WARPS (THREADS / 32)
 
-/* ---- Few input channels: the window (9 * c numbers, padded to a multiple of 16) is the depth of one product. ---- */
+/* ---- Few input channels: the window (9 * c numbers, padded to a multiple of 16) is the depth of one
+ * product. ---- */
 
 #define IN_W 64 /* pixels of a block */
 #define IN_H 4
-#define IN_OUTS 64 /* outputs of a block */
-#define IN_MOST 16 /* input channels */
+#define IN_OUTS 64    /* outputs of a block */
+#define IN_MOST 16    /* input channels */
 #define IN_BLOCKS 512 /* about as many as are resident; each takes several tiles */
 #define STAGE_PITCH (IN_OUTS + 8)
 
@@ -29,7 +30,8 @@ few_in_shared(int c)
 }
 
 /* A warp for each row in turn: a row of the halo is contiguous when the pixels are. */
-template <typename T> __device__ void
+template <typename T>
+__device__ void
 load_halo(const CudaConv &p, T *to, int image, int top, int left)
 {
     int lane = threadIdx.x % 32, count = (IN_W + 2) * p.c;
@@ -46,7 +48,8 @@ load_halo(const CudaConv &p, T *to, int image, int top, int left)
     }
 }
 
-template <typename T> __device__ void
+template <typename T>
+__device__ void
 load_outputs_weights(const CudaConv &p, T *to, int depth, int first)
 {
     for (int i = threadIdx.x; i < IN_OUTS * depth; i += THREADS) {
@@ -65,7 +68,8 @@ window_offset(int k, int c)
     return tap < 9 ? (tap / 3 * (IN_W + 2) + tap % 3) * c + k % c : -1;
 }
 
-template <typename T> __device__ __forceinline__ uint32_t
+template <typename T>
+__device__ __forceinline__ uint32_t
 window_pair(const T *from, int first, int second)
 {
     uint16_t low = first < 0 ? 0 : *(const uint16_t *)(from + first);
@@ -79,7 +83,8 @@ typedef struct {
     int first, outs;
 } FewInOutputs;
 
-template <typename T> __device__ __forceinline__ float
+template <typename T>
+__device__ __forceinline__ float
 few_in_add(const CudaConv &p, int image, long long pixel, int o)
 {
     long long row = p.add_kind == CUDA_ADD_PIXEL ? pixel : image;
@@ -87,9 +92,10 @@ few_in_add(const CudaConv &p, int image, long long pixel, int o)
 }
 
 /* Bias, addend and activation of the 16 pixels from `pixel` on, which are in one row of the picture. */
-template <typename T> __device__ __forceinline__ void
-few_in_finish(const CudaConv &p, float (&sum)[IN_OUTS / 8][4], T *stage, const FewInOutputs &outputs, int image,
-              long long pixel, int left)
+template <typename T>
+__device__ __forceinline__ void
+few_in_finish(const CudaConv &p, float (&sum)[IN_OUTS / 8][4], T *stage, const FewInOutputs &outputs,
+              int image, long long pixel, int left)
 {
     int lane = threadIdx.x % 32;
 #pragma unroll
@@ -113,7 +119,8 @@ few_in_finish(const CudaConv &p, float (&sum)[IN_OUTS / 8][4], T *stage, const F
         for (int i = lane; i < pixels * (IN_OUTS / 8); i += 32) {
             int row = i / (IN_OUTS / 8), o = i % (IN_OUTS / 8) * 8;
             if (o < outs)
-                *(uint4 *)(out + (long long)row * p.out_c + o) = *(const uint4 *)(stage + row * STAGE_PITCH + o);
+                *(uint4 *)(out + (long long)row * p.out_c + o) =
+                    *(const uint4 *)(stage + row * STAGE_PITCH + o);
         }
     else
         for (int i = lane; i < pixels * IN_OUTS; i += 32)
@@ -124,9 +131,10 @@ few_in_finish(const CudaConv &p, float (&sum)[IN_OUTS / 8][4], T *stage, const F
 }
 
 /* 16 pixels from x on times IN_OUTS outputs. */
-template <typename T> __device__ __forceinline__ void
-few_in_products(const CudaConv &p, float (&sum)[IN_OUTS / 8][4], const T *x, const T *weight, const int *offsets,
-                int depth)
+template <typename T>
+__device__ __forceinline__ void
+few_in_products(const CudaConv &p, float (&sum)[IN_OUTS / 8][4], const T *x, const T *weight,
+                const int *offsets, int depth)
 {
     int lane = threadIdx.x % 32;
     for (int k = 0; k < depth; k += 16) {
@@ -150,9 +158,10 @@ few_in_products(const CudaConv &p, float (&sum)[IN_OUTS / 8][4], const T *x, con
 }
 
 /* A warp's half row of the tile at (top, left): 32 pixels. */
-template <typename T> __device__ __forceinline__ void
-few_in_tile(const CudaConv &p, const T *x, const T *weight, const int *offsets, T *stage, const FewInOutputs &outputs,
-            int image, int top, int left)
+template <typename T>
+__device__ __forceinline__ void
+few_in_tile(const CudaConv &p, const T *x, const T *weight, const int *offsets, T *stage,
+            const FewInOutputs &outputs, int image, int top, int left)
 {
     int warp = threadIdx.x / 32, row = warp / 2, depth = few_in_depth(p.c);
     for (int column = warp % 2 * 32; column < warp % 2 * 32 + 32; column += 16) {
@@ -166,7 +175,8 @@ few_in_tile(const CudaConv &p, const T *x, const T *weight, const int *offsets, 
     }
 }
 
-template <typename T> __global__ void
+template <typename T>
+__global__ void
 __launch_bounds__(THREADS, 2) few_in_kernel(const CudaConv p)
 {
     extern __shared__ uint4 memory[];
@@ -174,7 +184,9 @@ __launch_bounds__(THREADS, 2) few_in_kernel(const CudaConv p)
     T *x = (T *)memory, *weight = x + halo, *stage = weight + IN_OUTS * (depth + 8);
     int *offsets = (int *)(stage + WARPS * 16 * STAGE_PITCH);
     int across = (p.w + IN_W - 1) / IN_W, down = (p.h + IN_H - 1) / IN_H;
-    FewInOutputs outputs = { {}, (int)blockIdx.y * IN_OUTS, min(IN_OUTS, p.out_c - (int)blockIdx.y * IN_OUTS) };
+    FewInOutputs outputs = { {},
+                             (int)blockIdx.y * IN_OUTS,
+                             min(IN_OUTS, p.out_c - (int)blockIdx.y * IN_OUTS) };
     load_outputs_weights(p, weight, depth, outputs.first);
     for (int k = threadIdx.x; k < depth; k += THREADS)
         offsets[k] = window_offset(k, p.c);
@@ -199,8 +211,8 @@ __launch_bounds__(THREADS, 2) few_in_kernel(const CudaConv p)
 static bool
 is_plain_3x3(const CudaConv *p, int sm)
 {
-    return sm >= 80 && (p->dtype == DTYPE_F16 || p->dtype == DTYPE_BF16) && p->kernel == 3 && p->stride == 1 &&
-           p->pad == 1 && p->up_h == p->h && p->up_w == p->w;
+    return sm >= 80 && (p->dtype == DTYPE_F16 || p->dtype == DTYPE_BF16) && p->kernel == 3 &&
+           p->stride == 1 && p->pad == 1 && p->up_h == p->h && p->up_w == p->w;
 }
 
 extern "C" bool
@@ -209,7 +221,8 @@ cuda_few_in_takes(const CudaConv *p, int sm)
     return is_plain_3x3(p, sm) && p->c <= IN_MOST && p->c % 8 != 0;
 }
 
-template <typename T> static cudaError_t
+template <typename T>
+static cudaError_t
 few_in(const CudaConv *p, cudaStream_t stream)
 {
     size_t shared = few_in_shared(p->c);
@@ -217,7 +230,8 @@ few_in(const CudaConv *p, cudaStream_t stream)
         cudaFuncSetAttribute(few_in_kernel<T>, cudaFuncAttributeMaxDynamicSharedMemorySize, (int)shared);
     if (status != cudaSuccess)
         return status;
-    int tiles = (p->w + IN_W - 1) / IN_W * ((p->h + IN_H - 1) / IN_H) * p->n, outs = (p->out_c + IN_OUTS - 1) / IN_OUTS;
+    int tiles = (p->w + IN_W - 1) / IN_W * ((p->h + IN_H - 1) / IN_H) * p->n,
+        outs = (p->out_c + IN_OUTS - 1) / IN_OUTS;
     dim3 grid((unsigned)min(tiles, max(1, IN_BLOCKS / outs)), (unsigned)outs);
     few_in_kernel<T><<<grid, THREADS, shared, stream>>>(*p);
     return cudaGetLastError();
@@ -239,11 +253,12 @@ cuda_few_in(const CudaConv *p, cudaStream_t stream)
 #define OUT_MOST 4
 #define OUT_WIDEST 512
 
-/* HALO_PIXELS is also the pitch of the sums in shared memory, a column for each tap and output: 20 modulo 32 keeps a
- * warp's stores in different banks.
- * Input channels are taken in groups of 32: lane t of a row's four holds 8 of them, 16 bytes, as the k indices of two
- * products; the weights lie in shared memory in just that order. */
-template <typename T> __device__ void
+/* HALO_PIXELS is also the pitch of the sums in shared memory, a column for each tap and output: 20 modulo 32
+ * keeps a warp's stores in different banks. Input channels are taken in groups of 32: lane t of a row's four
+ * holds 8 of them, 16 bytes, as the k indices of two products; the weights lie in shared memory in just that
+ * order. */
+template <typename T>
+__device__ void
 load_tap_weights(const CudaConv &p, uint32_t *to, int tiles)
 {
     int total = p.c / 16 * tiles * 64;
@@ -251,19 +266,23 @@ load_tap_weights(const CudaConv &p, uint32_t *to, int tiles)
         int half = i % 2, lane = i / 2 % 32, tile = i / 64 % tiles, step = i / 64 / tiles;
         int column = tile * 8 + lane / 4, tap = column / p.out_c, o = column % p.out_c;
         int channel = step / 2 * 32 + lane % 4 * 8 + step % 2 * 4 + half * 2;
-        to[i] = tap < 9 ? *(const uint32_t *)((const T *)p.weight + ((long long)o * 9 + tap) * p.c + channel) : 0;
+        to[i] =
+            tap < 9 ? *(const uint32_t *)((const T *)p.weight + ((long long)o * 9 + tap) * p.c + channel) : 0;
     }
 }
 
-template <typename T, int tiles> __device__ __forceinline__ void
-tap_products(const CudaConv &p, const uint32_t *weights, float *parts, int image, int top, int left, int block)
+template <typename T, int tiles>
+__device__ __forceinline__ void
+tap_products(const CudaConv &p, const uint32_t *weights, float *parts, int image, int top, int left,
+             int block)
 {
     int lane = threadIdx.x % 32;
     const uint4 *from[2];
     bool inside[2];
 #pragma unroll
     for (int i = 0; i < 2; i++) {
-        int pixel = block * 16 + lane / 4 + i * 8, y = top + pixel / HALO_W - 1, x = left + pixel % HALO_W - 1;
+        int pixel = block * 16 + lane / 4 + i * 8, y = top + pixel / HALO_W - 1,
+            x = left + pixel % HALO_W - 1;
         inside[i] = pixel < HALO_PIXELS && y >= 0 && y < p.h && x >= 0 && x < p.w;
         long long at = inside[i] ? ((long long)image * p.h + y) * p.w + x : 0;
         from[i] = (const uint4 *)((const T *)p.x + at * p.x_stride + lane % 4 * 8);
@@ -293,7 +312,8 @@ tap_products(const CudaConv &p, const uint32_t *weights, float *parts, int image
         }
 }
 
-template <typename T, int tiles> __global__ void
+template <typename T, int tiles>
+__global__ void
 __launch_bounds__(THREADS) few_out_kernel(const CudaConv p)
 {
     extern __shared__ uint4 memory[];
@@ -331,12 +351,14 @@ cuda_few_out_takes(const CudaConv *p, int sm)
            p->x_stride % 8 == 0;
 }
 
-template <typename T, int tiles> static cudaError_t
+template <typename T, int tiles>
+static cudaError_t
 few_out(const CudaConv *p, cudaStream_t stream)
 {
-    size_t shared = sizeof(float) * HALO_PIXELS * 9 * (size_t)p->out_c + sizeof(uint32_t) * 64 * tiles * (size_t)(p->c / 16);
-    cudaError_t status =
-        cudaFuncSetAttribute(few_out_kernel<T, tiles>, cudaFuncAttributeMaxDynamicSharedMemorySize, (int)shared);
+    size_t shared = sizeof(float) * HALO_PIXELS * 9 * (size_t)p->out_c +
+                    sizeof(uint32_t) * 64 * tiles * (size_t)(p->c / 16);
+    cudaError_t status = cudaFuncSetAttribute(few_out_kernel<T, tiles>,
+                                              cudaFuncAttributeMaxDynamicSharedMemorySize, (int)shared);
     if (status != cudaSuccess)
         return status;
     unsigned blocks = (unsigned)((p->w + OUT_W - 1) / OUT_W * ((p->h + OUT_H - 1) / OUT_H) * p->n);

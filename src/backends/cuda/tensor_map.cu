@@ -4,13 +4,14 @@
 #include "backends/cuda/hopper.cuh"
 
 bool
-cuda_encode_tensor(CUtensorMap *map, int dtype, const void *address, const uint64_t *dims, const uint64_t *strides,
-                   const uint32_t *box)
+cuda_encode_tensor(CUtensorMap *map, int dtype, const void *address, const uint64_t *dims,
+                   const uint64_t *strides, const uint32_t *box)
 {
     static PFN_cuTensorMapEncodeTiled_v12000 function;
     cudaDriverEntryPointQueryResult found;
-    if (function == nullptr && cudaGetDriverEntryPointByVersion("cuTensorMapEncodeTiled", (void **)&function, 12000,
-                                                                cudaEnableDefault, &found) != cudaSuccess)
+    if (function == nullptr &&
+        cudaGetDriverEntryPointByVersion("cuTensorMapEncodeTiled", (void **)&function, 12000,
+                                         cudaEnableDefault, &found) != cudaSuccess)
         return false;
     cuuint64_t map_dims[4], map_strides[3];
     cuuint32_t steps[4] = { 1, 1, 1, 1 };
@@ -21,7 +22,7 @@ cuda_encode_tensor(CUtensorMap *map, int dtype, const void *address, const uint6
     CUtensorMapDataType type =
         dtype == DTYPE_F16 ? CU_TENSOR_MAP_DATA_TYPE_FLOAT16 : CU_TENSOR_MAP_DATA_TYPE_BFLOAT16;
     return function != nullptr &&
-           function(map, type, 4, (void *)address, map_dims, map_strides, box, steps, CU_TENSOR_MAP_INTERLEAVE_NONE,
-                    CU_TENSOR_MAP_SWIZZLE_128B, CU_TENSOR_MAP_L2_PROMOTION_L2_128B,
-                    CU_TENSOR_MAP_FLOAT_OOB_FILL_NONE) == CUDA_SUCCESS;
+           function(map, type, 4, (void *)address, map_dims, map_strides, box, steps,
+                    CU_TENSOR_MAP_INTERLEAVE_NONE, CU_TENSOR_MAP_SWIZZLE_128B,
+                    CU_TENSOR_MAP_L2_PROMOTION_L2_128B, CU_TENSOR_MAP_FLOAT_OOB_FILL_NONE) == CUDA_SUCCESS;
 }

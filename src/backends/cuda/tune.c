@@ -53,7 +53,8 @@ cuda_time(CudaDevice *device, CudaTry try_once, void *user, int index)
     cudaEvent_t start = NULL, end = NULL;
     double best = INFINITY;
     bool ok = cudaEventCreate(&start) == cudaSuccess && cudaEventCreate(&end) == cudaSuccess &&
-              try_once(user, index, 0, device->stream) && cudaStreamSynchronize(device->stream) == cudaSuccess;
+              try_once(user, index, 0, device->stream) &&
+              cudaStreamSynchronize(device->stream) == cudaSuccess;
     for (int series = 0; ok && series < SERIES; series++) {
         float milliseconds = INFINITY;
         ok = cudaEventRecord(start, device->stream) == cudaSuccess;
@@ -97,7 +98,8 @@ int
 cuda_choice_find(CudaDevice *device, const char *key, int count)
 {
     const Choice *kept = device->tuning == NULL ? NULL : cuda_tuning_find(device->tuning, key, sizeof *kept);
-    return kept != NULL && kept->choice >= 0 && kept->choice < count && kept->count == count ? kept->choice : -1;
+    return kept != NULL && kept->choice >= 0 && kept->choice < count && kept->count == count ? kept->choice
+                                                                                             : -1;
 }
 
 void

@@ -2,8 +2,8 @@
 #pragma once
 #include "backends/cuda/internal.h"
 
-/* Memory with random numbers, to time on: operands that stay in the cache as they do in a model, weights rotating
- * through more than the cache holds as they do there too. */
+/* Memory with random numbers, to time on: operands that stay in the cache as they do in a model, weights
+ * rotating through more than the cache holds as they do there too. */
 typedef struct {
     guint8 *memory;
     gsize bytes;

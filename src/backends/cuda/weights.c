@@ -17,8 +17,7 @@ pack(void *user, RvOp *op, void *memory, gsize bytes, GError **error)
 {
     CudaDevice *device = user;
     guint8 *weight = memory, *bias = weight + matrix_bytes(op, device->compute);
-    CudaLayout layout =
-        op->kind == RV_OP_CONV2D && op->conv2d.kernel > 1 ? CUDA_OIHW_TO_OHWI : CUDA_PLAIN;
+    CudaLayout layout = op->kind == RV_OP_CONV2D && op->conv2d.kernel > 1 ? CUDA_OIHW_TO_OHWI : CUDA_PLAIN;
     for (int i = 0; i < RV_OP_WEIGHTS; i += 2) {
         const RvArray *from = &op->weight[i].array, *add = &op->weight[i + 1].array;
         if (from->data == NULL)
@@ -67,9 +66,19 @@ void
 cuda_conv_describe(CudaConv *conv, const RvOp *op)
 {
     RvShape in = op->in[0].shape, out = op->out.shape;
-    *conv = (CudaConv) { .n = in.n, .h = in.h, .w = in.w, .c = in.c, .up_h = in.h, .up_w = in.w,
-                         .out_h = out.h, .out_w = out.w, .out_c = out.c, .kernel = 1, .stride = 1,
-                         .x_stride = op->in[0].pixel_stride, .dtype = (int)op->out.dtype };
+    *conv = (CudaConv) { .n = in.n,
+                         .h = in.h,
+                         .w = in.w,
+                         .c = in.c,
+                         .up_h = in.h,
+                         .up_w = in.w,
+                         .out_h = out.h,
+                         .out_w = out.w,
+                         .out_c = out.c,
+                         .kernel = 1,
+                         .stride = 1,
+                         .x_stride = op->in[0].pixel_stride,
+                         .dtype = (int)op->out.dtype };
     if (op->kind == RV_OP_CONV2D) {
         const RvConv2d *o = &op->conv2d;
         conv->kernel = o->kernel;

@@ -1,5 +1,5 @@
-/* weights.h - the weights of convolutions and linear layers in device memory: [out][taps][in] in the compute type, then
- * the biases; several names stacked along the outputs. Made once for each weight set. */
+/* weights.h - the weights of convolutions and linear layers in device memory: [out][taps][in] in the compute
+ * type, then the biases; several names stacked along the outputs. Made once for each weight set. */
 #pragma once
 #include "backends/cuda/internal.h"
 #include "backends/cuda/matrix.h"
