@@ -46,3 +46,25 @@ activate(float x, int act, bool is_exact)
         return x;
     }
 }
+
+/* Not repeated for every number of a vector: for kernels that mostly have no activation, or SiLU. */
+static __device__ __noinline__ float
+activate_rarely(float x, int act, bool is_exact)
+{
+    return activate(x, act, is_exact);
+}
+
+template <int V>
+static __device__ __forceinline__ void
+activate_vector(float x[V], int act, bool is_exact)
+{
+    if (act == ACT_SILU && !is_exact) {
+#pragma unroll
+        for (int i = 0; i < V; i++)
+            x[i] = sigmoid_times(x[i], 1.0f, false);
+    } else if (act != ACT_NONE) {
+#pragma unroll
+        for (int i = 0; i < V; i++)
+            x[i] = activate_rarely(x[i], act, is_exact);
+    }
+}

@@ -2,10 +2,11 @@
  * as wide as one access can be, and dense operands are one long row whatever their channels. */
 #include "activation.cuh"
 #include "kernels.h"
+#include "launch.cuh"
 #include "rows.cuh"
 
 #define THREADS 256
-/* Vectors of one launch: what Divisor can divide. */
+/* Vectors of one launch: what Divisor can divide. Pixels are fewer than 2^32: memory holds no more. */
 #define MOST_VECTORS ((int64_t)1 << 31)
 
 /* What each op computes: V numbers of the result from channel `c` of pixel `p` on. */
@@ -37,12 +38,12 @@ struct Glu {
 
 struct Add {
     CudaView a, b;
-    int64_t plane; /* 0: b has a's pixels */
+    unsigned plane; /* 0: b has a's pixels */
     int per_image;
     template <int V> __device__ void compute(int64_t p, int64_t c, float out[V]) const
     {
         float addend[V];
-        int64_t q = plane == 0 ? p : per_image ? p / plane : p % plane;
+        int64_t q = plane == 0 ? p : per_image ? (unsigned)p / plane : (unsigned)p % plane;
         load_vector<V>(a.data, a.dtype, p * a.stride + c, out);
         load_vector<V>(b.data, b.dtype, q * b.stride + c, addend);
 #pragma unroll
@@ -56,7 +57,7 @@ factor_at(const CudaView &factor, int64_t p)
 {
     if (factor.data == nullptr)
         return 1.0f;
-    int64_t at = factor.pixels == 1 ? 0 : p % factor.pixels;
+    int64_t at = factor.pixels == 1 ? 0 : (unsigned)p % (unsigned)factor.pixels;
     return ((const float *)factor.data)[at * factor.stride];
 }
 
@@ -102,6 +103,7 @@ static __global__ void
 __launch_bounds__(THREADS)
     elementwise(Op op, CudaView out, int64_t first_pixel, unsigned vectors, Divisor per_row)
 {
+    wait_for_inputs();
     unsigned i = blockIdx.x * THREADS + threadIdx.x;
     if (i >= vectors)
         return;
@@ -128,8 +130,8 @@ launch_width(const Op &op, const CudaView &out, cudaStream_t stream)
     Divisor divisor = divisor_of((unsigned)per_row);
     for (int64_t p = 0; p < out.pixels; p += rows) {
         int64_t vectors = (out.pixels - p < rows ? out.pixels - p : rows) * per_row;
-        elementwise<Op, W><<<(unsigned)((vectors + THREADS - 1) / THREADS), THREADS, 0, stream>>>(
-            op, out, p, (unsigned)vectors, divisor);
+        launch_kernel(elementwise<Op, W>, dim3((unsigned)((vectors + THREADS - 1) / THREADS)), THREADS, 0, 1,
+                      stream, op, out, p, (unsigned)vectors, divisor);
     }
 }
 
@@ -179,7 +181,7 @@ cuda_kernel_add(CudaView a, CudaView b, CudaView out, int64_t plane, int per_ima
         plane = 0;
         flatten({ &a, &b, &out });
     }
-    launch(Add { a, b, plane, per_image }, out, takes_eight(&a) && takes_eight(&b), stream);
+    launch(Add { a, b, (unsigned)plane, per_image }, out, takes_eight(&a) && takes_eight(&b), stream);
 }
 
 extern "C" void

@@ -1,4 +1,5 @@
 #include "kernels.h"
+#include "launch.cuh"
 #include "values.cuh"
 
 #define THREADS 128
@@ -17,6 +18,7 @@ report_value(const CudaReport &report, int index, int value)
 static __global__ void
 embed(CudaView ids, CudaView table, CudaView positions, CudaView out, CudaReport report)
 {
+    wait_for_inputs();
     int64_t token = blockIdx.x;
     int id = ((const int *)ids.data)[token * ids.stride];
     bool is_known = id >= 0 && id < table.pixels;
@@ -33,6 +35,7 @@ embed(CudaView ids, CudaView table, CudaView positions, CudaView out, CudaReport
 static __global__ void
 pick(CudaView x, CudaView index, CudaView out, CudaReport report)
 {
+    wait_for_inputs();
     int64_t n = blockIdx.x, tokens = x.pixels / out.pixels;
     int at = ((const int *)index.data)[n * index.stride];
     bool is_known = at >= 0 && at < tokens;
@@ -48,6 +51,7 @@ pick(CudaView x, CudaView index, CudaView out, CudaReport report)
 static __global__ void
 sinusoid(CudaView x, CudaView out, int flip, float shift)
 {
+    wait_for_inputs();
     int64_t p = blockIdx.x;
     int half = out.channels / 2;
     double at = ((const float *)x.data)[p * x.stride];
@@ -63,17 +67,18 @@ extern "C" void
 cuda_kernel_embed(CudaView ids, CudaView table, CudaView positions, CudaView out, CudaReport report,
                   cudaStream_t stream)
 {
-    embed<<<(unsigned)out.pixels, THREADS, 0, stream>>>(ids, table, positions, out, report);
+    launch_kernel(embed, dim3((unsigned)out.pixels), THREADS, 0, 1, stream, ids, table, positions, out,
+                  report);
 }
 
 extern "C" void
 cuda_kernel_pick(CudaView x, CudaView index, CudaView out, CudaReport report, cudaStream_t stream)
 {
-    pick<<<(unsigned)out.pixels, THREADS, 0, stream>>>(x, index, out, report);
+    launch_kernel(pick, dim3((unsigned)out.pixels), THREADS, 0, 1, stream, x, index, out, report);
 }
 
 extern "C" void
 cuda_kernel_sinusoid(CudaView x, CudaView out, int flip, float shift, cudaStream_t stream)
 {
-    sinusoid<<<(unsigned)out.pixels, THREADS, 0, stream>>>(x, out, flip, shift);
+    launch_kernel(sinusoid, dim3((unsigned)out.pixels), THREADS, 0, 1, stream, x, out, flip, shift);
 }

@@ -1,9 +1,8 @@
-/* group_norm.cu - two passes over memory, the second mostly from the L2 cache: sums of each group, then scale
- * and shift. The block that finishes last makes mean and deviation of the partial sums; all sums are in an
- * order that the shape alone decides. */
-#include "activation.cuh"
-#include "kernels.h"
-#include "rows.cuh"
+/* group_norm.cu - group norm where a cluster's memory does not hold an image (group_cluster.cu): two passes,
+ * the second mostly from the L2 cache: sums of each group, then scale and shift. The block that finishes last
+ * makes mean and deviation of the partial sums; all sums are in an order that the shape alone decides. */
+#include "group_norm.cuh"
+#include "launch.cuh"
 
 #define MAX_COLUMNS 256
 #define THREADS 512
@@ -12,40 +11,31 @@
 #define LEAST_READS 4
 #define MOST_WRITES 8
 
-/* The mean as two floats, for a mean far from zero leaves one float too few digits of the difference. */
-typedef struct {
-    float mean, mean_rest, scale, unused;
-} GroupStats;
-
-static int
-vector_width(const CudaNorm *norm)
+static void
+plan_passes(CudaGroupPlan *plan, int channels, int multiprocessors)
 {
-    return takes_eight(&norm->x) && takes_eight(&norm->out) && norm->x.channels % 8 == 0 ? 8 : 1;
-}
-
-static int64_t
-ceil_divide(int64_t a, int64_t b)
-{
-    return (a + b - 1) / b;
+    int vectors = channels / plan->width;
+    plan->columns = vectors < MAX_COLUMNS ? vectors : MAX_COLUMNS;
+    plan->tiles = (int)ceil_divide(vectors, plan->columns);
+    plan->rows = THREADS / plan->columns;
+    if (plan->rows > plan->plane)
+        plan->rows = (int)plan->plane;
+    int64_t most = 2 * multiprocessors / ((int64_t)plan->images * plan->tiles);
+    int64_t pieces = ceil_divide(plan->plane, (int64_t)plan->rows * LEAST_READS);
+    pieces = pieces > most ? most : pieces;
+    plan->piece = ceil_divide(ceil_divide(plan->plane, pieces < 1 ? 1 : pieces), plan->rows) * plan->rows;
+    plan->pieces = (int)ceil_divide(plan->plane, plan->piece);
 }
 
 extern "C" CudaGroupPlan
-cuda_group_plan(const CudaNorm *norm, int images, int groups, int multiprocessors)
+cuda_group_plan(const CudaNorm *norm, int images, int groups, const CudaLimits *limits)
 {
     CudaGroupPlan plan = {};
-    plan.images = images, plan.groups = groups, plan.width = vector_width(norm);
+    bool is_wide = takes_eight(&norm->x) && takes_eight(&norm->out) && norm->x.channels % 8 == 0;
+    plan.images = images, plan.groups = groups, plan.width = is_wide ? 8 : 1;
     plan.plane = norm->x.pixels / images;
-    int vectors = norm->x.channels / plan.width;
-    plan.columns = vectors < MAX_COLUMNS ? vectors : MAX_COLUMNS;
-    plan.tiles = (int)ceil_divide(vectors, plan.columns);
-    plan.rows = THREADS / plan.columns;
-    if (plan.rows > plan.plane)
-        plan.rows = (int)plan.plane;
-    int64_t most = 2 * multiprocessors / ((int64_t)images * plan.tiles);
-    int64_t pieces = ceil_divide(plan.plane, (int64_t)plan.rows * LEAST_READS);
-    pieces = pieces > most ? most : pieces;
-    plan.piece = ceil_divide(ceil_divide(plan.plane, pieces < 1 ? 1 : pieces), plan.rows) * plan.rows;
-    plan.pieces = (int)ceil_divide(plan.plane, plan.piece);
+    if (!plan_cluster(&plan, norm, limits))
+        plan_passes(&plan, norm->x.channels, limits->multiprocessors);
     return plan;
 }
 
@@ -58,18 +48,9 @@ partial_bytes(const CudaGroupPlan *plan)
 extern "C" size_t
 cuda_group_workspace(const CudaGroupPlan *plan)
 {
+    if (plan->cluster > 0)
+        return 0;
     return partial_bytes(plan) + sizeof(GroupStats) * (size_t)plan->images * plan->groups;
-}
-
-static __device__ __forceinline__ double2
-warp_sum(double2 sum)
-{
-#pragma unroll
-    for (int step = 16; step > 0; step /= 2) {
-        sum.x += __shfl_xor_sync(~0u, sum.x, step);
-        sum.y += __shfl_xor_sync(~0u, sum.y, step);
-    }
-    return sum;
 }
 
 /* Sum and sum of squares of one channel over this thread's pixels. Differences to the first number are summed
@@ -95,11 +76,7 @@ thread_sums(const CudaView &x, int64_t pixel, int64_t end, int rows, int channel
             square[i] += d * d;
         }
     }
-#pragma unroll
-    for (int i = 0; i < V; i++) {
-        double f = first[i];
-        sums[i] = make_double2(count * f + sum[i], square[i] + 2.0 * f * sum[i] + count * f * f);
-    }
+    finish_sums<V>(first, sum, square, count, sums);
 }
 
 /* Adds up the rows of a block: shared[slot][i][column] for channel column * V + i. Returns the slots in use.
@@ -154,11 +131,8 @@ finish_stats(const CudaGroupPlan &plan, const double2 *partial, int blocks, doub
             sum.x += part.x, sum.y += part.y;
         }
         sum = warp_sum(sum);
-        double mean = sum.x / size, variance = sum.y / size - mean * mean;
-        variance = variance < 0.0 ? 0.0 : variance; /* NaN stays */
         if (lane == 0)
-            stats[g] =
-                GroupStats { (float)mean, (float)(mean - (float)mean), (float)rsqrt(variance + eps), 0.0f };
+            stats[g] = stats_of(sum, size, eps);
     }
 }
 
@@ -173,6 +147,7 @@ __launch_bounds__(THREADS) group_moments(CudaView x, CudaGroupPlan plan, int fir
     int tile = blockIdx.y, image = first_image + blockIdx.z, blocks = plan.pieces * plan.tiles;
     int first = tile * plan.columns * V, end = min(first + plan.columns * V, x.channels);
     int64_t start = image * plan.plane, pixel = blockIdx.x * plan.piece;
+    wait_for_inputs();
     double2 sums[V];
     for (int i = 0; i < V; i++)
         sums[i] = make_double2(0.0, 0.0);
@@ -206,19 +181,9 @@ __launch_bounds__(THREADS)
     int per_group = norm.x.channels / plan.groups;
     if (row >= plan.rows || channel >= norm.x.channels)
         return;
+    wait_for_inputs();
     float mean[V], scale[V], shift[V];
-    int group = channel / per_group, next = (group + 1) * per_group;
-    GroupStats of = stats[(int64_t)image * plan.groups + group];
-#pragma unroll
-    for (int i = 0; i < V; i++) {
-        if (channel + i == next) {
-            next += per_group;
-            of = stats[(int64_t)image * plan.groups + ++group];
-        }
-        mean[i] = of.mean;
-        scale[i] = of.scale * norm.weight[channel + i];
-        shift[i] = norm.bias[channel + i] - of.mean_rest * scale[i];
-    }
+    vector_affine<V>(norm, stats + (int64_t)image * plan.groups, channel, per_group, mean, scale, shift);
     int64_t pixel = blockIdx.x * piece, end = min(pixel + piece, plan.plane), start = image * plan.plane;
 #pragma unroll 2
     for (pixel += row; pixel < end; pixel += plan.rows) {
@@ -226,7 +191,8 @@ __launch_bounds__(THREADS)
         load_vector<V>(norm.x.data, norm.x.dtype, (start + pixel) * norm.x.stride + channel, x);
 #pragma unroll
         for (int i = 0; i < V; i++)
-            x[i] = activate((x[i] - mean[i]) * scale[i] + shift[i], norm.act, norm.is_exact);
+            x[i] = (x[i] - mean[i]) * scale[i] + shift[i];
+        activate_vector<V>(x, norm.act, norm.is_exact);
         store_vector<V>(norm.out.data, norm.out.dtype, (start + pixel) * norm.out.stride + channel, x);
     }
 }
@@ -241,22 +207,23 @@ launch(const CudaNorm &norm, const CudaGroupPlan &plan, void *workspace, unsigne
     unsigned threads = (unsigned)(ceil_divide(plan.rows * plan.columns, 32) * 32);
     for (int image = 0; image < plan.images; image += ticket_count) {
         int count = plan.images - image < ticket_count ? plan.images - image : ticket_count;
-        group_moments<V><<<dim3(plan.pieces, plan.tiles, count), threads, 0, stream>>>(
-            norm.x, plan, image, norm.eps, partial, stats, tickets);
+        launch_kernel(group_moments<V>, dim3(plan.pieces, plan.tiles, count), threads, 0, 1, stream, norm.x,
+                      plan, image, norm.eps, partial, stats, tickets);
     }
     int64_t most = ceil_divide(plan.plane, (int64_t)plan.rows * MOST_WRITES);
     int64_t pieces = plan.pieces > most ? plan.pieces : most;
     int64_t piece = ceil_divide(ceil_divide(plan.plane, pieces), plan.rows) * plan.rows;
-    group_apply<V>
-        <<<dim3((unsigned)ceil_divide(plan.plane, piece), plan.tiles, plan.images), threads, 0, stream>>>(
-            norm, plan, piece, stats);
+    launch_kernel(group_apply<V>, dim3((unsigned)ceil_divide(plan.plane, piece), plan.tiles, plan.images),
+                  threads, 0, 1, stream, norm, plan, piece, stats);
 }
 
 extern "C" void
 cuda_kernel_group_norm(const CudaNorm *norm, const CudaGroupPlan *plan, void *workspace, unsigned *tickets,
                        int ticket_count, cudaStream_t stream)
 {
-    if (plan->width == 8)
+    if (plan->cluster > 0)
+        launch_cluster(*norm, *plan, stream);
+    else if (plan->width == 8)
         launch<8>(*norm, *plan, workspace, tickets, ticket_count, stream);
     else
         launch<1>(*norm, *plan, workspace, tickets, ticket_count, stream);

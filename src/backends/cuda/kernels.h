@@ -60,6 +60,7 @@ void cuda_kernel_layer_norm(const CudaNorm *norm, cudaStream_t stream);
 
 /* How a group norm is cut up, a function of the shape alone, so that sums have the same bits in every run. */
 typedef struct {
+    int cluster;               /* blocks that hold a tile of an image in shared memory; 0: two passes */
     int images, groups, width; /* width: elements of a vector, 8 or 1 */
     int64_t plane;             /* pixels of an image */
     int columns, tiles;        /* vectors of a tile; tiles side by side */
@@ -68,7 +69,11 @@ typedef struct {
     int pieces;                /* of an image */
 } CudaGroupPlan;
 
-CudaGroupPlan cuda_group_plan(const CudaNorm *norm, int images, int groups, int multiprocessors);
+typedef struct {
+    int capability, multiprocessors, shared_memory; /* 90 for 9.0; bytes that a block may have */
+} CudaLimits;
+
+CudaGroupPlan cuda_group_plan(const CudaNorm *norm, int images, int groups, const CudaLimits *limits);
 size_t cuda_group_workspace(const CudaGroupPlan *plan);
 /* tickets: `ticket_count` numbers of device memory that are 0 before and after. */
 void cuda_kernel_group_norm(const CudaNorm *norm, const CudaGroupPlan *plan, void *workspace,

@@ -1,6 +1,7 @@
 /* layer_norm.cu - a warp for each token, which it keeps in registers where it fits. */
 #include "activation.cuh"
 #include "kernels.h"
+#include "launch.cuh"
 #include "rows.cuh"
 
 #define WARPS 4
@@ -27,6 +28,7 @@ template <int K>
 static __global__ void
 __launch_bounds__(WARPS * 32) in_registers(CudaNorm norm)
 {
+    wait_for_inputs();
     int64_t token = blockIdx.x * (int64_t)WARPS + threadIdx.x / 32;
     int lane = threadIdx.x % 32, channels = norm.x.channels;
     if (token >= norm.x.pixels)
@@ -68,7 +70,8 @@ __launch_bounds__(WARPS * 32) in_registers(CudaNorm norm)
         load_eight(norm.bias, F32, c, bias);
 #pragma unroll
         for (int i = 0; i < 8; i++)
-            x[k][i] = activate((x[k][i] - rest.x) * rest.y * weight[i] + bias[i], norm.act, norm.is_exact);
+            x[k][i] = (x[k][i] - rest.x) * rest.y * weight[i] + bias[i];
+        activate_vector<8>(x[k], norm.act, norm.is_exact);
         store_eight(norm.out.data, norm.out.dtype, token * norm.out.stride + c, x[k]);
     }
 }
@@ -77,6 +80,7 @@ __launch_bounds__(WARPS * 32) in_registers(CudaNorm norm)
 static __global__ void
 __launch_bounds__(WARPS * 32) streamed(CudaNorm norm)
 {
+    wait_for_inputs();
     int64_t token = blockIdx.x * (int64_t)WARPS + threadIdx.x / 32;
     int lane = threadIdx.x % 32, channels = norm.x.channels;
     if (token >= norm.x.pixels)
@@ -96,7 +100,7 @@ __launch_bounds__(WARPS * 32) streamed(CudaNorm norm)
     for (int c = lane; c < channels; c += 32) {
         float x = load_value(norm.x.data, norm.x.dtype, from + c) - mean;
         x = (x - rest.x) * rest.y * norm.weight[c] + norm.bias[c];
-        store_value(norm.out.data, norm.out.dtype, to + c, activate(x, norm.act, norm.is_exact));
+        store_value(norm.out.data, norm.out.dtype, to + c, activate_rarely(x, norm.act, norm.is_exact));
     }
 }
 
@@ -106,11 +110,11 @@ cuda_kernel_layer_norm(const CudaNorm *norm, cudaStream_t stream)
     unsigned blocks = (unsigned)((norm->x.pixels + WARPS - 1) / WARPS);
     int channels = norm->x.channels;
     if (!takes_eight(&norm->x) || !takes_eight(&norm->out) || channels % 8 != 0 || channels > 8 * 256)
-        streamed<<<blocks, WARPS * 32, 0, stream>>>(*norm);
+        launch_kernel(streamed, dim3(blocks), WARPS * 32, 0, 1, stream, *norm);
     else if (channels <= 2 * 256)
-        in_registers<2><<<blocks, WARPS * 32, 0, stream>>>(*norm);
+        launch_kernel(in_registers<2>, dim3(blocks), WARPS * 32, 0, 1, stream, *norm);
     else if (channels <= 5 * 256)
-        in_registers<5><<<blocks, WARPS * 32, 0, stream>>>(*norm);
+        launch_kernel(in_registers<5>, dim3(blocks), WARPS * 32, 0, 1, stream, *norm);
     else
-        in_registers<8><<<blocks, WARPS * 32, 0, stream>>>(*norm);
+        launch_kernel(in_registers<8>, dim3(blocks), WARPS * 32, 0, 1, stream, *norm);
 }

@@ -60,10 +60,10 @@ norm_of(const RvOp *op)
 }
 
 static CudaGroupPlan
-group_plan(CudaDevice *device, const RvOp *op)
+group_plan(const CudaDevice *device, const RvOp *op, const CudaNorm *norm)
 {
-    CudaNorm norm = norm_of(op);
-    return cuda_group_plan(&norm, op->in[0].shape.n, op->norm.groups, device->multiprocessors);
+    CudaLimits limits = { device->sm, device->multiprocessors, (int)device->shared_memory };
+    return cuda_group_plan(norm, op->in[0].shape.n, op->norm.groups, &limits);
 }
 
 /* Addresses, which may force narrower vectors, are not known yet: there is room for either plan. */
@@ -73,10 +73,9 @@ group_norm_prepare(CudaDevice *device, RvOp *op, GError **error)
     if (!norm_prepare(device, op, error))
         return false;
     CudaNorm norm = norm_of(op);
-    CudaGroupPlan wide = cuda_group_plan(&norm, op->in[0].shape.n, op->norm.groups, device->multiprocessors);
+    CudaGroupPlan wide = group_plan(device, op, &norm);
     norm.x.data = norm.out.data = (void *)1;
-    CudaGroupPlan narrow =
-        cuda_group_plan(&norm, op->in[0].shape.n, op->norm.groups, device->multiprocessors);
+    CudaGroupPlan narrow = group_plan(device, op, &norm);
     op->workspace = MAX(cuda_group_workspace(&wide), cuda_group_workspace(&narrow));
     return true;
 }
@@ -85,7 +84,7 @@ static bool
 group_norm_run(CudaDevice *device, const RvOp *op, cudaStream_t stream, GError **error)
 {
     CudaNorm norm = norm_of(op);
-    CudaGroupPlan plan = group_plan(device, op);
+    CudaGroupPlan plan = group_plan(device, op, &norm);
     cuda_kernel_group_norm(&norm, &plan, op->workspace_data, device->norm_tickets, device->norm_ticket_count,
                            stream);
     return cuda_check_launch(op, error);

@@ -1,0 +1,207 @@
+/* group_cluster.cu - group norm in one pass over memory: a cluster of blocks holds some groups of one image
+ * in its shared memory, and exchanges its sums there. Compute capability 9.0 and newer. */
+#include <cooperative_groups.h>
+
+#include "group_norm.cuh"
+#include "launch.cuh"
+
+#define THREADS 512
+#define MOST_GROUPS 16 /* of a cluster */
+#define SEGMENTS 3 /* groups that a vector of eight channels touches: groups have four channels at least */
+#define LEAST_CHANNELS 32
+#define FIXED_SHARED (32 << 10) /* more than the kernel's own arrays */
+
+namespace groups_api = cooperative_groups;
+
+static int
+least_common_multiple(int a, int b)
+{
+    int x = a, y = b;
+    while (y != 0) {
+        int rest = x % y;
+        x = y, y = rest;
+    }
+    return a / x * b;
+}
+
+/* Channels of a cluster: whole groups and whole vectors, 64 bytes of each pixel at least. 0: none fits. */
+static int
+tile_channels(int channels, int groups)
+{
+    int per_group = channels / groups, tile = least_common_multiple(per_group, 8);
+    while (tile < LEAST_CHANNELS && channels % (2 * tile) == 0)
+        tile *= 2;
+    return channels % tile == 0 && tile / per_group <= MOST_GROUPS && tile / 8 <= THREADS ? tile : 0;
+}
+
+bool
+plan_cluster(CudaGroupPlan *plan, const CudaNorm *norm, const CudaLimits *limits)
+{
+    int channels = norm->x.channels, tile = tile_channels(channels, plan->groups);
+    if (limits->capability < 90 || plan->width != 8 || channels / plan->groups < 4 || tile == 0)
+        return false;
+    int64_t bytes = plan->plane * tile * type_size(norm->x.dtype);
+    int64_t room = (int64_t)limits->shared_memory - FIXED_SHARED;
+    plan->columns = tile / 8, plan->tiles = channels / tile, plan->rows = THREADS / plan->columns;
+    int64_t blocks = (int64_t)plan->tiles * plan->images;
+    int cluster = 1;
+    while (cluster < 8 && (bytes / cluster > room || (blocks * cluster < limits->multiprocessors &&
+                                                      ceil_divide(plan->plane, 2 * cluster) >= plan->rows)))
+        cluster *= 2;
+    plan->piece = ceil_divide(plan->plane, cluster);
+    if (plan->piece * tile * type_size(norm->x.dtype) > room || plan->images > 65535)
+        return false;
+    plan->cluster = cluster;
+    return true;
+}
+
+#if __CUDA_ARCH__ >= 900
+
+/* Sums of the groups that a thread's vector touches, one segment each. */
+static __device__ __forceinline__ void
+write_segments(const double2 sums[8], int channel, int per_group, double2 (*segments)[THREADS])
+{
+    int segment = 0, next = (channel / per_group + 1) * per_group;
+    double2 sum = make_double2(0.0, 0.0);
+#pragma unroll
+    for (int i = 0; i < 8; i++) {
+        if (channel + i == next) {
+            segments[segment++][threadIdx.x] = sum;
+            sum = make_double2(0.0, 0.0);
+            next += per_group;
+        }
+        sum.x += sums[i].x, sum.y += sums[i].y;
+    }
+    segments[segment][threadIdx.x] = sum;
+}
+
+/* The block's sum of group g of its tile, by one warp. */
+static __device__ __forceinline__ double2
+block_sum(const CudaGroupPlan &plan, int g, int per_group, const double2 (*segments)[THREADS])
+{
+    double2 sum = make_double2(0.0, 0.0);
+    int first = g * per_group, last = first + per_group - 1;
+    for (int column = first / 8; column <= last / 8; column++) {
+        int segment = g - column * 8 / per_group;
+        for (int row = threadIdx.x % 32; row < plan.rows; row += 32) {
+            double2 part = segments[segment][row * plan.columns + column];
+            sum.x += part.x, sum.y += part.y;
+        }
+    }
+    return warp_sum(sum);
+}
+
+/* A vector as it lies in memory, into the shared memory of the thread that reads it again. */
+static __device__ __forceinline__ void
+keep_vector(uint4 *kept, const CudaView &x, int64_t at)
+{
+    const uint4 *from = (const uint4 *)((const char *)x.data + at * (x.dtype == F32 ? 4 : 2));
+    kept[0] = from[0];
+    if (x.dtype == F32)
+        kept[1] = from[1];
+}
+
+/* Sums of `count` vectors that lie `step` apart. */
+static __device__ __forceinline__ void
+kept_sums(const uint4 *kept, int type, int step, int count, double2 sums[8])
+{
+    float first[8], sum[8] = {}, square[8] = {};
+    if (count == 0)
+        return;
+    load_eight(kept, type, 0, first);
+#pragma unroll 2
+    for (int k = 1; k < count; k++) {
+        float value[8];
+        load_eight(kept + k * step, type, 0, value);
+#pragma unroll
+        for (int i = 0; i < 8; i++) {
+            float d = value[i] - first[i];
+            sum[i] += d;
+            square[i] += d * d;
+        }
+    }
+    finish_sums<8>(first, sum, square, count, sums);
+}
+
+/* The sums of the whole cluster, and what follows from them for each group of the tile. */
+static __device__ __forceinline__ void
+exchange(const CudaGroupPlan &plan, int tile_groups, double size, float eps, double2 *exchanged,
+         GroupStats *stats)
+{
+    groups_api::cluster_group cluster = groups_api::this_cluster();
+    cluster.sync();
+    if (threadIdx.x < tile_groups) {
+        double2 sum = make_double2(0.0, 0.0);
+        for (int rank = 0; rank < plan.cluster; rank++) {
+            double2 part = *cluster.map_shared_rank(&exchanged[threadIdx.x], rank);
+            sum.x += part.x, sum.y += part.y;
+        }
+        stats[threadIdx.x] = stats_of(sum, size, eps);
+    }
+    cluster.sync(); /* also: no block's memory goes before the others have read it */
+}
+
+#endif
+
+static __global__ void
+__launch_bounds__(THREADS) cluster_norm(CudaNorm norm, CudaGroupPlan plan)
+{
+#if __CUDA_ARCH__ >= 900
+    extern __shared__ uint4 kept[];
+    __shared__ double2 segments[SEGMENTS][THREADS];
+    __shared__ double2 exchanged[MOST_GROUPS];
+    __shared__ GroupStats stats[MOST_GROUPS];
+    int row = threadIdx.x / plan.columns, column = threadIdx.x - row * plan.columns;
+    int width = norm.x.dtype == F32 ? 2 : 1, step = plan.rows * plan.columns * width;
+    int tile_channels = plan.columns * 8, first_channel = blockIdx.x / plan.cluster * tile_channels;
+    int per_group = norm.x.channels / plan.groups, tile_groups = tile_channels / per_group;
+    int channel = first_channel + column * 8;
+    int64_t start = blockIdx.y * plan.plane, first = start + blockIdx.x % plan.cluster * plan.piece;
+    int64_t end = min(first + plan.piece, start + plan.plane);
+    int count = row < plan.rows && first + row < end ? (int)((end - 1 - first - row) / plan.rows + 1) : 0;
+    uint4 *own = kept + (row * plan.columns + column) * width;
+    double2 sums[8];
+#pragma unroll
+    for (int i = 0; i < 8; i++)
+        sums[i] = make_double2(0.0, 0.0);
+    wait_for_inputs();
+#pragma unroll 4
+    for (int k = 0; k < count; k++)
+        keep_vector(own + k * step, norm.x, (first + row + (int64_t)k * plan.rows) * norm.x.stride + channel);
+    kept_sums(own, norm.x.dtype, step, count, sums);
+    if (row < plan.rows)
+        write_segments(sums, channel - first_channel, per_group, segments);
+    __syncthreads();
+    for (int g = threadIdx.x / 32; g < tile_groups; g += THREADS / 32) {
+        double2 sum = block_sum(plan, g, per_group, segments);
+        if (threadIdx.x % 32 == 0)
+            exchanged[g] = sum;
+    }
+    exchange(plan, tile_groups, (double)plan.plane * per_group, norm.eps, exchanged, stats);
+    if (count == 0)
+        return;
+    float mean[8], scale[8], shift[8];
+    vector_affine<8>(norm, stats - first_channel / per_group, channel, per_group, mean, scale, shift);
+#pragma unroll 2
+    for (int k = 0; k < count; k++) {
+        float x[8];
+        load_eight(own + k * step, norm.x.dtype, 0, x);
+#pragma unroll
+        for (int i = 0; i < 8; i++)
+            x[i] = (x[i] - mean[i]) * scale[i] + shift[i];
+        activate_vector<8>(x, norm.act, norm.is_exact);
+        store_eight(norm.out.data, norm.out.dtype,
+                    (first + row + (int64_t)k * plan.rows) * norm.out.stride + channel, x);
+    }
+#endif
+}
+
+void
+launch_cluster(const CudaNorm &norm, const CudaGroupPlan &plan, cudaStream_t stream)
+{
+    size_t shared = (size_t)(plan.piece * plan.columns * 8 * type_size(norm.x.dtype));
+    cudaFuncSetAttribute((const void *)cluster_norm, cudaFuncAttributeMaxDynamicSharedMemorySize,
+                         (int)shared);
+    launch_kernel(cluster_norm, dim3(plan.tiles * plan.cluster, plan.images), THREADS, shared, plan.cluster,
+                  stream, norm, plan);
+}

@@ -1,0 +1,73 @@
+/* group_norm.cuh - what both ways of computing a group norm share. */
+#pragma once
+#include "activation.cuh"
+#include "kernels.h"
+#include "rows.cuh"
+
+static inline int64_t
+ceil_divide(int64_t a, int64_t b)
+{
+    return (a + b - 1) / b;
+}
+
+/* Chooses the one-pass form; false when the shape or the device does not allow it. */
+bool plan_cluster(CudaGroupPlan *plan, const CudaNorm *norm, const CudaLimits *limits);
+void launch_cluster(const CudaNorm &norm, const CudaGroupPlan &plan, cudaStream_t stream);
+
+/* The mean as two floats, for a mean far from zero leaves one float too few digits of the difference. */
+typedef struct {
+    float mean, mean_rest, scale, unused;
+} GroupStats;
+
+static __device__ __forceinline__ double2
+warp_sum(double2 sum)
+{
+#pragma unroll
+    for (int step = 16; step > 0; step /= 2) {
+        sum.x += __shfl_xor_sync(~0u, sum.x, step);
+        sum.y += __shfl_xor_sync(~0u, sum.y, step);
+    }
+    return sum;
+}
+
+/* Sums of x and of its squares from those of its difference to the first number, which are in float, so that
+ * a mean far from zero costs no digits. */
+template <int V>
+static __device__ __forceinline__ void
+finish_sums(const float first[V], const float sum[V], const float square[V], double count, double2 sums[V])
+{
+#pragma unroll
+    for (int i = 0; i < V; i++) {
+        double f = first[i];
+        sums[i] = make_double2(count * f + sum[i], square[i] + 2.0 * f * sum[i] + count * f * f);
+    }
+}
+
+/* From a group's sum and sum of squares. */
+static __device__ __forceinline__ GroupStats
+stats_of(double2 sum, double size, float eps)
+{
+    double mean = sum.x / size, variance = sum.y / size - mean * mean;
+    variance = variance < 0.0 ? 0.0 : variance; /* NaN stays */
+    return GroupStats { (float)mean, (float)(mean - (float)mean), (float)rsqrt(variance + eps), 0.0f };
+}
+
+/* out = (x - mean) * scale + shift for V channels from `channel` on; stats[0] is the group of channel 0. */
+template <int V>
+static __device__ __forceinline__ void
+vector_affine(const CudaNorm &norm, const GroupStats *stats, int channel, int per_group, float mean[V],
+              float scale[V], float shift[V])
+{
+    int group = channel / per_group, next = (group + 1) * per_group;
+    GroupStats of = stats[group];
+#pragma unroll
+    for (int i = 0; i < V; i++) {
+        if (channel + i == next) {
+            next += per_group;
+            of = stats[++group];
+        }
+        mean[i] = of.mean;
+        scale[i] = of.scale * norm.weight[channel + i];
+        shift[i] = norm.bias[channel + i] - of.mean_rest * scale[i];
+    }
+}
