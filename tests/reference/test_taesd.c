@@ -10,7 +10,8 @@ test_encode(void)
     Golden *golden = part_golden("tiny-sdxl");
     RvProgram *p = rv_program_new(part->weights);
     RvTensor image = part_input(p, golden, "taesd.image");
-    rv_output(p, "taesd.mean", rv_taesd_record_encode(p, rv_model_taesd_config(part->model), image, RV_F32));
+    rv_output(p, "taesd.mean",
+              rv_taesd_record_encode(p, rv_model_taesd_config(part->model), image, rv_program_compute(p)));
     part_compile(p);
     part_write(p, golden, "taesd.image");
     part_run(p);
@@ -28,7 +29,7 @@ test_decode(void)
     RvProgram *p = rv_program_new(part->weights);
     RvTensor latent = part_input(p, golden, "taesd.latent");
     rv_output(p, "taesd.decoded",
-              rv_taesd_record_decode(p, rv_model_taesd_config(part->model), latent, RV_F32));
+              rv_taesd_record_decode(p, rv_model_taesd_config(part->model), latent, rv_program_compute(p)));
     part_compile(p);
     part_write(p, golden, "taesd.latent");
     part_run(p);
@@ -46,8 +47,8 @@ check_refused(const RvTaesdConfig *config, bool encode, const char *word)
     RvTensor image = rv_input(p, "image", RV_F32, (RvShape) { 1, 16, 16, 3 });
     RvTensor latent = rv_input(p, "latent", RV_F32, (RvShape) { 1, 2, 2, 4 });
     rv_output(p, "y",
-              encode ? rv_taesd_record_encode(p, config, image, RV_F32)
-                     : rv_taesd_record_decode(p, config, latent, RV_F32));
+              encode ? rv_taesd_record_encode(p, config, image, rv_program_compute(p))
+                     : rv_taesd_record_decode(p, config, latent, rv_program_compute(p)));
     g_autoptr(GError) error = NULL;
     g_assert_false(rv_program_compile(p, &error));
     g_test_message("%s", error->message);

@@ -25,7 +25,7 @@ gelu(float x, bool is_exact)
     sum = sum * t - 0.284496736f;
     sum = sum * t + 0.254829592f;
     float half_erfc = 0.5f * sum * t * __expf(-z * z);
-    return x > 0.0f ? x - x * half_erfc : x * half_erfc;
+    return x * (x > 0.0f ? 1.0f - half_erfc : half_erfc);
 }
 
 static __device__ __forceinline__ float

@@ -7,6 +7,7 @@
 
 #define THREADS 512
 #define MOST_GROUPS 16 /* of a cluster */
+#define MOST_BLOCKS 8
 #define SEGMENTS 3 /* groups that a vector of eight channels touches: groups have four channels at least */
 #define LEAST_CHANNELS 32
 #define FIXED_SHARED (32 << 10) /* more than the kernel's own arrays */
@@ -45,8 +46,9 @@ plan_cluster(CudaGroupPlan *plan, const CudaNorm *norm, const CudaLimits *limits
     plan->columns = tile / 8, plan->tiles = channels / tile, plan->rows = THREADS / plan->columns;
     int64_t blocks = (int64_t)plan->tiles * plan->images;
     int cluster = 1;
-    while (cluster < 8 && (bytes / cluster > room || (blocks * cluster < limits->multiprocessors &&
-                                                      ceil_divide(plan->plane, 2 * cluster) >= plan->rows)))
+    while (cluster < MOST_BLOCKS &&
+           (bytes / cluster > room || (blocks * cluster < limits->multiprocessors &&
+                                       ceil_divide(plan->plane, 2 * cluster) >= plan->rows)))
         cluster *= 2;
     plan->piece = ceil_divide(plan->plane, cluster);
     if (plan->piece * tile * type_size(norm->x.dtype) > room || plan->images > 65535)
@@ -123,22 +125,30 @@ kept_sums(const uint4 *kept, int type, int step, int count, double2 sums[8])
     finish_sums<8>(first, sum, square, count, sums);
 }
 
-/* The sums of the whole cluster, and what follows from them for each group of the tile. */
+/* The sums of the whole cluster, eight threads a group, and what follows from them for each group of the
+ * tile. The caller waits for the cluster before it ends, so that no block's memory goes before the others
+ * have read it. */
 static __device__ __forceinline__ void
-exchange(const CudaGroupPlan &plan, int tile_groups, double size, float eps, double2 *exchanged,
+exchange(const CudaGroupPlan &plan, int tile_groups, double share, float eps, double2 *exchanged,
          GroupStats *stats)
 {
     groups_api::cluster_group cluster = groups_api::this_cluster();
     cluster.sync();
-    if (threadIdx.x < tile_groups) {
+    int g = threadIdx.x / MOST_BLOCKS, rank = threadIdx.x % MOST_BLOCKS;
+    if (g < MOST_GROUPS) {
         double2 sum = make_double2(0.0, 0.0);
-        for (int rank = 0; rank < plan.cluster; rank++) {
-            double2 part = *cluster.map_shared_rank(&exchanged[threadIdx.x], rank);
-            sum.x += part.x, sum.y += part.y;
+        if (g < tile_groups && rank < plan.cluster)
+            sum = *cluster.map_shared_rank(&exchanged[g], rank);
+#pragma unroll
+        for (int step = MOST_BLOCKS / 2; step > 0; step /= 2) {
+            sum.x += __shfl_xor_sync(~0u, sum.x, step);
+            sum.y += __shfl_xor_sync(~0u, sum.y, step);
         }
-        stats[threadIdx.x] = stats_of(sum, size, eps);
+        if (g < tile_groups && rank == 0)
+            stats[g] = stats_of(sum, share, eps);
     }
-    cluster.sync(); /* also: no block's memory goes before the others have read it */
+    cluster.barrier_arrive();
+    __syncthreads();
 }
 
 #endif
@@ -161,9 +171,12 @@ __launch_bounds__(THREADS) cluster_norm(CudaNorm norm, CudaGroupPlan plan)
     int count = row < plan.rows && first + row < end ? (int)((end - 1 - first - row) / plan.rows + 1) : 0;
     uint4 *own = kept + (row * plan.columns + column) * width;
     double2 sums[8];
+    float mean[8], scale[8] = {}, shift[8] = {};
 #pragma unroll
     for (int i = 0; i < 8; i++)
         sums[i] = make_double2(0.0, 0.0);
+    if (count > 0)
+        load_affine<8>(norm, channel, scale, shift);
     wait_for_inputs();
 #pragma unroll 4
     for (int k = 0; k < count; k++)
@@ -177,11 +190,9 @@ __launch_bounds__(THREADS) cluster_norm(CudaNorm norm, CudaGroupPlan plan)
         if (threadIdx.x % 32 == 0)
             exchanged[g] = sum;
     }
-    exchange(plan, tile_groups, (double)plan.plane * per_group, norm.eps, exchanged, stats);
-    if (count == 0)
-        return;
-    float mean[8], scale[8], shift[8];
-    vector_affine<8>(norm, stats - first_channel / per_group, channel, per_group, mean, scale, shift);
+    exchange(plan, tile_groups, 1.0 / ((double)plan.plane * per_group), norm.eps, exchanged, stats);
+    if (count > 0)
+        vector_affine<8>(stats - first_channel / per_group, channel, per_group, mean, scale, shift);
 #pragma unroll 2
     for (int k = 0; k < count; k++) {
         float x[8];
@@ -193,6 +204,7 @@ __launch_bounds__(THREADS) cluster_norm(CudaNorm norm, CudaGroupPlan plan)
         store_eight(norm.out.data, norm.out.dtype,
                     (first + row + (int64_t)k * plan.rows) * norm.out.stride + channel, x);
     }
+    groups_api::this_cluster().barrier_wait();
 #endif
 }
 

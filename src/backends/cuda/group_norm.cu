@@ -120,7 +120,7 @@ group_sums(const CudaGroupPlan &plan, int per_group, int first, int end, int slo
 }
 
 static __device__ __forceinline__ void
-finish_stats(const CudaGroupPlan &plan, const double2 *partial, int blocks, double size, float eps,
+finish_stats(const CudaGroupPlan &plan, const double2 *partial, int blocks, double share, float eps,
              GroupStats *stats)
 {
     int warp = threadIdx.x / 32, lane = threadIdx.x % 32, warps = blockDim.x / 32;
@@ -132,7 +132,7 @@ finish_stats(const CudaGroupPlan &plan, const double2 *partial, int blocks, doub
         }
         sum = warp_sum(sum);
         if (lane == 0)
-            stats[g] = stats_of(sum, size, eps);
+            stats[g] = stats_of(sum, share, eps);
     }
 }
 
@@ -167,7 +167,7 @@ __launch_bounds__(THREADS) group_moments(CudaView x, CudaGroupPlan plan, int fir
     if (!is_last)
         return;
     __threadfence();
-    finish_stats(plan, image_partial, blocks, (double)plan.plane * per_group, eps,
+    finish_stats(plan, image_partial, blocks, 1.0 / ((double)plan.plane * per_group), eps,
                  stats + (int64_t)image * plan.groups);
 }
 
@@ -181,9 +181,10 @@ __launch_bounds__(THREADS)
     int per_group = norm.x.channels / plan.groups;
     if (row >= plan.rows || channel >= norm.x.channels)
         return;
-    wait_for_inputs();
     float mean[V], scale[V], shift[V];
-    vector_affine<V>(norm, stats + (int64_t)image * plan.groups, channel, per_group, mean, scale, shift);
+    load_affine<V>(norm, channel, scale, shift);
+    wait_for_inputs();
+    vector_affine<V>(stats + (int64_t)image * plan.groups, channel, per_group, mean, scale, shift);
     int64_t pixel = blockIdx.x * piece, end = min(pixel + piece, plan.plane), start = image * plan.plane;
 #pragma unroll 2
     for (pixel += row; pixel < end; pixel += plan.rows) {

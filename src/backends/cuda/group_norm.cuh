@@ -43,20 +43,30 @@ finish_sums(const float first[V], const float sum[V], const float square[V], dou
     }
 }
 
-/* From a group's sum and sum of squares. */
+/* From a group's sum and sum of squares; `share` is one over the group's size. */
 static __device__ __forceinline__ GroupStats
-stats_of(double2 sum, double size, float eps)
+stats_of(double2 sum, double share, float eps)
 {
-    double mean = sum.x / size, variance = sum.y / size - mean * mean;
-    variance = variance < 0.0 ? 0.0 : variance; /* NaN stays */
-    return GroupStats { (float)mean, (float)(mean - (float)mean), (float)rsqrt(variance + eps), 0.0f };
+    double mean = sum.x * share, variance = sum.y * share - mean * mean;
+    float spread = variance < 0.0 ? 0.0f : (float)variance; /* NaN stays */
+    return GroupStats { (float)mean, (float)(mean - (float)mean), rsqrtf(spread + eps), 0.0f };
 }
 
-/* out = (x - mean) * scale + shift for V channels from `channel` on; stats[0] is the group of channel 0. */
+/* V of the norm's weights from `channel` on. */
 template <int V>
 static __device__ __forceinline__ void
-vector_affine(const CudaNorm &norm, const GroupStats *stats, int channel, int per_group, float mean[V],
-              float scale[V], float shift[V])
+load_affine(const CudaNorm &norm, int channel, float weight[V], float bias[V])
+{
+    load_vector<V>(norm.weight, F32, channel, weight);
+    load_vector<V>(norm.bias, F32, channel, bias);
+}
+
+/* From weight and bias to out = (x - mean) * scale + shift, for V channels from `channel` on; stats[0] is the
+ * group of channel 0. */
+template <int V>
+static __device__ __forceinline__ void
+vector_affine(const GroupStats *stats, int channel, int per_group, float mean[V], float scale[V],
+              float shift[V])
 {
     int group = channel / per_group, next = (group + 1) * per_group;
     GroupStats of = stats[group];
@@ -67,7 +77,7 @@ vector_affine(const CudaNorm &norm, const GroupStats *stats, int channel, int pe
             of = stats[++group];
         }
         mean[i] = of.mean;
-        scale[i] = of.scale * norm.weight[channel + i];
-        shift[i] = norm.bias[channel + i] - of.mean_rest * scale[i];
+        scale[i] *= of.scale;
+        shift[i] -= of.mean_rest * scale[i];
     }
 }
