@@ -41,7 +41,10 @@ open_device(const RvEngineOptions *options, const RvBackend *backend, int index,
     chosen->is_gpu = backend != &rv_cpu_backend;
     if (!choose_precision(options, chosen->is_gpu, &chosen->compute, error))
         return false;
-    RvDeviceOptions device = { .index = index, .compute = chosen->compute, .threads = options->threads };
+    RvDeviceOptions device = { .index = index,
+                               .compute = chosen->compute,
+                               .threads = options->threads,
+                               .background = options->background };
     chosen->device = rv_device_open(backend, &device, error);
     return chosen->device != NULL;
 }

@@ -11,6 +11,7 @@ typedef struct {
     const char *precision; /* "auto" (or NULL), "fp32", "fp16", "bf16", "fp8" */
     int threads;           /* 0: one per core that the process may use */
     const int *cancel;     /* work stops with RV_ERROR_CANCELLED when *cancel is not 0; may be NULL */
+    bool background;       /* gives way to other engines' work on the same GPU */
 } RvEngineOptions;
 
 RvEngine *rv_engine_open(const RvEngineOptions *options, GError **error);

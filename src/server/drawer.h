@@ -1,7 +1,8 @@
 /* drawer.h - what makes a shown picture of a camera's: an effect, or a model on a device.
  *
  * A drawer belongs to one thread, which opens it, draws with it and closes it; only make and free are for
- * others. Drawing is a plain call: threads, order and time are src/live's and mirror_device.c's. */
+ * others. Drawing is a call to start a frame and one to wait for it: threads, order and time are src/live's
+ * and mirror_device.c's. */
 #pragma once
 #include "media/picture.h"
 #include "server/prompt_store.h"
@@ -9,23 +10,27 @@
 typedef struct RvDrawer RvDrawer;
 
 typedef struct {
-    /* Loads whatever is needed and draws once, so that the first frame takes no longer than the next. */
-    bool (*open)(RvDrawer *drawer, GError **error);
-    /* `frame` has the drawer's size. RV_ERROR_DEVICE and RV_ERROR_NO_MEMORY: open it anew. */
-    RvPicture *(*draw)(RvDrawer *drawer, const RvPicture *frame, const RvParameters *parameters,
-                       GError **error);
-    void (*close)(RvDrawer *drawer); /* also after a failed open */
+    /* Loads whatever is needed and draws as `parameters` say, so that the first frame takes no longer than
+     * the next. */
+    bool (*open)(RvDrawer *drawer, const RvParameters *parameters, GError **error);
+    /* `frame` has the drawer's size and is read before this returns. At most `depth` frames are under way.
+     * RV_ERROR_DEVICE and RV_ERROR_NO_MEMORY, here and of finish: close it and open it anew. */
+    bool (*start)(RvDrawer *drawer, const RvPicture *frame, const RvParameters *parameters, GError **error);
+    RvPicture *(*finish)(RvDrawer *drawer, GError **error); /* the oldest that is under way */
+    void (*close)(RvDrawer *drawer);                        /* also after a failed open */
     void (*free)(RvDrawer *drawer);
 } RvDrawerClass;
 
 struct RvDrawer {
     const RvDrawerClass *class;
-    /* Instead of draw() where the camera's picture is needed no more; cannot fail. NULL: there is no such
-     * way. */
+    /* Instead of start() and finish() where the camera's picture is needed no more; cannot fail. NULL: there
+     * is no such way. */
     void (*draw_in_place)(RvDrawer *drawer, RvPicture *frame, const RvParameters *parameters);
     const char *name;   /* "cuda:0", "invert"; owned by the drawer */
     int width, height;  /* of its pictures, once open */
     gsize device_bytes; /* once open */
+    int depth;          /* once open: 2 when the device works while its thread does other things, else 1 */
+    gint64 expected_us; /* once open: what a frame takes; 0: nobody knows */
 };
 
 RvDrawer *rv_drawer_invert_new(int width, int height);
@@ -33,6 +38,7 @@ RvDrawer *rv_drawer_invert_new(int width, int height);
 typedef struct {
     const char *model; /* path */
     const char *models_dir, *vae;
+    const char *name; /* of the drawer; NULL: as the device */
     const char *device, *precision;
     int threads;
     int width, height;      /* 0: the model's own */
@@ -41,6 +47,17 @@ typedef struct {
 } RvEngineDrawerOptions;
 RvDrawer *rv_drawer_engine_new(const RvEngineDrawerOptions *options); /* copies the texts */
 
-/* Draws `frame`, which it takes and which has the drawer's size, with all that drawers have in common:
- * passthrough, opacity over the camera's picture, mirroring. In the drawer's thread. */
-RvPicture *rv_drawer_draw(RvDrawer *drawer, RvPicture *frame, const RvParameters *parameters, GError **error);
+/* A frame on its way through a drawer, with what all drawers have in common: passthrough, opacity over the
+ * camera's picture, mirroring. */
+typedef struct {
+    RvPicture *camera;
+    RvParameters *parameters;
+    bool is_under_way; /* in the drawer; else the camera's picture is what is drawn */
+} RvDrawing;
+
+/* In the drawer's thread. start takes `frame`, which has the drawer's size; after a failure there is nothing
+ * to finish. finish gives the oldest drawing's picture and clears the drawing. */
+bool rv_drawer_start(RvDrawer *drawer, RvPicture *frame, RvParameters *parameters, RvDrawing *drawing,
+                     GError **error);
+RvPicture *rv_drawer_finish(RvDrawer *drawer, RvDrawing *drawing, GError **error);
+void rv_drawing_clear(RvDrawing *drawing);

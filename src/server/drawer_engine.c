@@ -2,20 +2,31 @@
 #include <math.h>
 #include <string.h>
 
-#include "engine/pipeline.h"
+#include "engine/framer.h"
 #include "server/drawer.h"
+
+/* While another program is made beside the frames, each of them may take this much longer. */
+#define LEAST_SLICE_US 2000
+#define SLICE_OF_A_FRAME 0.1
+/* A frame that takes longer is not drawn a second time to measure a warm one. */
+#define PATIENCE_US (2 * G_USEC_PER_SEC)
 
 typedef struct {
     RvDrawer base;
-    char *model, *models_dir, *vae, *device, *precision;
+    char *name, *model, *models_dir, *vae, *device, *precision;
     int threads, wanted_width, wanted_height;
     const int *cancel;
     RvEngine *engine;
     RvPipeline *pipeline;
+    RvFramer *framer;
+    GQueue under_way; /* RvPicture of frames that the pipeline has drawn, FRAMED for those of the framer */
     RvPromptStore *prompts;
     RvConditioning *conditioning; /* of the last frame */
     char *conditioning_text;      /* the prompts that it was asked for */
 } EngineDrawer;
+
+static char framed;
+#define FRAMED ((gpointer)&framed)
 
 /* The conditioning of this frame's prompts; that of the last frame while they are being encoded or if they
  * cannot be. The same prompts keep the same object, so that what depends on it is not computed again. */
@@ -67,15 +78,36 @@ make_request(EngineDrawer *d, const RvPicture *frame, const RvParameters *p, RvR
     return rv_pipeline_complete(d->pipeline, request, &note, error);
 }
 
-static RvPicture *
-engine_draw(RvDrawer *drawer, const RvPicture *frame, const RvParameters *parameters, GError **error)
+/* Models and settings whose frames cannot be one program are drawn step by step. */
+static bool
+engine_start(RvDrawer *drawer, const RvPicture *frame, const RvParameters *parameters, GError **error)
 {
     EngineDrawer *d = (EngineDrawer *)drawer;
+    GError *wrong = NULL;
     RvRequest request;
     if (!find_conditioning(d, parameters, error) || !make_request(d, frame, parameters, &request, error))
-        return NULL;
+        return false;
+    if (rv_framer_start(d->framer, &request, &wrong)) {
+        g_queue_push_tail(&d->under_way, FRAMED);
+        return true;
+    }
+    if (!g_error_matches(wrong, RV_ERROR, RV_ERROR_UNSUPPORTED)) {
+        g_propagate_error(error, wrong);
+        return false;
+    }
+    g_error_free(wrong);
     g_autoptr(RvResult) result = rv_pipeline_generate(d->pipeline, &request, error);
-    return result != NULL ? g_steal_pointer(&result->images[0].picture) : NULL;
+    if (result != NULL)
+        g_queue_push_tail(&d->under_way, g_steal_pointer(&result->images[0].picture));
+    return result != NULL;
+}
+
+static RvPicture *
+engine_finish(RvDrawer *drawer, GError **error)
+{
+    EngineDrawer *d = (EngineDrawer *)drawer;
+    gpointer oldest = g_queue_pop_head(&d->under_way);
+    return oldest == FRAMED ? rv_framer_finish(d->framer, error) : oldest;
 }
 
 static void
@@ -84,6 +116,10 @@ engine_close(RvDrawer *drawer)
     EngineDrawer *d = (EngineDrawer *)drawer;
     g_clear_pointer(&d->conditioning, rv_conditioning_free);
     g_clear_pointer(&d->conditioning_text, g_free);
+    for (gpointer picture; (picture = g_queue_pop_head(&d->under_way)) != NULL;)
+        if (picture != FRAMED)
+            rv_picture_free(picture);
+    g_clear_pointer(&d->framer, rv_framer_free);
     g_clear_pointer(&d->pipeline, rv_pipeline_free);
     g_clear_pointer(&d->engine, rv_engine_close);
 }
@@ -108,36 +144,72 @@ find_size(EngineDrawer *d, GError **error)
 }
 
 static bool
-warm_up(EngineDrawer *d, GError **error)
+draw_grey(EngineDrawer *d, const RvParameters *parameters, GError **error)
 {
     g_autoptr(RvPicture) grey = rv_picture_new(d->base.width, d->base.height, false, error);
     if (grey == NULL)
         return false;
     memset(grey->rgb, 128, (gsize)grey->width * (gsize)grey->height * 3);
-    g_autoptr(RvState) defaults = rv_state_new(NULL, NULL);
-    g_autoptr(RvParameters) parameters = rv_state_snapshot(defaults, g_get_monotonic_time());
-    g_autoptr(RvPicture) picture = engine_draw(&d->base, grey, parameters, error);
-    d->base.device_bytes = rv_pipeline_device_bytes(d->pipeline);
+    gint64 start = g_get_monotonic_time();
+    g_autoptr(RvPicture) picture =
+        engine_start(&d->base, grey, parameters, error) ? engine_finish(&d->base, error) : NULL;
+    d->base.expected_us = g_get_monotonic_time() - start;
     return picture != NULL;
 }
 
+/* A prompt that cannot be encoded, kept from an earlier run, must not keep the device from opening. */
 static bool
-engine_open(RvDrawer *drawer, GError **error)
+draw_first(EngineDrawer *d, const RvParameters *parameters, GError **error)
+{
+    g_autoptr(GError) wrong = NULL;
+    if (draw_grey(d, parameters, &wrong))
+        return true;
+    if (!g_error_matches(wrong, RV_ERROR, RV_ERROR_INVALID) &&
+        !g_error_matches(wrong, RV_ERROR, RV_ERROR_USAGE)) {
+        g_propagate_error(error, g_steal_pointer(&wrong));
+        return false;
+    }
+    g_autoptr(RvState) defaults = rv_state_new(NULL, NULL);
+    g_autoptr(RvParameters) usual = rv_state_snapshot(defaults, g_get_monotonic_time());
+    return draw_grey(d, usual, error);
+}
+
+static bool
+warm_up(EngineDrawer *d, const RvParameters *parameters, GError **error)
+{
+    RvDeviceInfo info;
+    if (!draw_first(d, parameters, error) ||
+        (d->base.expected_us < PATIENCE_US && !draw_first(d, parameters, error)))
+        return false;
+    rv_device_describe(rv_engine_device(d->engine), &info);
+    rv_framer_set_slice(d->framer,
+                        MAX((gint64)((double)d->base.expected_us * SLICE_OF_A_FRAME), LEAST_SLICE_US));
+    d->base.depth = info.overlaps ? RV_STARTS_UNDER_WAY : 1;
+    d->base.device_bytes = rv_pipeline_device_bytes(d->pipeline);
+    return true;
+}
+
+static bool
+engine_open(RvDrawer *drawer, const RvParameters *parameters, GError **error)
 {
     EngineDrawer *d = (EngineDrawer *)drawer;
-    RvEngineOptions engine = { d->device, d->precision, d->threads, d->cancel };
+    RvEngineOptions engine = { d->device, d->precision, d->threads, d->cancel, false };
     RvPipelineOptions pipeline = { .vae = d->vae, .models_dir = d->models_dir };
     d->engine = rv_engine_open(&engine, error);
     if (d->engine == NULL)
         return false;
     d->pipeline = rv_pipeline_open(d->engine, d->model, &pipeline, error);
-    return d->pipeline != NULL && find_size(d, error) && warm_up(d, error);
+    if (d->pipeline == NULL || !find_size(d, error))
+        return false;
+    d->framer = rv_framer_new(d->pipeline);
+    return warm_up(d, parameters, error);
 }
 
 static void
 engine_free(RvDrawer *drawer)
 {
     EngineDrawer *d = (EngineDrawer *)drawer;
+    g_free(d->name);
     g_free(d->model);
     g_free(d->models_dir);
     g_free(d->vae);
@@ -149,10 +221,12 @@ engine_free(RvDrawer *drawer)
 RvDrawer *
 rv_drawer_engine_new(const RvEngineDrawerOptions *options)
 {
-    static const RvDrawerClass class = { engine_open, engine_draw, engine_close, engine_free };
+    static const RvDrawerClass class = { engine_open, engine_start, engine_finish, engine_close,
+                                         engine_free };
     EngineDrawer *d = g_new0(EngineDrawer, 1);
     *d = (EngineDrawer) {
         .base = { .class = &class },
+        .name = g_strdup(options->name != NULL ? options->name : options->device),
         .model = g_strdup(options->model),
         .models_dir = g_strdup(options->models_dir),
         .vae = g_strdup(options->vae),
@@ -164,6 +238,6 @@ rv_drawer_engine_new(const RvEngineDrawerOptions *options)
         .cancel = options->cancel,
         .prompts = options->prompts,
     };
-    d->base.name = d->device;
+    d->base.name = d->name;
     return &d->base;
 }

@@ -2,8 +2,13 @@
 
 #include "server/drawer.h"
 
+typedef struct {
+    RvDrawer base;
+    RvPicture *drawn; /* between start and finish */
+} InvertDrawer;
+
 static bool
-invert_open(RvDrawer *drawer, GError **error)
+invert_open(RvDrawer *drawer, const RvParameters *parameters, GError **error)
 {
     return true;
 }
@@ -21,13 +26,20 @@ invert_in_place(RvDrawer *drawer, RvPicture *frame, const RvParameters *paramete
         frame->rgb[i] = (guint8)~frame->rgb[i];
 }
 
-static RvPicture *
-invert_draw(RvDrawer *drawer, const RvPicture *frame, const RvParameters *parameters, GError **error)
+static bool
+invert_start(RvDrawer *drawer, const RvPicture *frame, const RvParameters *parameters, GError **error)
 {
-    RvPicture *picture = rv_picture_copy(frame, error);
-    if (picture != NULL)
-        invert_in_place(drawer, picture, parameters);
-    return picture;
+    InvertDrawer *d = (InvertDrawer *)drawer;
+    d->drawn = rv_picture_copy(frame, error);
+    if (d->drawn != NULL)
+        invert_in_place(drawer, d->drawn, parameters);
+    return d->drawn != NULL;
+}
+
+static RvPicture *
+invert_finish(RvDrawer *drawer, GError **error)
+{
+    return g_steal_pointer(&((InvertDrawer *)drawer)->drawn);
 }
 
 static void
@@ -44,58 +56,14 @@ invert_free(RvDrawer *drawer)
 RvDrawer *
 rv_drawer_invert_new(int width, int height)
 {
-    static const RvDrawerClass class = { invert_open, invert_draw, invert_close, invert_free };
-    RvDrawer *drawer = g_new0(RvDrawer, 1);
-    *drawer = (RvDrawer) {
-        .class = &class, .draw_in_place = invert_in_place, .name = "invert", .width = width, .height = height
-    };
-    return drawer;
-}
-
-/* ---- what all drawers share ---- */
-
-static void
-blend(RvPicture *drawn, const RvPicture *frame, double opacity)
-{
-    gsize size = (gsize)drawn->width * (gsize)drawn->height * 3;
-    int weight = (int)(opacity * 256.0 + 0.5);
-    for (gsize i = 0; i < size; i++)
-        drawn->rgb[i] = (guint8)((drawn->rgb[i] * weight + frame->rgb[i] * (256 - weight) + 128) >> 8);
-}
-
-static void
-flip(RvPicture *picture)
-{
-    for (int y = 0; y < picture->height; y++) {
-        guint8 *left = picture->rgb + (gsize)y * (gsize)picture->width * 3,
-               *right = left + 3 * (picture->width - 1);
-        for (; left < right; left += 3, right -= 3) {
-            guint8 pixel[3];
-            memcpy(pixel, left, 3);
-            memcpy(left, right, 3);
-            memcpy(right, pixel, 3);
-        }
-    }
-}
-
-RvPicture *
-rv_drawer_draw(RvDrawer *drawer, RvPicture *frame, const RvParameters *parameters, GError **error)
-{
-    g_autoptr(RvPicture) camera = frame;
-    RvPicture *drawn;
-    if (parameters->passthrough) {
-        drawn = g_steal_pointer(&camera);
-    } else if (drawer->draw_in_place != NULL && parameters->opacity >= 1.0) {
-        drawer->draw_in_place(drawer, camera, parameters);
-        drawn = g_steal_pointer(&camera);
-    } else {
-        drawn = drawer->class->draw(drawer, camera, parameters, error);
-        if (drawn == NULL)
-            return NULL;
-        if (parameters->opacity < 1.0)
-            blend(drawn, camera, parameters->opacity);
-    }
-    if (parameters->mirror)
-        flip(drawn);
-    return drawn;
+    static const RvDrawerClass class = { invert_open, invert_start, invert_finish, invert_close,
+                                         invert_free };
+    InvertDrawer *d = g_new0(InvertDrawer, 1);
+    d->base = (RvDrawer) { .class = &class,
+                           .draw_in_place = invert_in_place,
+                           .name = "invert",
+                           .width = width,
+                           .height = height,
+                           .depth = 1 };
+    return &d->base;
 }

@@ -55,6 +55,16 @@ add_device(RvMirror *mirror, RvDrawer *drawer)
     g_ptr_array_add(mirror->devices, rv_mirror_device_new(drawer, &options));
 }
 
+/* A device that is listed several times has a name each time. */
+static char *
+name_of(char **names, char **name, const char *full)
+{
+    int before = 0;
+    for (char **other = names; other < name; other++)
+        before += strcmp(*other, *name) == 0;
+    return before == 0 ? g_strdup(full) : g_strdup_printf("%s#%d", full, before + 1);
+}
+
 /* "cuda:0,1" is cuda:0 and cuda:1. */
 static void
 add_engine_devices(RvMirror *mirror, const char *model)
@@ -67,7 +77,9 @@ add_engine_devices(RvMirror *mirror, const char *model)
         if (mirror->prompts == NULL) /* beside the first device */
             mirror->prompts = rv_prompt_store_new(
                 &(RvPromptStoreOptions) { model, o->models, o->vae, full, o->precision, &mirror->cancel });
+        g_autofree char *own_name = name_of(names, name, full);
         RvEngineDrawerOptions options = { .model = model,
+                                          .name = own_name,
                                           .models_dir = o->models,
                                           .vae = o->vae,
                                           .device = full,

@@ -2,10 +2,16 @@
 
 #include "server/log.h"
 
+/* While the device works on one frame its thread looks out for the next until this share of the time that
+ * frames take has passed; then it waits for the device alone. */
+#define LOOK_OUT 0.75
+
 /* What the thread is asked to do; without a job: to end. */
 typedef struct {
     RvLiveJob *job;
     RvParameters *parameters;
+    RvDrawing drawing; /* once started */
+    gint64 started_us;
 } Order;
 
 /* Shared by the loop and the thread, so that either may be the last one left. */
@@ -15,10 +21,15 @@ typedef struct {
     GAsyncQueue *orders;
     GMutex mutex;
     GCond ended;
-    bool has_ended;         /* under the mutex */
-    RvMirrorDevice *device; /* the loop's: NULL once closed */
-    GError *open_error;     /* written before on_opened() is asked for */
-    bool is_broken;         /* the thread's: open again before the next frame */
+    bool has_ended;           /* under the mutex */
+    RvMirrorDevice *device;   /* the loop's: NULL once closed */
+    GError *open_error;       /* written before on_opened() is asked for */
+    RvParameters *parameters; /* to open with */
+    /* The thread's: */
+    bool is_open, is_broken; /* broken: open again before the next frame */
+    GQueue under_way;        /* Order, the oldest first */
+    gint64 finished_us;      /* when the last one was */
+    gint64 usual_us;         /* what frames take */
 } Worker;
 
 struct RvMirrorDevice {
@@ -37,6 +48,7 @@ worker_unref(Worker *worker)
     g_mutex_clear(&worker->mutex);
     g_cond_clear(&worker->ended);
     g_clear_error(&worker->open_error);
+    rv_parameters_unref(worker->parameters);
     g_free(worker);
 }
 
@@ -50,64 +62,127 @@ drawn_free(gpointer data)
 
 /* ---- in the thread ---- */
 
+static void
+order_free(Order *order)
+{
+    rv_parameters_unref(order->parameters);
+    g_free(order);
+}
+
+static void
+fail(Worker *worker, Order *order, GError *error)
+{
+    worker->is_broken |= g_error_matches(error, RV_ERROR, RV_ERROR_DEVICE) ||
+                         g_error_matches(error, RV_ERROR, RV_ERROR_NO_MEMORY);
+    rv_log(RV_LOG_WARNING, "frame-failed", "device", worker->drawer->name, "error", error->message, NULL);
+    rv_live_device_done(order->job, NULL, error);
+    order_free(order);
+}
+
+static void
+succeed(Worker *worker, Order *order, RvPicture *picture)
+{
+    RvFrame *source = rv_live_job_frame(order->job);
+    gint64 now = g_get_monotonic_time();
+    gint64 service = now - MAX(order->started_us, worker->finished_us);
+    worker->usual_us = worker->usual_us == 0 ? service : (7 * worker->usual_us + service) / 8;
+    worker->finished_us = now;
+    RvDrawn *drawn = g_new(RvDrawn, 1);
+    *drawn = (RvDrawn) { picture, order->parameters->passthrough };
+    RvFrame *result =
+        rv_frame_new_result(source, drawn, (gsize)picture->width * (gsize)picture->height * 3, drawn_free);
+    result->revision = order->parameters->revision;
+    result->stage_us[RV_STAGE_RENDER] = now - order->started_us;
+    rv_live_device_done(order->job, result, NULL);
+    order_free(order);
+}
+
+static void
+finish_oldest(Worker *worker)
+{
+    Order *order = g_queue_pop_head(&worker->under_way);
+    GError *error = NULL;
+    RvPicture *picture = rv_drawer_finish(worker->drawer, &order->drawing, &error);
+    if (picture != NULL)
+        succeed(worker, order, picture);
+    else
+        fail(worker, order, error);
+}
+
+static void
+finish_all(Worker *worker)
+{
+    while (worker->under_way.length > 0)
+        finish_oldest(worker);
+}
+
 /* The camera's picture is the device's to change or to pass on: nobody else looks at it, nor does another
  * device get it. */
-static RvPicture *
-draw(Worker *worker, RvFrame *source, const RvParameters *parameters, GError **error)
+static bool
+start_drawing(Worker *worker, Order *order, GError **error)
 {
     RvDrawer *drawer = worker->drawer;
-    g_autoptr(RvPicture) camera = g_steal_pointer(&source->data);
+    RvPicture *camera = g_steal_pointer(&rv_live_job_frame(order->job)->data);
+    order->started_us = g_get_monotonic_time();
     if (camera->width != drawer->width || camera->height != drawer->height) {
         RvPicture *fitted =
             rv_picture_cover(camera, drawer->width, drawer->height, RV_FILTER_BILINEAR, error);
         rv_picture_free(camera);
         camera = fitted;
     }
-    return camera != NULL ? rv_drawer_draw(drawer, g_steal_pointer(&camera), parameters, error) : NULL;
+    return camera != NULL && rv_drawer_start(drawer, camera, order->parameters, &order->drawing, error);
 }
 
 static bool
-reopen(Worker *worker, GError **error)
+reopen(Worker *worker, const Order *order, GError **error)
 {
     if (!worker->is_broken)
         return true;
+    finish_all(worker);
     worker->drawer->class->close(worker->drawer);
-    worker->is_broken = !worker->drawer->class->open(worker->drawer, error);
+    worker->is_broken = !worker->drawer->class->open(worker->drawer, order->parameters, error);
+    worker->usual_us = worker->drawer->expected_us;
     rv_log(worker->is_broken ? RV_LOG_WARNING : RV_LOG_INFO, "device-reopen", "device", worker->drawer->name,
            "outcome", worker->is_broken ? "failed" : "works", NULL);
     return !worker->is_broken;
 }
 
+/* Takes the order. Jobs are answered in their order: whatever is answered at once waits for those before it.
+ */
 static void
-answer(Worker *worker, const Order *order)
+take(Worker *worker, Order *order)
 {
-    RvFrame *source = rv_live_job_frame(order->job);
     GError *error = NULL;
-    if (rv_live_job_is_given_up(order->job)) {
+    bool is_frame = rv_live_job_frame(order->job) != NULL;
+    if (rv_live_job_is_given_up(order->job))
         rv_error_set(&error, RV_ERROR_CANCELLED, NULL, NULL, "nobody waits for it");
-        rv_live_device_done(order->job, NULL, error);
+    if (error == NULL && reopen(worker, order, &error) && is_frame) {
+        if (start_drawing(worker, order, &error)) {
+            g_queue_push_tail(&worker->under_way, order);
+            return;
+        }
+        finish_all(worker);
+        fail(worker, order, error);
         return;
     }
-    if (!reopen(worker, &error) || source == NULL) {
-        rv_live_device_done(order->job, NULL, error);
-        return;
-    }
-    gint64 start = g_get_monotonic_time();
-    RvPicture *picture = draw(worker, source, order->parameters, &error);
-    if (picture == NULL) {
-        worker->is_broken = g_error_matches(error, RV_ERROR, RV_ERROR_DEVICE) ||
-                            g_error_matches(error, RV_ERROR, RV_ERROR_NO_MEMORY);
-        rv_log(RV_LOG_WARNING, "frame-failed", "device", worker->drawer->name, "error", error->message, NULL);
-        rv_live_device_done(order->job, NULL, error);
-        return;
-    }
-    RvDrawn *drawn = g_new(RvDrawn, 1);
-    *drawn = (RvDrawn) { picture, order->parameters->passthrough };
-    RvFrame *result =
-        rv_frame_new_result(source, drawn, (gsize)picture->width * (gsize)picture->height * 3, drawn_free);
-    result->revision = order->parameters->revision;
-    result->stage_us[RV_STAGE_RENDER] = g_get_monotonic_time() - start;
-    rv_live_device_done(order->job, result, NULL);
+    finish_all(worker);
+    rv_live_device_done(order->job, NULL, error);
+    order_free(order);
+}
+
+/* The next order; NULL when the oldest frame under way is to be waited for instead. */
+static Order *
+next_order(Worker *worker)
+{
+    const Order *oldest = g_queue_peek_head(&worker->under_way);
+    if (oldest == NULL)
+        return g_async_queue_pop(worker->orders);
+    if ((int)worker->under_way.length >= worker->drawer->depth)
+        return NULL;
+    gint64 since = MAX(oldest->started_us, worker->finished_us);
+    gint64 until = since + (gint64)((double)worker->usual_us * LOOK_OUT), now = g_get_monotonic_time();
+    return until > now ? g_async_queue_timeout_pop(worker->orders, (guint64)(until - now))
+                       : g_async_queue_try_pop(worker->orders);
 }
 
 static void
@@ -126,20 +201,22 @@ static gpointer
 run(gpointer data)
 {
     Worker *worker = data;
-    bool is_open = worker->drawer->class->open(worker->drawer, &worker->open_error);
+    worker->is_open = worker->drawer->class->open(worker->drawer, worker->parameters, &worker->open_error);
+    worker->usual_us = worker->drawer->expected_us;
     g_atomic_ref_count_inc(&worker->count);
     /* Not g_main_context_invoke(): before the loop runs that would call in this thread. */
     g_idle_add_full(G_PRIORITY_DEFAULT, on_opened, worker, (GDestroyNotify)worker_unref);
-    for (;;) {
-        Order *order = g_async_queue_pop(worker->orders);
-        bool is_last = order->job == NULL;
-        if (!is_last && is_open)
-            answer(worker, order);
-        rv_parameters_unref(order->parameters);
-        g_free(order);
-        if (is_last)
-            break;
+    for (bool is_last = false; !is_last;) {
+        Order *order = next_order(worker);
+        is_last = order != NULL && order->job == NULL;
+        if (order == NULL)
+            finish_oldest(worker);
+        else if (is_last || !worker->is_open)
+            order_free(order);
+        else
+            take(worker, order);
     }
+    finish_all(worker);
     worker->drawer->class->close(worker->drawer);
     end(worker);
     return NULL;
@@ -150,8 +227,9 @@ run(gpointer data)
 static void
 order(Worker *worker, RvLiveJob *job, RvParameters *parameters)
 {
-    Order *next = g_new(Order, 1);
-    *next = (Order) { job, parameters };
+    Order *next = g_new0(Order, 1);
+    next->job = job;
+    next->parameters = parameters;
     g_async_queue_push(worker->orders, next);
 }
 
@@ -170,9 +248,11 @@ on_opened(gpointer data)
     RvMirrorDevice *device = worker->device;
     if (device == NULL)
         return G_SOURCE_REMOVE;
+    RvLiveDeviceOptions options = { .name = worker->drawer->name,
+                                    .credit = worker->drawer->depth,
+                                    .expected_us = worker->drawer->expected_us };
     if (worker->open_error == NULL)
-        device->live_device = rv_live_add_device(device->options.live, &class, device,
-                                                 &(RvLiveDeviceOptions) { .name = worker->drawer->name });
+        device->live_device = rv_live_add_device(device->options.live, &class, device, &options);
     device->options.on_open(device, worker->open_error, device->options.user);
     return G_SOURCE_REMOVE;
 }
@@ -186,6 +266,7 @@ rv_mirror_device_new(RvDrawer *drawer, const RvMirrorDeviceOptions *options)
     g_atomic_ref_count_inc(&worker->count); /* the thread's */
     worker->drawer = drawer;
     worker->orders = g_async_queue_new();
+    worker->parameters = rv_state_snapshot(options->state, g_get_monotonic_time());
     g_mutex_init(&worker->mutex);
     g_cond_init(&worker->ended);
     worker->device = device;

@@ -66,7 +66,7 @@ key_of(const char *text, bool compel)
 static RvPrompter *
 open_prompter(RvPromptStore *store, RvEngine **engine, GError **error)
 {
-    RvEngineOptions options = { store->device, store->precision, 1, store->cancel };
+    RvEngineOptions options = { store->device, store->precision, 1, store->cancel, true };
     RvPipelineOptions pipeline = { .vae = store->vae, .models_dir = store->models_dir };
     *engine = rv_engine_open(&options, error);
     return *engine != NULL ? rv_prompter_open(*engine, store->model, &pipeline, error) : NULL;
