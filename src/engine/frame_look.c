@@ -23,7 +23,7 @@ rv_frame_look_check(RvPipeline *pipeline, const RvRequest *r, GError **error)
         return refuse("inpainting", error);
     if (r->control_count > 0 || r->hires != NULL || r->tiling)
         return refuse("what ControlNets, a second pass or tiling change", error);
-    if (r->seed_width > 0 || r->seed_height > 0 || r->resize != 0)
+    if (r->resize != RV_RESIZE_STRETCH)
         return refuse("another way of resizing", error);
     if (rv_autoencoder_is_tiled(pipeline->autoencoder, r->width, r->height))
         return refuse("a picture that is worked in tiles", error);
@@ -98,21 +98,40 @@ find_terms(RvFrameLook *look, RvPipeline *pipeline, const RvRequest *r, GError *
     return true;
 }
 
+/* What the first draw is made of, and whose the later ones are. */
+static void
+find_noise(RvFrameLook *look, const RvPipeline *pipeline, const RvRequest *r)
+{
+    int factor = rv_autoencoder_factor(pipeline->autoencoder);
+    bool is_resized = r->seed_width > 0 && r->seed_height > 0;
+    look->noise = r->noise;
+    look->seed = look->later_seed = rv_run_seed(r, 0);
+    if (rv_sampler_info(look->settings.sampler.sampler)->uses_ensd)
+        look->later_seed += (guint64)(gint64)r->noise_seed_delta;
+    look->start = (RvNoiseStart) {
+        .channels = rv_autoencoder_channels(pipeline->autoencoder),
+        .height = r->height / factor,
+        .width = r->width / factor,
+        .subseed = r->subseed_strength > 0.0 ? r->subseed : 0,
+        .subseed_strength = (float)r->subseed_strength,
+        .from_height = is_resized ? r->seed_height / factor : 0,
+        .from_width = is_resized ? r->seed_width / factor : 0,
+    };
+}
+
 bool
 rv_frame_look_init(RvFrameLook *look, RvPipeline *pipeline, const RvRequest *r, GError **error)
 {
     *look = (RvFrameLook) {
         .shape = { .width = r->width, .height = r->height },
         .cfg_scale = r->cfg_scale,
-        .noise = r->noise,
-        .seed = rv_run_seed(r, 0),
-        .subseed = r->subseed,
-        .subseed_strength = r->subseed_strength,
     };
-    return rv_frame_look_check(pipeline, r, error) &&
-           rv_run_settings_init(&look->settings, pipeline, r, error) &&
-           rv_linear_plan_init(&look->shape.plan, &look->settings.sampler, error) &&
-           find_terms(look, pipeline, r, error);
+    if (!rv_frame_look_check(pipeline, r, error) ||
+        !rv_run_settings_init(&look->settings, pipeline, r, error) ||
+        !rv_linear_plan_init(&look->shape.plan, &look->settings.sampler, error))
+        return false;
+    find_noise(look, pipeline, r);
+    return find_terms(look, pipeline, r, error);
 }
 
 void
@@ -155,15 +174,19 @@ rv_frame_look_same_times(const RvFrameLook *a, const RvFrameLook *b)
 static bool
 same_sampler(const RvSamplerOptions *a, const RvSamplerOptions *b)
 {
-    return a->sampler == b->sampler && a->schedule == b->schedule && a->steps == b->steps &&
-           a->first_step == b->first_step && a->eta == b->eta;
+    return a->sampler == b->sampler && a->schedule == b->schedule && a->dialect == b->dialect &&
+           a->steps == b->steps && a->first_step == b->first_step && a->eta == b->eta &&
+           a->s_noise == b->s_noise && a->s_churn == b->s_churn && a->s_tmin == b->s_tmin &&
+           a->s_tmax == b->s_tmax;
 }
 
 bool
 rv_frame_look_same_noise(const RvFrameLook *a, const RvFrameLook *b)
 {
-    return a->noise == b->noise && a->seed == b->seed && a->subseed_strength == b->subseed_strength &&
-           (a->subseed_strength <= 0.0 || a->subseed == b->subseed) &&
+    const RvNoiseStart *x = &a->start, *y = &b->start;
+    return a->noise == b->noise && a->seed == b->seed && a->later_seed == b->later_seed &&
+           x->subseed == y->subseed && x->subseed_strength == y->subseed_strength &&
+           x->from_height == y->from_height && x->from_width == y->from_width &&
            same_sampler(&a->settings.sampler, &b->settings.sampler);
 }
 
@@ -205,22 +228,19 @@ rv_frame_look_coefficients(const RvFrameLook *look, float coefficients[RV_FRAME_
 }
 
 float *
-rv_frame_look_noise(const RvFrameLook *look, const RvPipeline *pipeline, GError **error)
+rv_frame_look_noise(const RvFrameLook *look, GError **error)
 {
-    RvGuidance size = rv_frame_look_guidance(look, pipeline);
-    gsize pixels = (gsize)size.width * (gsize)size.height, channels = (gsize)size.channels,
-          count = pixels * channels, rows = (gsize)look->shape.plan.evaluations + 1;
+    gsize channels = (gsize)look->start.channels,
+          pixels = (gsize)look->start.width * (gsize)look->start.height, count = pixels * channels,
+          rows = (gsize)look->shape.plan.evaluations + 1;
     g_autofree float *start = g_new(float, count), *planes = g_new(float, count *rows);
     float *noise = g_new(float, count *rows);
-    RvNoiseStart first = {
-        .channels = size.channels,
-        .height = size.height,
-        .width = size.width,
-        .subseed = look->subseed,
-        .subseed_strength = (float)look->subseed_strength,
-    };
     RvNoise *generator = rv_noise_new(look->noise, look->seed);
-    rv_noise_draw_start(generator, &first, start);
+    rv_noise_draw_start(generator, &look->start, start);
+    if (look->later_seed != look->seed) {
+        rv_noise_free(generator);
+        generator = rv_noise_new(look->noise, look->later_seed);
+    }
     bool ok = rv_linear_plan_noise(&look->shape.plan, &look->settings.sampler, generator, start, count,
                                    planes, error);
     rv_noise_free(generator);

@@ -11,8 +11,8 @@ typedef struct {
     guint generation; /* of the UNet's weights, which LoRAs change */
     double cfg_scale;
     RvNoiseKind noise;
-    guint64 seed, subseed;
-    double subseed_strength;
+    guint64 seed, later_seed; /* of the first draw, and of those after it where it is another generator's */
+    RvNoiseStart start;
 } RvFrameLook;
 
 /* RV_ERROR_UNSUPPORTED as rv_framer_check(). Encodes the request's texts unless they are given encoded. */
@@ -31,4 +31,4 @@ RvGuidance rv_frame_look_guidance(const RvFrameLook *look, const RvPipeline *pip
 /* What goes into "coefficients" and "factors". */
 int rv_frame_look_coefficients(const RvFrameLook *look, float coefficients[RV_FRAME_COEFFICIENTS]);
 /* The noise parts as pixels, [evaluations + 1][h,w,c]; free with g_free. NULL on failure. */
-float *rv_frame_look_noise(const RvFrameLook *look, const RvPipeline *pipeline, GError **error);
+float *rv_frame_look_noise(const RvFrameLook *look, GError **error);

@@ -209,7 +209,7 @@ fill_times(RvFramer *framer, Frame *frame, const RvFrameLook *look, GError **err
 static bool
 fill_noise(RvFramer *framer, Frame *frame, const RvFrameLook *look, GError **error)
 {
-    g_autofree float *noise = rv_frame_look_noise(look, framer->pipeline, error);
+    g_autofree float *noise = rv_frame_look_noise(look, error);
     gsize bytes = rv_program_slot_bytes(frame->program, "noise.0");
     for (int row = 0; noise != NULL && row <= look->shape.plan.evaluations; row++) {
         g_autofree char *name = g_strdup_printf("noise.%d", row);
