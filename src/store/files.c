@@ -15,8 +15,9 @@ static bool
 fail(GError **error, const char *path, const char *what)
 {
     int number = errno;
-    return rv_error_set(error, RV_ERROR_IO, path, number == ENOSPC ? "make room on the disk" : "check the folder",
-                        "cannot %s: %s", what, g_strerror(number));
+    return rv_error_set(error, RV_ERROR_IO, path,
+                        number == ENOSPC ? "make room on the disk" : "check the folder", "cannot %s: %s",
+                        what, g_strerror(number));
 }
 
 static bool

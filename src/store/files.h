@@ -1,18 +1,18 @@
-/* files.h - files that are whole whenever the power fails, and paths that do not lead out of their folder. Any
- * thread. */
+/* files.h - files that are whole whenever the power fails, and paths that do not lead out of their folder.
+ * Any thread. */
 #pragma once
 #include "base/error.h"
 
-/* Writes under a temporary name, syncs, renames and syncs the folder, which is made when it is missing. A file
- * of that name is replaced. RV_ERROR_IO. */
+/* Writes under a temporary name, syncs, renames and syncs the folder, which is made when it is missing. A
+ * file of that name is replaced. RV_ERROR_IO. */
 bool rv_file_write(const char *path, GBytes *bytes, GError **error);
 /* The same, but a file of that name stays: then *exists is true and the result false, without an error. */
 bool rv_file_write_new(const char *path, GBytes *bytes, bool *exists, GError **error);
 
 /* A relative path of plain names: no "..", no hidden or empty parts, no backslashes, valid UTF-8. */
 bool rv_path_is_plain(const char *path);
-/* Opens root/path for reading, if it is a plain path to a regular file and no part of `path` is a symbolic link;
- * -1 with RV_ERROR_NOT_FOUND otherwise. */
+/* Opens root/path for reading, if it is a plain path to a regular file and no part of `path` is a symbolic
+ * link; -1 with RV_ERROR_NOT_FOUND otherwise. */
 int rv_file_open_below(const char *root, const char *path, GError **error);
 /* Its content, at most `limit` bytes. */
 GBytes *rv_file_read_below(const char *root, const char *path, gsize limit, GError **error);

@@ -170,8 +170,8 @@ open_writer(RvStore *store, GError **error)
         return rv_error_set(error, RV_ERROR_IO, store->path, "choose another folder with --data",
                             "cannot open the database: %s", sqlite3_errmsg(store->writer));
     sqlite3_busy_timeout(store->writer, BUSY_MS);
-    if (sqlite3_exec(store->writer, "PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL;", NULL, NULL, NULL) !=
-        SQLITE_OK)
+    if (sqlite3_exec(store->writer, "PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL;", NULL, NULL,
+                     NULL) != SQLITE_OK)
         return rv_sql_error(store->writer, error);
     return rv_store_migrate(store->writer, store->path, error);
 }

@@ -65,7 +65,7 @@ typedef struct {
     GBytes *bytes;
 } RvStoreFile;
 
-gint64 rv_store_last_job(RvStore *store); /* the highest id there is; 0: none */
+gint64 rv_store_last_job(RvStore *store); /* the highest id there ever was; 0: none */
 /* Writes `files` (RvStoreFile; may be NULL; a reference is taken), then the row. */
 void rv_store_add_job(RvStore *store, const RvJobRow *row, GPtrArray *files, RvStoreDone done,
                       void *user_data);

@@ -20,9 +20,10 @@ run_document(sqlite3 *db, gpointer data, GError **error)
 {
     const Document *d = data;
     if (d->json == NULL)
-        return rv_sql_run(db, error, "DELETE FROM documents WHERE user = ? AND name = ?", "ss", d->user, d->name);
-    return rv_sql_run(db, error, "INSERT OR REPLACE INTO documents (user, name, json) VALUES (?, ?, ?)", "sss",
-                      d->user, d->name, d->json);
+        return rv_sql_run(db, error, "DELETE FROM documents WHERE user = ? AND name = ?", "ss", d->user,
+                          d->name);
+    return rv_sql_run(db, error, "INSERT OR REPLACE INTO documents (user, name, json) VALUES (?, ?, ?)",
+                      "sss", d->user, d->name, d->json);
 }
 
 static char *
@@ -79,7 +80,8 @@ static bool
 run_hash(sqlite3 *db, gpointer data, GError **error)
 {
     const Hash *h = data;
-    return rv_sql_run(db, error, "INSERT OR REPLACE INTO hashes (path, bytes, modified, sha256) VALUES (?, ?, ?, ?)",
+    return rv_sql_run(db, error,
+                      "INSERT OR REPLACE INTO hashes (path, bytes, modified, sha256) VALUES (?, ?, ?, ?)",
                       "siis", h->path, h->bytes, h->modified, h->sha256);
 }
 
@@ -87,8 +89,8 @@ char *
 rv_store_get_hash(RvStore *store, const char *path, gint64 bytes, gint64 modified)
 {
     sqlite3_stmt *row = rv_sql_prepare(
-        store->reader, NULL, "SELECT sha256 FROM hashes WHERE path = ? AND bytes = ? AND modified = ?", "sii", path,
-        bytes, modified);
+        store->reader, NULL, "SELECT sha256 FROM hashes WHERE path = ? AND bytes = ? AND modified = ?", "sii",
+        path, bytes, modified);
     char *sha256 = NULL;
     while (rv_sql_next(&row)) {
         g_free(sha256);

@@ -23,8 +23,8 @@ struct RvStore {
 };
 
 /* Queues a change; takes `data`, which `free_data` frees on the main loop. */
-void rv_store_change(RvStore *store, RvStoreRun run, gpointer data, GDestroyNotify free_data, RvStoreDone done,
-                     void *user_data);
+void rv_store_change(RvStore *store, RvStoreRun run, gpointer data, GDestroyNotify free_data,
+                     RvStoreDone done, void *user_data);
 
 bool rv_sql_error(sqlite3 *db, GError **error); /* the last one; always false */
 /* A statement with its values: one letter each in `kinds`: i gint64, d double, s text or NULL. */

@@ -6,8 +6,9 @@
 
 #include "store/files.h"
 
-#define COLUMNS                                                                                                  \
-    "id, user, name, kind, state, model, prompt, place, created, began, ended, batches, batches_done, pictures," \
+#define COLUMNS                                                                                         \
+    "id, user, name, kind, state, model, prompt, place, created, began, ended, batches, batches_done, " \
+    "pictures,"                                                                                         \
     " was_interrupted, error_code, error, info, notes, seconds"
 
 void
@@ -15,8 +16,8 @@ rv_job_row_free(RvJobRow *row)
 {
     if (row == NULL)
         return;
-    char *texts[] = { row->user,    row->name,  row->kind, row->state, row->model, row->prompt,
-                      row->request, row->error, row->info, row->notes };
+    char *texts[] = { row->user,   row->name,    row->kind,  row->state, row->model,
+                      row->prompt, row->request, row->error, row->info,  row->notes };
     for (gsize i = 0; i < G_N_ELEMENTS(texts); i++)
         g_free(texts[i]);
     g_free(row);
@@ -27,8 +28,8 @@ row_copy(const RvJobRow *from)
 {
     RvJobRow *row = g_new(RvJobRow, 1);
     *row = *from;
-    char **texts[] = { &row->user,    &row->name,  &row->kind, &row->state, &row->model, &row->prompt,
-                       &row->request, &row->error, &row->info, &row->notes };
+    char **texts[] = { &row->user,   &row->name,    &row->kind,  &row->state, &row->model,
+                       &row->prompt, &row->request, &row->error, &row->info,  &row->notes };
     for (gsize i = 0; i < G_N_ELEMENTS(texts); i++)
         *texts[i] = g_strdup(*texts[i]);
     return row;
@@ -108,10 +109,10 @@ run_add(sqlite3 *db, gpointer data, GError **error)
            rv_sql_run(db, error,
                       "INSERT INTO jobs (" COLUMNS
                       ", request) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
-                      "issssssiiiiiiiiisssds", r->id, r->user, r->name, r->kind, r->state, r->model, r->prompt,
-                      r->place, r->created, r->began, r->ended, (gint64)r->batches, (gint64)r->batches_done,
-                      (gint64)r->pictures, (gint64)r->was_interrupted, (gint64)r->error_code, r->error, r->info,
-                      r->notes, r->seconds, r->request);
+                      "issssssiiiiiiiiisssds", r->id, r->user, r->name, r->kind, r->state, r->model,
+                      r->prompt, r->place, r->created, r->began, r->ended, (gint64)r->batches,
+                      (gint64)r->batches_done, (gint64)r->pictures, (gint64)r->was_interrupted,
+                      (gint64)r->error_code, r->error, r->info, r->notes, r->seconds, r->request);
 }
 
 void
@@ -131,17 +132,19 @@ run_update(sqlite3 *db, gpointer data, GError **error)
     for (guint i = 0; change->pictures != NULL && i < change->pictures->len; i++)
         if (!rv_store_insert_picture(db, g_ptr_array_index(change->pictures, i), error))
             return false;
-    return rv_sql_run(db, error,
-                      "UPDATE jobs SET state = ?, model = ?, place = ?, began = ?, ended = ?, batches = ?,"
-                      " batches_done = ?, pictures = ?, was_interrupted = ?, error_code = ?, error = ?, info = ?,"
-                      " notes = ?, seconds = ? WHERE id = ?",
-                      "ssiiiiiiiisssdi", r->state, r->model, r->place, r->began, r->ended, (gint64)r->batches,
-                      (gint64)r->batches_done, (gint64)r->pictures, (gint64)r->was_interrupted,
-                      (gint64)r->error_code, r->error, r->info, r->notes, r->seconds, r->id);
+    return rv_sql_run(
+        db, error,
+        "UPDATE jobs SET state = ?, model = ?, place = ?, began = ?, ended = ?, batches = ?,"
+        " batches_done = ?, pictures = ?, was_interrupted = ?, error_code = ?, error = ?, info = ?,"
+        " notes = ?, seconds = ? WHERE id = ?",
+        "ssiiiiiiiisssdi", r->state, r->model, r->place, r->began, r->ended, (gint64)r->batches,
+        (gint64)r->batches_done, (gint64)r->pictures, (gint64)r->was_interrupted, (gint64)r->error_code,
+        r->error, r->info, r->notes, r->seconds, r->id);
 }
 
 void
-rv_store_update_job(RvStore *store, const RvJobRow *row, GPtrArray *pictures, RvStoreDone done, void *user_data)
+rv_store_update_job(RvStore *store, const RvJobRow *row, GPtrArray *pictures, RvStoreDone done,
+                    void *user_data)
 {
     JobChange *change = g_new0(JobChange, 1);
     change->row = row_copy(row);
@@ -174,7 +177,8 @@ run_remove(sqlite3 *db, gpointer data, GError **error)
     const JobChange *change = data;
     for (gsize i = 0; i < change->n; i++)
         if (!rv_sql_run(db, error, "DELETE FROM jobs WHERE id = ?", "i", change->ids[i]) ||
-            !rv_sql_run(db, error, "DELETE FROM pictures WHERE job = ? AND NOT in_gallery", "i", change->ids[i]) ||
+            !rv_sql_run(db, error, "DELETE FROM pictures WHERE job = ? AND NOT in_gallery", "i",
+                        change->ids[i]) ||
             !rv_sql_run(db, error, "UPDATE pictures SET job = 0 WHERE job = ?", "i", change->ids[i]))
             return false;
     return true;
@@ -195,7 +199,8 @@ gint64
 rv_store_last_job(RvStore *store)
 {
     gint64 id = 0;
-    sqlite3_stmt *row = rv_sql_prepare(store->reader, NULL, "SELECT coalesce(max(id), 0) FROM jobs", "");
+    sqlite3_stmt *row =
+        rv_sql_prepare(store->reader, NULL, "SELECT seq FROM sqlite_sequence WHERE name = 'jobs'", "");
     while (rv_sql_next(&row))
         id = sqlite3_column_int64(row, 0);
     return id;
@@ -226,8 +231,8 @@ RvJobRow *
 rv_store_get_job(RvStore *store, const char *user, gint64 id)
 {
     return read_one(rv_sql_prepare(store->reader, NULL,
-                                   "SELECT " COLUMNS ", request FROM jobs WHERE id = ? AND user = ?", "is", id,
-                                   user));
+                                   "SELECT " COLUMNS ", request FROM jobs WHERE id = ? AND user = ?", "is",
+                                   id, user));
 }
 
 RvJobRow *
@@ -243,7 +248,8 @@ GPtrArray *
 rv_store_live_jobs(RvStore *store)
 {
     return read_all(rv_sql_prepare(store->reader, NULL,
-                                   "SELECT " COLUMNS ", request FROM jobs WHERE ended = 0 ORDER BY place, id", ""),
+                                   "SELECT " COLUMNS ", request FROM jobs WHERE ended = 0 ORDER BY place, id",
+                                   ""),
                     true);
 }
 
@@ -261,8 +267,9 @@ GArray *
 rv_store_old_jobs(RvStore *store, gint64 ended_before)
 {
     GArray *ids = g_array_new(FALSE, FALSE, sizeof(gint64));
-    sqlite3_stmt *row = rv_sql_prepare(
-        store->reader, NULL, "SELECT id FROM jobs WHERE ended > 0 AND ended < ? LIMIT 1000", "i", ended_before);
+    sqlite3_stmt *row =
+        rv_sql_prepare(store->reader, NULL, "SELECT id FROM jobs WHERE ended > 0 AND ended < ? LIMIT 1000",
+                       "i", ended_before);
     while (rv_sql_next(&row)) {
         gint64 id = sqlite3_column_int64(row, 0);
         g_array_append_val(ids, id);

@@ -1,7 +1,8 @@
 #include "store/store_pictures.h"
 
-#define COLUMNS                                                                                            \
-    "id, job, user, part, batch, number, role, path, infotext, seed, subseed, width, height, bytes, created," \
+#define COLUMNS                                                                                       \
+    "id, job, user, part, batch, number, role, path, infotext, seed, subseed, width, height, bytes, " \
+    "created,"                                                                                        \
     " in_gallery, favourite, trashed"
 #define MOST_ROWS 1000
 
@@ -57,13 +58,14 @@ read_all(sqlite3_stmt *statement)
 bool
 rv_store_insert_picture(sqlite3 *db, RvPictureRow *r, GError **error)
 {
-    if (!rv_sql_run(db, error,
-                    "INSERT INTO pictures (job, user, part, batch, number, role, path, infotext, seed, subseed,"
-                    " width, height, bytes, created, in_gallery, favourite, trashed)"
-                    " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
-                    "isiiisssiiiiiiiii", r->job, r->user, (gint64)r->part, (gint64)r->batch, (gint64)r->number,
-                    r->role, r->path, r->infotext, r->seed, r->subseed, (gint64)r->width, (gint64)r->height,
-                    r->bytes, r->created, (gint64)r->in_gallery, (gint64)r->favourite, r->trashed))
+    if (!rv_sql_run(
+            db, error,
+            "INSERT INTO pictures (job, user, part, batch, number, role, path, infotext, seed, subseed,"
+            " width, height, bytes, created, in_gallery, favourite, trashed)"
+            " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+            "isiiisssiiiiiiiii", r->job, r->user, (gint64)r->part, (gint64)r->batch, (gint64)r->number,
+            r->role, r->path, r->infotext, r->seed, r->subseed, (gint64)r->width, (gint64)r->height, r->bytes,
+            r->created, (gint64)r->in_gallery, (gint64)r->favourite, r->trashed))
         return false;
     r->id = sqlite3_last_insert_rowid(db);
     return true;
@@ -106,8 +108,8 @@ run_mark(sqlite3 *db, gpointer data, GError **error)
 }
 
 void
-rv_store_mark_picture(RvStore *store, const char *user, gint64 id, int favourite, gint64 trashed, RvStoreDone done,
-                      void *user_data)
+rv_store_mark_picture(RvStore *store, const char *user, gint64 id, int favourite, gint64 trashed,
+                      RvStoreDone done, void *user_data)
 {
     Mark *mark = g_new0(Mark, 1);
     *mark = (Mark) { g_strdup(user), id, trashed, favourite };
@@ -118,8 +120,8 @@ static bool
 run_remove(sqlite3 *db, gpointer data, GError **error)
 {
     const Mark *mark = data;
-    return rv_sql_run(db, error, "DELETE FROM pictures WHERE id = ? AND user = ? AND in_gallery", "is", mark->id,
-                      mark->user);
+    return rv_sql_run(db, error, "DELETE FROM pictures WHERE id = ? AND user = ? AND in_gallery", "is",
+                      mark->id, mark->user);
 }
 
 void
@@ -166,10 +168,10 @@ like_pattern(const char *text)
     return g_string_free(g_steal_pointer(&pattern), FALSE);
 }
 
-#define FILTER                                                                                                  \
-    " FROM pictures WHERE in_gallery AND user = ?1 AND iif(?2 = 2, trashed > 0, trashed = 0)"                   \
-    " AND (?2 <> 1 OR favourite) AND (?3 IS NULL OR infotext LIKE ?3 ESCAPE '\\')"                              \
-    " AND (?4 IS NULL OR path LIKE ?4 ESCAPE '\\') AND created >= ?5 AND (?6 = 0 OR created < ?6)"              \
+#define FILTER                                                                                     \
+    " FROM pictures WHERE in_gallery AND user = ?1 AND iif(?2 = 2, trashed > 0, trashed = 0)"      \
+    " AND (?2 <> 1 OR favourite) AND (?3 IS NULL OR infotext LIKE ?3 ESCAPE '\\')"                 \
+    " AND (?4 IS NULL OR path LIKE ?4 ESCAPE '\\') AND created >= ?5 AND (?6 = 0 OR created < ?6)" \
     " AND (?7 = 0 OR id < ?7) AND id > ?8"
 
 static sqlite3_stmt *
@@ -189,7 +191,8 @@ rv_store_gallery(RvStore *store, const char *user, const RvGalleryFilter *filter
     static const char *const newest_first = "SELECT " COLUMNS FILTER " ORDER BY id DESC LIMIT ?9";
     static const char *const oldest_first = "SELECT " COLUMNS FILTER " ORDER BY id LIMIT ?9";
     bool is_upwards = filter->after_id > 0;
-    GPtrArray *rows = read_all(prepare_gallery(store, is_upwards ? oldest_first : newest_first, user, filter));
+    GPtrArray *rows =
+        read_all(prepare_gallery(store, is_upwards ? oldest_first : newest_first, user, filter));
     for (guint i = 0; is_upwards && i < rows->len / 2; i++) {
         gpointer swap = rows->pdata[i];
         rows->pdata[i] = rows->pdata[rows->len - 1 - i];
@@ -220,6 +223,6 @@ GPtrArray *
 rv_store_old_trash(RvStore *store, gint64 trashed_before)
 {
     return read_all(rv_sql_prepare(
-        store->reader, NULL, "SELECT " COLUMNS " FROM pictures WHERE trashed > 0 AND trashed < ? LIMIT 1000", "i",
-        trashed_before));
+        store->reader, NULL, "SELECT " COLUMNS " FROM pictures WHERE trashed > 0 AND trashed < ? LIMIT 1000",
+        "i", trashed_before));
 }

@@ -6,7 +6,8 @@ static const char *const steps[] = {
     /* 1 */
     "CREATE TABLE documents (user TEXT NOT NULL, name TEXT NOT NULL, json TEXT NOT NULL,"
     "  PRIMARY KEY (user, name)) WITHOUT ROWID;"
-    "CREATE TABLE jobs (id INTEGER PRIMARY KEY, user TEXT NOT NULL, name TEXT, kind TEXT NOT NULL,"
+    "CREATE TABLE jobs (id INTEGER PRIMARY KEY AUTOINCREMENT, user TEXT NOT NULL, name TEXT, kind TEXT NOT "
+    "NULL,"
     "  state TEXT NOT NULL, model TEXT, prompt TEXT NOT NULL, request TEXT NOT NULL, place INTEGER NOT NULL,"
     "  created INTEGER NOT NULL, began INTEGER NOT NULL, ended INTEGER NOT NULL, batches INTEGER NOT NULL,"
     "  batches_done INTEGER NOT NULL, pictures INTEGER NOT NULL, was_interrupted INTEGER NOT NULL,"

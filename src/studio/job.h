@@ -42,9 +42,9 @@ struct RvStudioJob {
     gint64 seed, subseed;           /* -1: chosen when it is submitted */
     double subseed_strength;
     int seed_resize_from_w, seed_resize_from_h; /* 0: none */
-    char *randn_source; /* "cpu" or "nv"; NULL: "cpu" for txt2img of a folder as the command line has it */
-    int clip_skip;      /* 0 or 1: the last layer */
-    double eta;         /* below 0: the sampler's own */
+    char *randn_source;                         /* "cpu", "nv" (NULL) or "gpu" */
+    int clip_skip;                              /* 0 or 1: the last layer */
+    double eta;                                 /* below 0: the sampler's own */
     bool tiling;
     char *syntax; /* "a1111" (NULL), "plain", "explicit" (compel's) */
 

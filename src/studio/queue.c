@@ -84,9 +84,8 @@ rv_queue_add(RvQueue *queue, gint64 id, const char *user, const char *model, int
         g_queue_push_tail(&queue->ring, owner);
     }
     Job *job = g_new0(Job, 1);
-    *job = (Job) {
-        .id = id, .user = owner, .model = g_strdup(model), .batches = batches, .seconds = seconds
-    };
+    *job =
+        (Job) { .id = id, .user = owner, .model = g_strdup(model), .batches = batches, .seconds = seconds };
     job->link.data = job;
     g_queue_push_tail_link(&owner->jobs, &job->link);
     g_hash_table_insert(queue->jobs, &job->id, job);
@@ -157,8 +156,8 @@ rv_queue_set_seconds(RvQueue *queue, gint64 id, double seconds)
 
 /* ---- turns ---- */
 
-/* The user's job to draw: the first that is not in work, or a later one whose model is loaded, unless the first
- * was overtaken often enough. NULL: all are in work. */
+/* The user's job to draw: the first that is not in work, or a later one whose model is loaded, unless the
+ * first was overtaken often enough. NULL: all are in work. */
 static Job *
 pick_job(const User *user, RvQueueIsLoaded is_loaded, void *user_data, bool *loaded)
 {

@@ -1,8 +1,8 @@
 /* queue.h - whose batch is drawn next: plain data, no threads, no clock.
  *
  * Users take turns, one batch each. To keep models from being changed at every turn, a user whose job can be
- * drawn with a model that is loaded may be taken before others, and within a user's jobs one may overtake; but
- * nobody is passed over more than RV_QUEUE_PATIENCE times in a row, and then it is their turn whatever is
+ * drawn with a model that is loaded may be taken before others, and within a user's jobs one may overtake;
+ * but nobody is passed over more than RV_QUEUE_PATIENCE times in a row, and then it is their turn whatever is
  * loaded. A job has one batch in work at a time; several devices work on several jobs. */
 #pragma once
 #include <glib.h>
@@ -18,7 +18,8 @@ G_DEFINE_AUTOPTR_CLEANUP_FUNC(RvQueue, rv_queue_free)
 
 /* At the end of the user's jobs. `model` says which jobs share a loaded model; `seconds`: of each of its
  * `batches`, for the estimates; 0: not known. Ids are unique. */
-void rv_queue_add(RvQueue *queue, gint64 id, const char *user, const char *model, int batches, double seconds);
+void rv_queue_add(RvQueue *queue, gint64 id, const char *user, const char *model, int batches,
+                  double seconds);
 void rv_queue_remove(RvQueue *queue, gint64 id); /* also one in work; nothing if it is not there */
 bool rv_queue_has(const RvQueue *queue, gint64 id);
 /* To `place` (0: first) among the user's jobs; jobs in work count too. */
@@ -41,7 +42,7 @@ RvQueueCount rv_queue_count(const RvQueue *queue);
 int rv_queue_user_jobs(const RvQueue *queue, const char *user);
 
 typedef struct {
-    int ahead;      /* jobs that will have begun before, as turns go now */
+    int ahead; /* jobs that will have begun before, as turns go now */
     bool is_working;
     double seconds; /* until its end when `devices` draw; below 0: not known */
 } RvQueuePlace;

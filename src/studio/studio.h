@@ -31,13 +31,19 @@ typedef struct {
     const char *precision;
     int threads;
     gsize model_bytes; /* of memory for models that stay loaded; 0: half of what is free at the start */
+    const struct RvPainterClass *painter; /* what draws (painter.h); NULL: the engine */
+    void *painter_user;
 } RvStudioOptions;
 
 /* Opens the store and takes up what was queued. Devices are opened at the first job. */
 RvStudio *rv_studio_new(const RvStudioOptions *options, GError **error);
+/* No further job is taken or begun; what is on a device stops and stays queued. */
+void rv_studio_refuse(RvStudio *studio);
+int rv_studio_in_work(RvStudio *studio); /* batches on devices and being written */
 /* Running jobs stop and stay queued. Returns by `deadline_us` (g_get_monotonic_time()). Accepts NULL. */
 void rv_studio_free(RvStudio *studio, gint64 deadline_us);
-RvStore *rv_studio_store(RvStudio *studio); /* users' documents and gallery (store/store.h); borrowed */
+const char *rv_studio_outputs(RvStudio *studio); /* the folder that gallery rows' paths are below */
+RvStore *rv_studio_store(RvStudio *studio);      /* users' documents and gallery (store/store.h); borrowed */
 
 /* ---- jobs ---- */
 
@@ -179,3 +185,6 @@ typedef struct {
 RvStudioLimits rv_studio_limits(RvStudio *studio);
 /* RV_ERROR_USAGE for nonsense. */
 bool rv_studio_set_limits(RvStudio *studio, const RvStudioLimits *limits, GError **error);
+void rv_studio_limits_add_json(const RvStudioLimits *limits, JsonBuilder *json); /* an object */
+/* Those that are members change; all or none. */
+bool rv_studio_limits_read_json(RvStudioLimits *limits, JsonObject *object, GError **error);

@@ -1,0 +1,28 @@
+/* painter.h - what a worker drives: a device that models are loaded on and that draws batches with them. The
+ * engine is one (painter_engine.c); tests bring another.
+ *
+ * All calls come from the worker's thread. */
+#pragma once
+#include "studio/unit.h"
+
+typedef struct {
+    const char *device, *precision, *models_dir;
+    const char *const *folders; /* of models, NULL-terminated */
+    int threads;
+    const int *cancel; /* not 0: give up with RV_ERROR_CANCELLED */
+    void *user;        /* of tests */
+} RvPainterOptions;
+
+typedef struct RvPainterClass {
+    gpointer (*open)(const RvPainterOptions *options, GError **error);
+    void (*close)(gpointer painter); /* accepts NULL */
+    gpointer (*load)(gpointer painter, const char *model, const char *vae, GError **error);
+    void (*unload)(gpointer painter, gpointer model); /* accepts NULL */
+    /* Bytes that a model will take at least, before it is loaded; and takes, loaded. */
+    gsize (*estimate)(gpointer painter, const char *model, const char *vae);
+    gsize (*bytes)(gpointer painter, gpointer model);
+    /* Adds to the unit's drawn and notes. `model` NULL: the job needs none. */
+    bool (*draw)(gpointer painter, gpointer model, RvUnit *unit, GError **error);
+} RvPainterClass;
+
+extern const RvPainterClass rv_painter_engine;

@@ -1,0 +1,394 @@
+/* painter_engine.c - the engine as a painter: a batch of a job becomes a request of engine/request.h. */
+#include <glib/gstdio.h>
+#include <string.h>
+
+#include "engine/pipeline.h"
+#include "media/infotext.h"
+#include "studio/extras.h"
+#include "studio/painter.h"
+
+#define PREVIEW_EVERY_US 250000
+#define PREVIEW_QUALITY 80
+
+typedef struct {
+    RvEngine *engine;
+    RvLibrary *library;
+    const RvPainterOptions *options;
+    char *models_dir;
+} Painter;
+
+/* A batch being drawn: what its request borrows. */
+typedef struct {
+    RvUnit *unit;
+    RvRequest request;
+    RvPicture *init;
+    RvMask *mask;
+    RvHires hires;
+    RvControlUse controls[RV_MAX_CONTROLS];
+    RvPicture *control_pictures[RV_MAX_CONTROLS];
+    gint64 preview_us;
+} Draw;
+
+/* ---- devices and models ---- */
+
+static gpointer
+engine_open(const RvPainterOptions *options, GError **error)
+{
+    RvEngineOptions engine = { options->device, options->precision, options->threads, options->cancel };
+    Painter *painter = g_new0(Painter, 1);
+    painter->engine = rv_engine_open(&engine, error);
+    if (painter->engine == NULL) {
+        g_free(painter);
+        return NULL;
+    }
+    painter->library = rv_library_new(options->folders);
+    painter->models_dir = g_strdup(options->models_dir);
+    return painter;
+}
+
+static void
+engine_close(gpointer data)
+{
+    Painter *painter = data;
+    if (painter == NULL)
+        return;
+    rv_engine_close(painter->engine);
+    rv_library_free(painter->library);
+    g_free(painter->models_dir);
+    g_free(painter);
+}
+
+static gpointer
+engine_load(gpointer data, const char *model, const char *vae, GError **error)
+{
+    Painter *painter = data;
+    RvPipelineOptions options = { .vae = vae,
+                                  .models_dir = painter->models_dir,
+                                  .library = painter->library };
+    return rv_pipeline_open(painter->engine, model, &options, error);
+}
+
+static void
+engine_unload(gpointer data, gpointer model)
+{
+    rv_pipeline_free(model);
+}
+
+/* All files of weights there are; as they lie on disk, so too little when they are widened. */
+static gsize
+folder_bytes(const char *path, int depth)
+{
+    GStatBuf info;
+    if (g_stat(path, &info) != 0)
+        return 0;
+    if (!S_ISDIR(info.st_mode))
+        return g_str_has_suffix(path, ".safetensors") ? (gsize)info.st_size : 0;
+    gsize bytes = 0;
+    g_autoptr(GDir) dir = depth > 0 ? g_dir_open(path, 0, NULL) : NULL;
+    for (const char *name; dir != NULL && (name = g_dir_read_name(dir)) != NULL;) {
+        g_autofree char *child = g_build_filename(path, name, NULL);
+        bytes += folder_bytes(child, depth - 1);
+    }
+    return bytes;
+}
+
+static gsize
+engine_estimate(gpointer data, const char *model, const char *vae)
+{
+    return folder_bytes(model, 2) + (vae != NULL && *vae == '/' ? folder_bytes(vae, 1) : 0);
+}
+
+static gsize
+engine_bytes(gpointer data, gpointer model)
+{
+    return rv_pipeline_device_bytes(model);
+}
+
+/* ---- from a job to a request ---- */
+
+static RvPicture *
+load_input(const RvStudioInput *input, const char *what, GError **error)
+{
+    if (input->bytes == NULL)
+        return rv_picture_load(input->path, NULL, error);
+    gsize size;
+    const void *data = g_bytes_get_data(input->bytes, &size);
+    return rv_picture_load_bytes(data, size, what, NULL, error);
+}
+
+static bool
+has_input(const RvStudioInput *input)
+{
+    return input->bytes != NULL || input->path != NULL;
+}
+
+static void
+on_progress(const RvProgress *progress, void *user)
+{
+    static const RvUnitPhase phases[] = { [RV_PHASE_TEXT] = RV_UNIT_TEXT,
+                                          [RV_PHASE_ENCODE] = RV_UNIT_ENCODE,
+                                          [RV_PHASE_SAMPLE] = RV_UNIT_SAMPLE,
+                                          [RV_PHASE_DECODE] = RV_UNIT_DECODE };
+    Draw *draw = user;
+    gint64 now_us = g_get_monotonic_time();
+    rv_unit_set_phase(draw->unit, phases[progress->phase], progress->done, progress->total);
+    if (progress->phase != RV_PHASE_SAMPLE || now_us - draw->preview_us < PREVIEW_EVERY_US ||
+        !rv_unit_wants_preview(draw->unit))
+        return;
+    g_autoptr(RvPicture) picture = progress->preview(progress);
+    RvPictureSaveOptions options = { .quality = PREVIEW_QUALITY };
+    GBytes *bytes = picture != NULL ? rv_picture_encode(picture, RV_PICTURE_JPEG, &options, NULL) : NULL;
+    if (bytes != NULL)
+        rv_unit_set_preview(draw->unit, bytes);
+    draw->preview_us = now_us;
+}
+
+static bool
+parse_names(const RvStudioJob *job, RvRequest *request, GError **error)
+{
+    static const char *const syntaxes[] = { "a1111", "explicit", "plain" };
+    static const RvPromptSyntax values[] = { RV_PROMPT_A1111, RV_PROMPT_EXPLICIT, RV_PROMPT_PLAIN };
+    bool known = job->syntax == NULL;
+    request->syntax = RV_PROMPT_A1111;
+    request->noise = RV_NOISE_NV;
+    for (gsize i = 0; job->syntax != NULL && i < G_N_ELEMENTS(values); i++)
+        if (strcmp(job->syntax, syntaxes[i]) == 0) {
+            request->syntax = values[i];
+            known = true;
+        }
+    if (!known)
+        return rv_error_set(error, RV_ERROR_USAGE, "syntax", "use a1111, explicit or plain",
+                            "there is no syntax \"%s\"", job->syntax);
+    g_autofree char *source = g_ascii_strdown(job->randn_source != NULL ? job->randn_source : "nv", -1);
+    const char *noise = strcmp(source, "gpu") == 0 ? "cuda" : source;
+    return rv_noise_parse_kind(noise, &request->noise) ||
+           rv_error_set(error, RV_ERROR_USAGE, "randn_source", "use cpu, nv or gpu",
+                        "there is no source of noise \"%s\"", job->randn_source);
+}
+
+static bool
+add_controls(Draw *draw, GError **error)
+{
+    const RvStudioJob *job = draw->unit->spec;
+    for (guint i = 0; i < job->controls->len && i < RV_MAX_CONTROLS; i++) {
+        const RvStudioControl *unit = &g_array_index(job->controls, RvStudioControl, i);
+        if (has_input(&unit->image)) {
+            draw->control_pictures[i] = load_input(&unit->image, "controls.image", error);
+            if (draw->control_pictures[i] == NULL)
+                return false;
+        }
+        draw->controls[i] = (RvControlUse) {
+            .model = unit->model,
+            .image = draw->control_pictures[i] != NULL ? draw->control_pictures[i] : draw->init,
+            .module = unit->module,
+            .resolution = MAX(unit->processor_res, 0),
+            .threshold_a = unit->threshold_a,
+            .threshold_b = unit->threshold_b,
+            .weight = unit->weight,
+            .start = unit->guidance_start,
+            .end = unit->guidance_end,
+            .mode = (RvControlMode)unit->control_mode,
+            .resize = (RvResizeMode)unit->resize_mode,
+            .skip_first_pass = unit->skip_first_pass,
+            .skip_hires = unit->skip_hires,
+        };
+        draw->request.control_count = (int)i + 1;
+    }
+    draw->request.controls = draw->controls;
+    return true;
+}
+
+static void
+add_hires(Draw *draw)
+{
+    const RvStudioJob *job = draw->unit->spec;
+    draw->hires = (RvHires) {
+        .upscaler = job->hr_upscaler,
+        .scale = job->hr_scale,
+        .width = job->hr_resize_x,
+        .height = job->hr_resize_y,
+        .steps = job->hr_second_pass_steps,
+        .strength = job->denoising_strength >= 0.0 ? job->denoising_strength : 0.75,
+        .cfg_scale = job->hr_cfg,
+        .sampler = job->hr_sampler_name,
+        .schedule = job->hr_scheduler,
+        .prompt = job->hr_prompt,
+        .negative_prompt = job->hr_negative_prompt,
+    };
+    if (job->enable_hr && job->kind == RV_STUDIO_TXT2IMG)
+        draw->request.hires = &draw->hires;
+}
+
+static bool
+add_init(Draw *draw, guint index, GError **error)
+{
+    static const RvFill fills[] = { RV_FILL_BLUR, RV_FILL_ORIGINAL, RV_FILL_NOISE, RV_FILL_NOTHING };
+    const RvStudioJob *job = draw->unit->spec;
+    RvRequest *r = &draw->request;
+    if (job->kind != RV_STUDIO_IMG2IMG)
+        return true;
+    draw->init = load_input(&g_array_index(job->init_images, RvStudioInput, index), "init_images", error);
+    if (draw->init == NULL)
+        return false;
+    if (has_input(&job->mask)) {
+        g_autoptr(RvPicture) picture = load_input(&job->mask, "mask", error);
+        draw->mask = picture != NULL ? rv_mask_from_picture(picture, error) : NULL;
+        if (draw->mask == NULL)
+            return false;
+        if (job->inpainting_mask_invert)
+            rv_mask_invert(draw->mask);
+    }
+    r->init = draw->init;
+    r->mask = draw->mask;
+    r->strength = job->denoising_strength;
+    r->mask_blur = job->mask_blur_x;
+    r->mask_blur_y = job->mask_blur_y > 0.0 ? job->mask_blur_y : -1.0;
+    r->resize = (RvResizeMode)job->resize_mode;
+    r->fill = fills[job->inpainting_fill];
+    r->mask_blend = true;
+    r->mask_soft = !job->mask_round;
+    r->only_masked = job->inpaint_full_res && draw->mask != NULL;
+    r->masked_padding = job->inpaint_full_res_padding;
+    return true;
+}
+
+/* `images` of the batch, from its `first` on. */
+static bool
+make_request(Draw *draw, int first, int images, GError **error)
+{
+    const RvStudioJob *job = draw->unit->spec;
+    gint64 offset = (gint64)draw->unit->batch * job->batch_size + first;
+    draw->request = (RvRequest) {
+        .prompt = job->prompt,
+        .negative_prompt = job->negative_prompt,
+        .width = job->width,
+        .height = job->height,
+        .steps = job->steps,
+        .cfg_scale = job->cfg_scale,
+        .seed = (guint64)(job->seed + (job->subseed_strength > 0.0 ? 0 : offset)),
+        .subseed = (guint64)(job->subseed + offset),
+        .subseed_strength = job->subseed_strength,
+        .seed_width = MAX(job->seed_resize_from_w, 0),
+        .seed_height = MAX(job->seed_resize_from_h, 0),
+        .images = images,
+        .sampler = job->sampler_name,
+        .schedule = job->scheduler,
+        .clip_skip = MAX(job->clip_skip, 1),
+        .eta = job->eta,
+        .tiling = job->tiling,
+        .strength = -1.0,
+        .stop = (const int *)&draw->unit->stop,
+        .on_progress = on_progress,
+        .user = draw,
+    };
+    guint inits = job->init_images->len;
+    if (!parse_names(job, &draw->request, error) ||
+        !add_init(draw, inits > 1 ? (guint)first % inits : 0, error) || !add_controls(draw, error))
+        return false;
+    add_hires(draw);
+    return true;
+}
+
+static void
+draw_clear(Draw *draw)
+{
+    g_clear_pointer(&draw->init, rv_picture_free);
+    g_clear_pointer(&draw->mask, rv_mask_free);
+    for (gsize i = 0; i < G_N_ELEMENTS(draw->control_pictures); i++)
+        g_clear_pointer(&draw->control_pictures[i], rv_picture_free);
+}
+
+/* ---- from a result to what is kept ---- */
+
+/* The model's hash, and the settings that the job adds. */
+static char *
+finish_infotext(const RvUnit *unit, const char *text)
+{
+    const RvStudioJob *job = unit->spec;
+    g_autoptr(RvInfotext) info = rv_infotext_parse(text);
+    if (unit->hash != NULL)
+        rv_infotext_set(info, "Model hash", unit->hash);
+    if (job->infotext_extra != NULL) {
+        g_autofree char *line = g_strconcat("Steps: 0, Seed: 0, Size: 8x8, ", job->infotext_extra, NULL);
+        g_autoptr(RvInfotext) extra = rv_infotext_parse(line);
+        for (guint i = 3; i < extra->pairs->len; i++) {
+            const RvInfotextPair *pair = g_ptr_array_index(extra->pairs, i);
+            rv_infotext_set(info, pair->key, pair->value);
+        }
+    }
+    return rv_infotext_write(info);
+}
+
+static void
+keep_result(const Draw *draw, RvResult *result)
+{
+    RvUnit *unit = draw->unit;
+    for (int i = 0; i < result->count; i++) {
+        RvResultImage *image = &result->images[i];
+        g_autofree char *infotext = finish_infotext(unit, image->infotext);
+        rv_unit_add_drawn(unit, RV_STUDIO_SAMPLE, g_steal_pointer(&image->picture), infotext,
+                          (gint64)image->seed, (gint64)draw->request.subseed + i);
+    }
+    for (guint i = 0; result->notes != NULL && i < result->notes->len; i++)
+        g_ptr_array_add(unit->notes, g_strdup(g_ptr_array_index(result->notes, i)));
+    for (guint i = 0; result->maps != NULL && i < result->maps->len; i++) {
+        RvPicture *map = rv_picture_copy(g_ptr_array_index(result->maps, i), NULL);
+        if (map != NULL)
+            rv_unit_add_drawn(unit, RV_STUDIO_MAP, map, "", (gint64)draw->request.seed, 0);
+    }
+}
+
+static bool
+draw_some(RvPipeline *pipeline, RvUnit *unit, int first, int images, GError **error)
+{
+    Draw draw = { .unit = unit };
+    char *note = NULL;
+    g_autoptr(RvResult) result = NULL;
+    if (make_request(&draw, first, images, error) &&
+        rv_pipeline_complete(pipeline, &draw.request, &note, error))
+        result = rv_pipeline_generate(pipeline, &draw.request, error);
+    if (note != NULL)
+        g_ptr_array_add(unit->notes, note);
+    if (result != NULL)
+        keep_result(&draw, result);
+    draw_clear(&draw);
+    return result != NULL;
+}
+
+static bool
+draw_extras(RvUnit *unit, GError **error)
+{
+    const RvStudioJob *job = unit->spec;
+    const RvStudioInput *input = &g_array_index(job->init_images, RvStudioInput, unit->batch);
+    g_autoptr(RvPicture) picture = load_input(input, "image", error);
+    RvPicture *result = picture != NULL ? rv_extras_upscale(job, picture, error) : NULL;
+    if (result == NULL)
+        return false;
+    g_autofree char *infotext = rv_extras_infotext(job, picture);
+    rv_unit_add_drawn(unit, RV_STUDIO_SAMPLE, result, infotext, 0, 0);
+    return true;
+}
+
+static bool
+engine_draw(gpointer data, gpointer model, RvUnit *unit, GError **error)
+{
+    const RvStudioJob *job = unit->spec;
+    if (job->kind == RV_STUDIO_EXTRAS)
+        return draw_extras(unit, error);
+    if (job->init_images->len <= 1)
+        return draw_some(model, unit, 0, job->batch_size, error);
+    for (int i = 0; i < job->batch_size; i++) /* each picture from another one */
+        if (!draw_some(model, unit, i, 1, error))
+            return false;
+    return true;
+}
+
+const RvPainterClass rv_painter_engine = {
+    .open = engine_open,
+    .close = engine_close,
+    .load = engine_load,
+    .unload = engine_unload,
+    .estimate = engine_estimate,
+    .bytes = engine_bytes,
+    .draw = engine_draw,
+};

@@ -1,0 +1,149 @@
+#include "studio/residents.h"
+
+typedef struct {
+    char *model, *vae;
+    gpointer loaded;
+    gsize bytes;
+} Resident;
+
+struct RvResidents {
+    const RvPainterClass *class;
+    gpointer painter;
+    gsize budget;
+    GMutex mutex;    /* of the list and its bytes, which only the worker's thread changes */
+    GPtrArray *list; /* Resident, the most recently used last */
+};
+
+static void
+resident_free(gpointer data)
+{
+    Resident *resident = data;
+    g_free(resident->model);
+    g_free(resident->vae);
+    g_free(resident);
+}
+
+RvResidents *
+rv_residents_new(const RvPainterClass *class, gpointer painter, gsize budget)
+{
+    RvResidents *r = g_new0(RvResidents, 1);
+    r->class = class;
+    r->painter = painter;
+    r->budget = budget;
+    g_mutex_init(&r->mutex);
+    r->list = g_ptr_array_new_with_free_func(resident_free);
+    return r;
+}
+
+void
+rv_residents_free(RvResidents *r)
+{
+    if (r == NULL)
+        return;
+    rv_residents_clear(r);
+    g_ptr_array_unref(r->list);
+    g_mutex_clear(&r->mutex);
+    g_free(r);
+}
+
+static void
+give_up_oldest(RvResidents *r)
+{
+    Resident *resident = g_ptr_array_index(r->list, 0);
+    r->class->unload(r->painter, resident->loaded);
+    g_mutex_lock(&r->mutex);
+    g_ptr_array_remove_index(r->list, 0);
+    g_mutex_unlock(&r->mutex);
+}
+
+void
+rv_residents_clear(RvResidents *r)
+{
+    while (r->list->len > 0)
+        give_up_oldest(r);
+}
+
+gsize
+rv_residents_bytes(RvResidents *r)
+{
+    gsize bytes = 0;
+    g_mutex_lock(&r->mutex);
+    for (guint i = 0; i < r->list->len; i++)
+        bytes += ((const Resident *)g_ptr_array_index(r->list, i))->bytes;
+    g_mutex_unlock(&r->mutex);
+    return bytes;
+}
+
+/* Of the first that fits; -1: none. */
+static int
+find(const RvResidents *r, const char *model, const char *vae, bool any_vae)
+{
+    for (guint i = 0; i < r->list->len; i++) {
+        const Resident *resident = g_ptr_array_index(r->list, i);
+        if (g_strcmp0(resident->model, model) == 0 && (any_vae || g_strcmp0(resident->vae, vae) == 0))
+            return (int)i;
+    }
+    return -1;
+}
+
+bool
+rv_residents_has(RvResidents *r, const char *model, const char *vae)
+{
+    g_mutex_lock(&r->mutex);
+    bool has = find(r, model, vae, vae == NULL) >= 0;
+    g_mutex_unlock(&r->mutex);
+    return has;
+}
+
+void
+rv_residents_trim(RvResidents *r)
+{
+    g_mutex_lock(&r->mutex);
+    for (guint i = 0; i < r->list->len; i++) {
+        Resident *resident = g_ptr_array_index(r->list, i);
+        resident->bytes = r->class->bytes(r->painter, resident->loaded);
+    }
+    g_mutex_unlock(&r->mutex);
+    while (r->budget > 0 && r->list->len > 1 && rv_residents_bytes(r) > r->budget)
+        give_up_oldest(r);
+}
+
+static gpointer
+load(RvResidents *r, const char *model, const char *vae, GError **error)
+{
+    g_autoptr(GError) wrong = NULL;
+    gpointer loaded = r->class->load(r->painter, model, vae, &wrong);
+    if (loaded == NULL && g_error_matches(wrong, RV_ERROR, RV_ERROR_NO_MEMORY) && r->list->len > 0) {
+        rv_residents_clear(r);
+        g_clear_error(&wrong);
+        loaded = r->class->load(r->painter, model, vae, &wrong);
+    }
+    if (loaded == NULL)
+        g_propagate_error(error, g_steal_pointer(&wrong));
+    return loaded;
+}
+
+gpointer
+rv_residents_get(RvResidents *r, const char *model, const char *vae, GError **error)
+{
+    int index = find(r, model, vae, false);
+    if (index >= 0) {
+        g_mutex_lock(&r->mutex);
+        Resident *resident = g_ptr_array_steal_index(r->list, (guint)index);
+        g_ptr_array_add(r->list, resident);
+        g_mutex_unlock(&r->mutex);
+        return resident->loaded;
+    }
+    gsize needed = r->class->estimate(r->painter, model, vae);
+    while (r->budget > 0 && r->list->len > 0 && rv_residents_bytes(r) + needed > r->budget)
+        give_up_oldest(r);
+    gpointer loaded = load(r, model, vae, error);
+    if (loaded == NULL)
+        return NULL;
+    Resident *resident = g_new(Resident, 1);
+    *resident = (Resident) { g_strdup(model), g_strdup(vae), loaded, r->class->bytes(r->painter, loaded) };
+    g_mutex_lock(&r->mutex);
+    g_ptr_array_add(r->list, resident);
+    g_mutex_unlock(&r->mutex);
+    return loaded;
+}

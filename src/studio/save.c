@@ -1,0 +1,158 @@
+/* save.c - what was drawn, into files. */
+#include <glib/gstdio.h>
+#include <string.h>
+
+#include "store/files.h"
+#include "studio/save.h"
+#include "studio/unit.h"
+
+#define PNG_LEVEL 4         /* a third of the time of level 6 for a few per cent of size */
+#define TRY_AGAIN_US 500000 /* when the disk is full */
+#define MAX_NUMBER 9999999
+
+/* ---- into bytes ---- */
+
+static RvPictureFormat
+format_of(const RvStudioJob *job, const char **ending)
+{
+    const char *name = job->samples_format != NULL ? job->samples_format : "png";
+    if (g_ascii_strcasecmp(name, "jpg") == 0 || g_ascii_strcasecmp(name, "jpeg") == 0) {
+        *ending = "jpg";
+        return RV_PICTURE_JPEG;
+    }
+    bool is_webp = g_ascii_strcasecmp(name, "webp") == 0;
+    *ending = is_webp ? "webp" : "png";
+    return is_webp ? RV_PICTURE_WEBP : RV_PICTURE_PNG;
+}
+
+static GBytes *
+encode(const RvUnit *unit, const RvDrawn *drawn, const char **ending, GError **error)
+{
+    const RvStudioJob *job = unit->spec;
+    RvPictureSaveOptions options = { .infotext = drawn->infotext,
+                                     .quality = job->quality,
+                                     .lossless = job->webp_lossless,
+                                     .png_level = PNG_LEVEL };
+    return rv_picture_encode(drawn->picture, format_of(job, ending), &options, error);
+}
+
+/* ---- names ---- */
+
+/* The number after the highest in the folder, as A1111 counts. */
+static int
+next_number(const char *folder)
+{
+    int next = 0;
+    g_autoptr(GDir) dir = g_dir_open(folder, 0, NULL);
+    for (const char *name; dir != NULL && (name = g_dir_read_name(dir)) != NULL;) {
+        char *end;
+        gint64 number = g_ascii_strtoll(name, &end, 10);
+        if (end != name && (*end == '-' || *end == '.') && number >= next && number < MAX_NUMBER)
+            next = (int)number + 1;
+    }
+    return next;
+}
+
+static bool
+same_content(const char *path, GBytes *bytes)
+{
+    g_autofree char *data = NULL;
+    gsize size, wanted;
+    const void *given = g_bytes_get_data(bytes, &wanted);
+    return g_file_get_contents(path, &data, &size, NULL) && size == wanted && memcmp(data, given, size) == 0;
+}
+
+/* The same picture, written just before a crash that forgot it. */
+static char *
+find_leftover(RvUnit *unit, GBytes *bytes)
+{
+    for (guint i = 0; unit->leftovers != NULL && i < unit->leftovers->len; i++)
+        if (same_content(g_ptr_array_index(unit->leftovers, i), bytes))
+            return g_ptr_array_steal_index(unit->leftovers, i);
+    return NULL;
+}
+
+char *
+rv_save_numbered(const char *folder, gint64 seed, GBytes *bytes, const char *ending, GError **error)
+{
+    for (int number = next_number(folder);; number++) {
+        bool exists;
+        g_autofree char *path =
+            g_strdup_printf("%s/%05d-%" G_GINT64_FORMAT ".%s", folder, number, seed, ending);
+        if (rv_file_write_new(path, bytes, &exists, error))
+            return g_steal_pointer(&path);
+        if (!exists)
+            return NULL;
+    }
+}
+
+static char *
+write_one(RvUnit *unit, const RvDrawn *drawn, guint index, GBytes *bytes, const char *ending, GError **error)
+{
+    char *leftover = find_leftover(unit, bytes);
+    if (leftover != NULL)
+        return leftover;
+    if (unit->is_numbered && drawn->role == RV_STUDIO_SAMPLE)
+        return rv_save_numbered(unit->folder, drawn->seed, bytes, ending, error);
+    g_autofree char *path =
+        g_strdup_printf("%s/%s-%" G_GINT64_FORMAT "-%d-%u.%s", unit->job_folder,
+                        rv_studio_role_name(drawn->role), unit->job, unit->index, index, ending);
+    return rv_file_write(path, bytes, error) ? g_steal_pointer(&path) : NULL;
+}
+
+/* ---- all of them ---- */
+
+/* Tries until there is room. */
+static char *
+write_with_patience(RvUnit *unit, const RvDrawn *drawn, guint index, GBytes *bytes, const char *ending,
+                    GError **error)
+{
+    for (;;) {
+        g_autoptr(GError) wrong = NULL;
+        char *path = write_one(unit, drawn, index, bytes, ending, &wrong);
+        if (path != NULL) {
+            rv_unit_set_blocked(unit, NULL);
+            return path;
+        }
+        rv_unit_set_blocked(unit, wrong->message);
+        if (rv_unit_stopped(unit) == RV_UNIT_ABANDON) {
+            rv_error_set(error, RV_ERROR_CANCELLED, NULL, NULL, "cancelled");
+            return NULL;
+        }
+        g_usleep(TRY_AGAIN_US);
+    }
+}
+
+static bool
+save_one(RvUnit *unit, const RvDrawn *drawn, guint index, GError **error)
+{
+    const char *ending;
+    g_autoptr(GBytes) bytes = encode(unit, drawn, &ending, error);
+    char *path = bytes != NULL ? write_with_patience(unit, drawn, index, bytes, ending, error) : NULL;
+    if (path == NULL)
+        return false;
+    RvStudioPicture *picture = g_new0(RvStudioPicture, 1);
+    *picture = (RvStudioPicture) { .role = drawn->role,
+                                   .part = unit->part,
+                                   .bytes = g_bytes_ref(bytes),
+                                   .path = path,
+                                   .infotext = g_strdup(drawn->infotext),
+                                   .seed = drawn->seed,
+                                   .subseed = drawn->subseed,
+                                   .width = drawn->picture->width,
+                                   .height = drawn->picture->height };
+    g_ptr_array_add(unit->pictures, picture);
+    return true;
+}
+
+bool
+rv_unit_save(RvUnit *unit, GError **error)
+{
+    bool ok = true;
+    for (guint i = 0; ok && i < unit->drawn->len; i++)
+        ok = save_one(unit, g_ptr_array_index(unit->drawn, i), i, error);
+    for (guint i = 0; !ok && i < unit->pictures->len; i++)
+        g_unlink(((const RvStudioPicture *)g_ptr_array_index(unit->pictures, i))->path);
+    g_ptr_array_set_size(unit->drawn, 0);
+    return ok;
+}

@@ -1,0 +1,85 @@
+/* studio_internal.h - what the files of the studio share. */
+#pragma once
+#include "engine/library.h"
+#include "store/store.h"
+#include "studio/model_list.h"
+#include "studio/painter.h"
+#include "studio/queue.h"
+#include "studio/studio.h"
+#include "studio/worker.h"
+
+/* A job that has not ended: its row, as it should be on disk, and how far it is. */
+typedef struct {
+    RvStudio *studio;
+    gint64 id;
+    RvJobRow *row;
+    RvStudioJob *spec;
+    char *model, *vae, *hash; /* of its next batch; model NULL: needs none */
+    GArray *waiters;          /* RvStudioWaiter; the first is the submitter's when has_submitter */
+    GPtrArray *pictures;      /* RvStudioPicture that are on disk and in the store */
+    GPtrArray *notes;
+    RvUnit *unit;    /* on a device; NULL */
+    GPtrArray *done; /* RvUnit that ended and are not in the store yet, by index */
+    int next_unit;   /* the first that was not given to a worker */
+    bool has_submitter, is_accepted, is_committing, is_ending, is_resumed, was_skipped;
+    RvStudioState end; /* what it will be, once it ends */
+    GError *error;
+    gint64 began_us;
+} RvLiveJob;
+
+typedef struct RvEventLog RvEventLog;
+
+struct RvStudio {
+    RvStore *store;
+    RvModelList *models;
+    RvLibrary *library;
+    RvQueue *queue;
+    GPtrArray *workers;
+    GHashTable *jobs;  /* id -> RvLiveJob */
+    GHashTable *rates; /* model -> seconds per work of a batch, double */
+    RvEventLog *events;
+    RvStudioLimits limits;
+    char *data, *outputs, *vae, *paused;
+    gint64 next_id;
+    guint tick, purge; /* sources */
+    guint64 revision;  /* of the queue, for events */
+    bool is_stopping;
+};
+
+/* ---- studio_submit.c ---- */
+RvLiveJob *rv_live_job_new(RvStudio *studio, const char *user, RvStudioJob *spec, gint64 id);
+void rv_live_job_free(gpointer job);
+RvLiveJob *rv_live_job_find(RvStudio *studio, const char *user, gint64 id); /* NULL */
+/* Resolves model and VAE of the part that comes next. */
+bool rv_live_job_resolve(RvLiveJob *job, GError **error);
+/* The part that batch `index` of the job belongs to, and its number there. */
+RvStudioJob *rv_live_job_part(RvLiveJob *job, int index, int *part, int *batch);
+int rv_studio_job_batches(const RvStudioJob *spec);
+void rv_studio_recover(RvStudio *studio); /* takes up what the store has */
+
+/* ---- studio_run.c ---- */
+void rv_studio_kick(RvStudio *studio); /* gives idle devices work */
+void rv_studio_on_drawn(RvWorker *worker, RvUnit *unit, bool ok, void *user);
+void rv_studio_on_end(RvWorker *worker, RvUnit *unit, void *user);
+/* Writes to the store what is due; ends the job when all is. */
+void rv_live_job_commit(RvLiveJob *job);
+double rv_studio_estimate(RvStudio *studio, const RvLiveJob *job); /* seconds of a batch; 0: not known */
+void rv_studio_check_disk(RvStudio *studio);
+void rv_studio_purge(RvStudio *studio);
+char *rv_studio_user_folder(const char *user); /* a safe file name */
+
+/* ---- studio_result.c ---- */
+RvStudioResult *rv_live_job_result(RvLiveJob *job);
+char *rv_studio_build_info(const RvStudioJob *spec, GPtrArray *pictures);
+char *rv_studio_notes_json(GPtrArray *notes); /* NULL when there are none */
+
+/* ---- studio_status.c ---- */
+RvStudioStatus *rv_live_job_status(RvLiveJob *job);
+
+/* ---- studio_events.c ---- */
+RvEventLog *rv_event_log_new(void);
+void rv_event_log_free(RvEventLog *log);
+bool rv_event_log_has_watchers(const RvEventLog *log);
+void rv_studio_tell(RvStudio *studio, const char *user, const char *name, JsonBuilder *json);
+void rv_studio_tell_job(RvLiveJob *job, const char *name); /* its status */
+void rv_studio_tell_queue(RvStudio *studio);

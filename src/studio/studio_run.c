@@ -1,0 +1,636 @@
+/* studio_run.c - from the queue to the devices, and from there to the store. */
+#include <glib/gstdio.h>
+#include <string.h>
+
+#include "store/files.h"
+#include "studio/studio_internal.h"
+
+#define TICK_MS 250
+#define MIN_FREE (256 << 20) /* bytes that stay free on the disk, or a twentieth of a small one */
+#define TRASH_DAYS 30
+#define RATE_WEIGHT 0.3 /* of the newest batch, in the estimate of the next */
+
+static gint64
+unix_now(void)
+{
+    return g_get_real_time() / G_USEC_PER_SEC;
+}
+
+/* ---- estimates ---- */
+
+/* Steps times pixels, in arbitrary units; what a batch takes is about proportional to it. */
+static double
+work_of(const RvStudioJob *spec)
+{
+    double pixels = (spec->width > 0 ? spec->width : 512) * (double)(spec->height > 0 ? spec->height : 512);
+    double steps = spec->steps > 0 ? spec->steps : 20;
+    if (spec->kind == RV_STUDIO_IMG2IMG && spec->denoising_strength > 0.0)
+        steps = MAX(steps * spec->denoising_strength, 1.0);
+    if (spec->enable_hr)
+        steps *= 1.0 + spec->hr_scale * spec->hr_scale;
+    return pixels * (steps + 2.0) * spec->batch_size * (spec->cfg_scale == 1.0 ? 1.0 : 2.0);
+}
+
+double
+rv_studio_estimate(RvStudio *studio, const RvLiveJob *job)
+{
+    int part, batch;
+    const double *rate = g_hash_table_lookup(studio->rates, job->model != NULL ? job->model : "");
+    const RvStudioJob *spec =
+        rv_live_job_part((RvLiveJob *)job, MIN(job->next_unit, job->row->batches - 1), &part, &batch);
+    return rate != NULL ? *rate * work_of(spec) : 0.0;
+}
+
+/* All jobs that wait for this model are estimated anew with the first figure; later ones as they come. */
+static void
+learn_rate(RvStudio *studio, const RvUnit *unit)
+{
+    const char *key = unit->model != NULL ? unit->model : "";
+    double *rate = g_hash_table_lookup(studio->rates, key), now = unit->seconds / work_of(unit->spec);
+    if (rate != NULL) {
+        *rate += RATE_WEIGHT * (now - *rate);
+        return;
+    }
+    g_hash_table_insert(studio->rates, g_strdup(key), g_memdup2(&now, sizeof now));
+    GHashTableIter iter;
+    gpointer value;
+    g_hash_table_iter_init(&iter, studio->jobs);
+    while (g_hash_table_iter_next(&iter, NULL, &value)) {
+        const RvLiveJob *job = value;
+        rv_queue_set_seconds(studio->queue, job->id, rv_studio_estimate(studio, job));
+    }
+}
+
+/* ---- the disk ---- */
+
+static void
+set_paused(RvStudio *studio, const char *why)
+{
+    if (g_strcmp0(studio->paused, why) == 0)
+        return;
+    rv_studio_set_text(&studio->paused, why);
+    rv_studio_tell_queue(studio);
+}
+
+/* A worker that cannot write. */
+static const char *
+blocked_by(RvStudio *studio)
+{
+    GHashTableIter iter;
+    gpointer value;
+    static char why[256];
+    const char *found = NULL;
+    g_hash_table_iter_init(&iter, studio->jobs);
+    while (found == NULL && g_hash_table_iter_next(&iter, NULL, &value)) {
+        RvUnit *unit = ((RvLiveJob *)value)->unit;
+        if (unit == NULL)
+            continue;
+        g_mutex_lock(&unit->mutex);
+        if (unit->blocked != NULL) {
+            g_strlcpy(why, unit->blocked, sizeof why);
+            found = why;
+        }
+        g_mutex_unlock(&unit->mutex);
+    }
+    return found;
+}
+
+void
+rv_studio_check_disk(RvStudio *studio)
+{
+    gint64 free_bytes = rv_disk_free_bytes(studio->outputs), total = rv_disk_total_bytes(studio->outputs);
+    gint64 needed = MIN((gint64)MIN_FREE, total / 20);
+    if (free_bytes >= 0 && free_bytes < needed)
+        set_paused(studio, "the disk is full: the queue waits until there is room");
+    else
+        set_paused(studio, blocked_by(studio));
+}
+
+/* ---- to the devices ---- */
+
+char *
+rv_studio_user_folder(const char *user)
+{
+    if (*user == '\0')
+        return g_strdup("local");
+    g_autoptr(GString) folder = g_string_new(NULL);
+    for (const char *c = user; *c != '\0'; c++)
+        if (g_ascii_isalnum(*c) || *c == '-' || *c == '_' || (*c == '.' && c > user))
+            g_string_append_c(folder, *c);
+        else
+            g_string_append_printf(folder, "%%%02X", (guchar)*c);
+    if (strcmp(user, "local") == 0) /* that one is of those who need no name */
+        g_string_append_c(folder, '%');
+    return g_string_free(g_steal_pointer(&folder), FALSE);
+}
+
+static char *
+output_folder(RvStudio *studio, const RvLiveJob *job, const RvStudioJob *spec)
+{
+    g_autofree char *user = rv_studio_user_folder(job->row->user);
+    g_autoptr(GDateTime) now = g_date_time_new_now_local();
+    g_autofree char *date = g_date_time_format(now, "%Y-%m-%d");
+    const char *kind = rv_studio_kind_name(spec->kind);
+    return g_strdup_printf("%s/%s/%s-images/%s", studio->outputs, user, kind, date);
+}
+
+/* Files since the job was made that no row knows: what a crash left of its batch. Unfinished ones go. */
+static GPtrArray *
+find_leftovers(RvStudio *studio, const RvLiveJob *job, const char *folder)
+{
+    GPtrArray *found = g_ptr_array_new_with_free_func(g_free);
+    g_autoptr(GDir) dir = g_dir_open(folder, 0, NULL);
+    for (const char *name; dir != NULL && (name = g_dir_read_name(dir)) != NULL;) {
+        g_autofree char *path = g_build_filename(folder, name, NULL);
+        GStatBuf info;
+        if (g_str_has_prefix(name, ".tmp-")) {
+            g_unlink(path);
+            continue;
+        }
+        const char *relative = path + strlen(studio->outputs) + 1;
+        if (g_stat(path, &info) == 0 && info.st_mtime >= job->row->created &&
+            !rv_store_has_picture_path(studio->store, relative))
+            g_ptr_array_add(found, g_steal_pointer(&path));
+    }
+    return found;
+}
+
+static RvUnit *
+make_unit(RvLiveJob *job)
+{
+    RvStudio *studio = job->studio;
+    RvUnit *unit = rv_unit_new();
+    const RvStudioJob *spec = rv_live_job_part(job, job->next_unit, &unit->part, &unit->batch);
+    unit->job = job->id;
+    unit->spec = rv_studio_job_copy(spec);
+    unit->index = job->next_unit;
+    unit->model = g_strdup(job->model);
+    unit->vae = g_strdup(job->vae);
+    unit->hash = g_strdup(job->hash);
+    unit->job_folder = g_strdup_printf("%s/jobs/%" G_GINT64_FORMAT, studio->data, job->id);
+    unit->folder = spec->save_images ? output_folder(studio, job, spec) : g_strdup(unit->job_folder);
+    unit->is_numbered = spec->save_images;
+    unit->began = unix_now();
+    if (job->is_resumed && unit->is_numbered)
+        unit->leftovers = find_leftovers(studio, job, unit->folder);
+    job->is_resumed = false;
+    return unit;
+}
+
+static bool
+worker_has(const char *model, void *worker)
+{
+    return model == NULL || rv_worker_has_model(worker, model, NULL);
+}
+
+static void
+begin_unit(RvLiveJob *job, RvWorker *worker)
+{
+    g_autoptr(RvUnit) unit = make_unit(job);
+    rv_unit_unref(job->unit); /* the one before is being written, and the worker's now */
+    job->unit = rv_unit_ref(unit);
+    job->next_unit++;
+    if (job->began_us == 0)
+        job->began_us = g_get_monotonic_time();
+    if (job->row->began == 0)
+        job->row->began = unix_now();
+    rv_studio_set_text(&job->row->state, "running");
+    rv_worker_draw(worker, unit);
+    rv_studio_tell_job(job, "job");
+}
+
+static gboolean
+on_tick(gpointer data)
+{
+    RvStudio *studio = data;
+    GHashTableIter iter;
+    gpointer value;
+    if (g_hash_table_size(studio->jobs) == 0 && studio->paused == NULL) {
+        studio->tick = 0;
+        return G_SOURCE_REMOVE;
+    }
+    g_hash_table_iter_init(&iter, studio->jobs);
+    while (g_hash_table_iter_next(&iter, NULL, &value))
+        if (((RvLiveJob *)value)->unit != NULL)
+            rv_studio_tell_job(value, "progress");
+    rv_studio_kick(studio);
+    return G_SOURCE_CONTINUE;
+}
+
+/* A job whose model went away meanwhile fails at its turn. */
+static bool
+give_work(RvStudio *studio, RvWorker *worker)
+{
+    gint64 id = rv_queue_take(studio->queue, worker_has, worker);
+    RvLiveJob *job = id != 0 ? g_hash_table_lookup(studio->jobs, &id) : NULL;
+    if (job == NULL)
+        return false;
+    if (rv_live_job_resolve(job, &job->error)) {
+        begin_unit(job, worker);
+        return true;
+    }
+    rv_queue_remove(studio->queue, id);
+    job->is_ending = true;
+    job->end = RV_STUDIO_FAILED;
+    rv_live_job_commit(job);
+    return true;
+}
+
+void
+rv_studio_kick(RvStudio *studio)
+{
+    if (studio->is_stopping)
+        return;
+    rv_studio_check_disk(studio);
+    for (guint i = 0; studio->paused == NULL && i < studio->workers->len; i++) {
+        RvWorker *worker = g_ptr_array_index(studio->workers, i);
+        while (rv_worker_is_idle(worker) && give_work(studio, worker))
+            continue;
+    }
+    if (studio->tick == 0 && (g_hash_table_size(studio->jobs) > 0 || studio->paused != NULL))
+        studio->tick = g_timeout_add(TICK_MS, on_tick, studio);
+}
+
+/* ---- and back ---- */
+
+void
+rv_studio_on_drawn(RvWorker *worker, RvUnit *unit, bool ok, void *user)
+{
+    RvStudio *studio = user;
+    RvLiveJob *job = g_hash_table_lookup(studio->jobs, &unit->job);
+    if (ok)
+        learn_rate(studio, unit);
+    if (job != NULL && ok)
+        rv_queue_return(studio->queue, job->id, true);
+    else if (job != NULL && !studio->is_stopping)
+        rv_queue_remove(studio->queue, job->id);
+    /* The next batch may need another model. */
+    if (job != NULL && rv_queue_has(studio->queue, job->id)) {
+        rv_live_job_resolve(job, NULL);
+        rv_queue_set_model(studio->queue, job->id, job->model);
+    }
+    rv_studio_kick(studio);
+}
+
+void
+rv_studio_on_end(RvWorker *worker, RvUnit *unit, void *user)
+{
+    RvStudio *studio = user;
+    RvLiveJob *job = g_hash_table_lookup(studio->jobs, &unit->job);
+    if (job == NULL || (studio->is_stopping && unit->error != NULL))
+        return; /* while stopping: it stays queued */
+    if (job->unit == unit)
+        g_clear_pointer(&job->unit, rv_unit_unref);
+    guint at = 0;
+    while (at < job->done->len && ((const RvUnit *)g_ptr_array_index(job->done, at))->index < unit->index)
+        at++;
+    g_ptr_array_insert(job->done, (int)at, rv_unit_ref(unit));
+    rv_live_job_commit(job);
+    rv_studio_kick(studio);
+}
+
+/* ---- to the store ---- */
+
+typedef struct {
+    RvStudio *studio;
+    gint64 id;
+    GPtrArray *rows; /* of pictures; ids come with the commit */
+} Commit;
+
+static void
+commit_free(Commit *commit)
+{
+    g_ptr_array_unref(commit->rows);
+    g_free(commit);
+}
+
+static RvPictureRow *
+picture_row(RvLiveJob *job, const RvUnit *unit, const RvStudioPicture *picture, int number)
+{
+    RvStudio *studio = job->studio;
+    bool in_gallery = unit->is_numbered && picture->role == RV_STUDIO_SAMPLE;
+    const char *root = in_gallery ? studio->outputs : studio->data;
+    RvPictureRow *row = g_new0(RvPictureRow, 1);
+    *row = (RvPictureRow) {
+        .job = job->id,
+        .user = g_strdup(job->row->user),
+        .part = unit->part,
+        .batch = unit->index,
+        .number = number,
+        .role = g_strdup(rv_studio_role_name(picture->role)),
+        .path = g_strdup(picture->path + strlen(root) + 1),
+        .infotext = g_strdup(picture->infotext),
+        .seed = picture->seed,
+        .subseed = picture->subseed,
+        .width = picture->width,
+        .height = picture->height,
+        .bytes = (gint64)g_bytes_get_size(picture->bytes),
+        .created = unix_now(),
+        .in_gallery = in_gallery,
+    };
+    return row;
+}
+
+static void
+remove_inputs(const RvLiveJob *job)
+{
+    for (guint i = 0; strstr(job->row->request, "\"input-") != NULL; i++) {
+        g_autofree char *path =
+            g_strdup_printf("%s/jobs/%" G_GINT64_FORMAT "/input-%u", job->studio->data, job->id, i);
+        if (g_unlink(path) != 0)
+            break;
+    }
+    g_autofree char *folder = g_strdup_printf("%s/jobs/%" G_GINT64_FORMAT, job->studio->data, job->id);
+    g_rmdir(folder); /* stays when pictures are in it */
+}
+
+/* The row on disk says that it ended. */
+static void
+finish(RvLiveJob *job)
+{
+    RvStudio *studio = job->studio;
+    g_autoptr(RvStudioResult) result = rv_live_job_result(job);
+    g_autoptr(GArray) waiters = g_array_ref(job->waiters);
+    rv_queue_remove(studio->queue, job->id);
+    remove_inputs(job);
+    rv_studio_tell_job(job, "job");
+    g_hash_table_remove(studio->jobs, &job->id);
+    rv_studio_tell_queue(studio);
+    for (guint i = 0; i < waiters->len; i++) {
+        const RvStudioWaiter *waiter = &g_array_index(waiters, RvStudioWaiter, i);
+        if (waiter->on_done != NULL)
+            waiter->on_done(result, waiter->user);
+    }
+}
+
+/* Keeps the pictures of the unit that is first in `done` with the job; their bytes only for who waits. */
+static void
+take_pictures(RvLiveJob *job, GPtrArray *rows)
+{
+    RvUnit *unit = g_ptr_array_index(job->done, 0);
+    for (guint i = 0; i < unit->pictures->len; i++) {
+        RvStudioPicture *picture = g_ptr_array_index(unit->pictures, i);
+        const RvPictureRow *row = g_ptr_array_index(rows, i);
+        picture->gallery_id = row->in_gallery ? row->id : 0;
+        if (job->waiters->len == 0)
+            g_clear_pointer(&picture->bytes, g_bytes_unref);
+        g_ptr_array_add(job->pictures, picture);
+    }
+    g_ptr_array_set_free_func(unit->pictures, NULL);
+    g_ptr_array_set_size(unit->pictures, 0);
+    g_ptr_array_remove_index(job->done, 0);
+    if (rows->len > 0)
+        rv_studio_tell_job(job, "picture");
+}
+
+static gboolean
+on_retry(gpointer data)
+{
+    Commit *commit = data;
+    RvLiveJob *job = g_hash_table_lookup(commit->studio->jobs, &commit->id);
+    if (job != NULL) {
+        job->is_committing = false;
+        rv_live_job_commit(job);
+    }
+    commit_free(commit);
+    return G_SOURCE_REMOVE;
+}
+
+static void
+on_committed(const GError *error, void *user_data)
+{
+    Commit *commit = user_data;
+    RvLiveJob *job = g_hash_table_lookup(commit->studio->jobs, &commit->id);
+    if (job == NULL) {
+        commit_free(commit);
+        return;
+    }
+    if (error != NULL) { /* the disk is full: what is drawn waits */
+        set_paused(commit->studio, error->message);
+        g_timeout_add(TICK_MS * 2, on_retry, commit);
+        return;
+    }
+    job->is_committing = false;
+    if (job->row->ended > 0) {
+        if (job->done->len > 0)
+            take_pictures(job, commit->rows);
+        finish(job);
+    } else {
+        take_pictures(job, commit->rows);
+        rv_live_job_commit(job);
+    }
+    commit_free(commit);
+}
+
+/* What the job is once nothing more is to come. `units` are those that the store will have. */
+static void
+end_row(RvLiveJob *job, GPtrArray *pictures)
+{
+    RvJobRow *row = job->row;
+    row->ended = MAX(unix_now(), 1);
+    row->batches = MAX(row->batches, row->batches_done);
+    rv_studio_set_text(&row->state, rv_studio_state_name(job->is_ending ? job->end : RV_STUDIO_DONE));
+    g_free(row->notes);
+    row->notes = rv_studio_notes_json(job->notes);
+    if (job->error != NULL) {
+        row->error_code = job->error->domain == RV_ERROR ? job->error->code : RV_ERROR_FAILED;
+        rv_studio_set_text(&row->error, job->error->message);
+    }
+    g_free(row->info);
+    row->info = job->error == NULL ? rv_studio_build_info(job->spec, pictures) : NULL;
+}
+
+/* All pictures: those in the store and those of the unit that goes there now. */
+static GPtrArray *
+pictures_with(const RvLiveJob *job, const RvUnit *unit)
+{
+    GPtrArray *all = g_ptr_array_new();
+    for (guint i = 0; i < job->pictures->len; i++)
+        g_ptr_array_add(all, g_ptr_array_index(job->pictures, i));
+    for (guint i = 0; unit != NULL && i < unit->pictures->len; i++)
+        g_ptr_array_add(all, g_ptr_array_index(unit->pictures, i));
+    return all;
+}
+
+/* A batch that failed ends the job, unless its owner did so before. */
+static void
+take_failure(RvLiveJob *job)
+{
+    RvUnit *unit = g_ptr_array_index(job->done, 0);
+    if (!job->is_ending) {
+        job->is_ending = true;
+        job->end = g_error_matches(unit->error, RV_ERROR, RV_ERROR_CANCELLED) ? RV_STUDIO_CANCELLED
+                                                                              : RV_STUDIO_FAILED;
+        if (job->end == RV_STUDIO_FAILED)
+            job->error = g_steal_pointer(&unit->error);
+        rv_queue_remove(job->studio->queue, job->id);
+    }
+    g_ptr_array_remove_index(job->done, 0);
+}
+
+static void
+take_notes(RvLiveJob *job, const RvUnit *unit)
+{
+    for (guint i = 0; i < unit->notes->len; i++)
+        if (!g_ptr_array_find_with_equal_func(job->notes, g_ptr_array_index(unit->notes, i), g_str_equal,
+                                              NULL))
+            g_ptr_array_add(job->notes, g_strdup(g_ptr_array_index(unit->notes, i)));
+}
+
+/* Is nothing of the job on a device, being written, or still to be drawn? `committed`: batches in the store.
+ */
+static bool
+is_over(const RvLiveJob *job, int committed)
+{
+    return job->next_unit == committed && (job->is_ending || committed >= job->row->batches);
+}
+
+void
+rv_live_job_commit(RvLiveJob *job)
+{
+    RvStudio *studio = job->studio;
+    if (!job->is_accepted || job->is_committing || job->row->ended > 0)
+        return;
+    while (job->done->len > 0 && ((const RvUnit *)g_ptr_array_index(job->done, 0))->error != NULL) {
+        take_failure(job);
+        job->next_unit--; /* it counts as not begun */
+    }
+    RvUnit *unit = job->done->len > 0 ? g_ptr_array_index(job->done, 0) : NULL;
+    if (unit != NULL && unit->index != job->row->batches_done)
+        return; /* one before it is still being written */
+    if (unit == NULL && !is_over(job, job->row->batches_done))
+        return;
+    Commit *commit = g_new(Commit, 1);
+    *commit =
+        (Commit) { studio, job->id, g_ptr_array_new_with_free_func((GDestroyNotify)rv_picture_row_free) };
+    if (unit != NULL) {
+        take_notes(job, unit);
+        job->row->batches_done++;
+        job->row->seconds += unit->seconds;
+        job->row->pictures = (int)(job->pictures->len + unit->pictures->len);
+        for (guint i = 0; i < unit->pictures->len; i++)
+            g_ptr_array_add(commit->rows,
+                            picture_row(job, unit, g_ptr_array_index(unit->pictures, i), (int)i));
+    }
+    if (is_over(job, job->row->batches_done)) {
+        g_autoptr(GPtrArray) pictures = pictures_with(job, unit);
+        end_row(job, pictures);
+    }
+    job->is_committing = true;
+    rv_store_update_job(studio->store, job->row, g_ptr_array_ref(commit->rows), on_committed, commit);
+}
+
+/* ---- stopping ---- */
+
+static void
+stop_unit(RvStudio *studio, RvUnit *unit, RvUnitStop how)
+{
+    for (guint i = 0; i < studio->workers->len; i++)
+        rv_worker_stop(g_ptr_array_index(studio->workers, i), unit, how);
+}
+
+static bool
+not_found(GError **error)
+{
+    return rv_error_set(error, RV_ERROR_NOT_FOUND, NULL, NULL, "there is no such job in the queue");
+}
+
+static RvLiveJob *
+find_running(RvStudio *studio, const char *user)
+{
+    GHashTableIter iter;
+    gpointer value;
+    g_hash_table_iter_init(&iter, studio->jobs);
+    while (g_hash_table_iter_next(&iter, NULL, &value)) {
+        RvLiveJob *job = value;
+        if (job->unit != NULL && strcmp(job->row->user, user) == 0)
+            return job;
+    }
+    return NULL;
+}
+
+static void
+end_job(RvLiveJob *job, RvStudioStop how)
+{
+    bool is_drawn = job->unit != NULL || job->next_unit > 0;
+    if (job->is_ending || job->row->ended > 0)
+        return;
+    job->is_ending = true;
+    job->end = how == RV_STUDIO_INTERRUPT && is_drawn ? RV_STUDIO_DONE : RV_STUDIO_CANCELLED;
+    job->row->was_interrupted = how == RV_STUDIO_INTERRUPT;
+    if (job->unit != NULL)
+        stop_unit(job->studio, job->unit, how == RV_STUDIO_INTERRUPT ? RV_UNIT_FINISH : RV_UNIT_ABANDON);
+    rv_queue_remove(job->studio->queue, job->id);
+    rv_live_job_commit(job);
+}
+
+bool
+rv_studio_stop(RvStudio *studio, const char *user, gint64 id, RvStudioStop how, GError **error)
+{
+    RvLiveJob *job = id != 0 ? rv_live_job_find(studio, user, id) : find_running(studio, user);
+    if (job == NULL || job->row->ended > 0)
+        return not_found(error);
+    if (how == RV_STUDIO_SKIP) {
+        job->was_skipped = true;
+        if (job->unit != NULL)
+            stop_unit(studio, job->unit, RV_UNIT_FINISH);
+    } else if (how != RV_STUDIO_CANCEL_IF_QUEUED || job->row->began == 0) {
+        end_job(job, how);
+    }
+    return true;
+}
+
+bool
+rv_studio_move(RvStudio *studio, const char *user, gint64 id, int place, GError **error)
+{
+    if (rv_live_job_find(studio, user, id) == NULL || !rv_queue_has(studio->queue, id))
+        return not_found(error);
+    rv_queue_move(studio->queue, id, place);
+    g_autoptr(GArray) ids = rv_queue_list(studio->queue, user);
+    rv_store_set_places(studio->store, (const gint64 *)(void *)ids->data, ids->len);
+    rv_studio_tell_queue(studio);
+    return true;
+}
+
+gint64
+rv_studio_find_job(RvStudio *studio, const char *user, const char *name)
+{
+    GHashTableIter iter;
+    gpointer value;
+    g_hash_table_iter_init(&iter, studio->jobs);
+    while (g_hash_table_iter_next(&iter, NULL, &value)) {
+        const RvLiveJob *job = value;
+        if (strcmp(job->row->user, user) == 0 && g_strcmp0(job->row->name, name) == 0)
+            return job->id;
+    }
+    g_autoptr(RvJobRow) row = rv_store_find_job(studio->store, user, name);
+    return row != NULL ? row->id : 0;
+}
+
+/* ---- what is old ---- */
+
+static void
+purge_trash(RvStudio *studio)
+{
+    g_autoptr(GPtrArray) rows = rv_store_old_trash(studio->store, unix_now() - TRASH_DAYS * 24 * 3600);
+    for (guint i = 0; i < rows->len; i++) {
+        const RvPictureRow *row = g_ptr_array_index(rows, i);
+        rv_file_remove_below(studio->outputs, row->path, NULL);
+        rv_store_remove_picture(studio->store, row->user, row->id, NULL, NULL);
+    }
+}
+
+void
+rv_studio_purge(RvStudio *studio)
+{
+    g_autoptr(GArray) ids =
+        rv_store_old_jobs(studio->store, unix_now() - studio->limits.keep_jobs_hours * 3600);
+    for (guint i = 0; i < ids->len; i++) {
+        g_autofree char *folder =
+            g_strdup_printf("%s/jobs/%" G_GINT64_FORMAT, studio->data, g_array_index(ids, gint64, i));
+        rv_folder_remove(folder);
+    }
+    if (ids->len > 0)
+        rv_store_remove_jobs(studio->store, (const gint64 *)(void *)ids->data, ids->len, NULL, NULL);
+    purge_trash(studio);
+}
