@@ -32,6 +32,11 @@ run(int argc, char **argv, RvServeOptions *options, const GOptionEntry *entries)
         model = rv_find_model(options->model, options->models, &error);
         ok = model != NULL;
     }
+    if (ok) { /* pictures can do without a default */
+        options->folders = rv_model_folders(options->models);
+        options->default_model =
+            model != NULL ? g_strdup(model) : rv_find_model(options->model, options->models, NULL);
+    }
     ok = ok && rv_server_run(options, model, &error);
     return ok ? 0 : rv_console_fail(error);
 }

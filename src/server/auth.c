@@ -1,7 +1,13 @@
 #include "server/auth.h"
 
+#include <glib/gstdio.h>
 #include <string.h>
 
+#include "server/log.h"
+#include "server/password.h"
+
+#define LOOK_US G_USEC_PER_SEC /* between looks at the file of users */
+#define MAX_PROVEN 1024
 #define MINUTE_US (60 * G_USEC_PER_SEC)
 #define MAX_ADDRESSES 1024
 #define COOKIE "reverie"
@@ -11,45 +17,120 @@ typedef struct {
     int failures;
 } Record;
 
+typedef struct {
+    char *secret; /* a hash, or a password in the clear */
+    bool is_admin;
+} User;
+
 struct RvAuth {
-    char *token;
-    GHashTable *users;   /* name -> password; NULL without */
+    char *token, *path;
+    GHashTable *users;   /* name -> User; NULL without */
     GHashTable *records; /* address -> Record */
+    GHashTable *proven;  /* digests of names and passwords that were right: hashing again would cost time */
+    guchar key[32];      /* of these digests */
+    gint64 changed, looked_us; /* the file: its time, when it was looked at */
     guint64 failures;
 };
 
-static bool
-add_user(RvAuth *auth, const char *path, guint number, char *line, GError **error)
+static void
+user_free(gpointer data)
 {
-    g_strstrip(line);
+    User *user = data;
+    g_free(user->secret);
+    g_free(user);
+}
+
+/* ---- the file ---- */
+
+bool
+rv_auth_name_is_plain(const char *name)
+{
+    gsize length = strlen(name);
+    for (const char *c = name; *c != '\0'; c++)
+        if (!g_ascii_isalnum(*c) && strchr("._@-", *c) == NULL)
+            return false;
+    return length > 0 && length <= 64 && *name != '.';
+}
+
+bool
+rv_auth_parse_line(const char *text, char **name, char **secret, bool *is_admin)
+{
+    g_autofree char *line = g_strstrip(g_strdup(text));
+    *name = *secret = NULL;
+    *is_admin = false;
     if (*line == '\0' || *line == '#')
         return true;
     char *colon = strchr(line, ':');
-    if (colon == NULL || colon == line || colon[1] == '\0' || !g_utf8_validate(line, -1, NULL)) {
-        g_autofree char *where = g_strdup_printf("%s:%u", path, number);
-        return rv_error_set(error, RV_ERROR_INVALID, where, "write name:password", "this line is no user");
+    if (colon == NULL || colon == line || colon[1] == '\0' || !g_utf8_validate(line, -1, NULL))
+        return false;
+    *colon++ = '\0';
+    char *mark = rv_password_is_hash(colon) ? strchr(colon, ':') : NULL; /* hashes have no colon */
+    if (mark != NULL) {
+        *mark = '\0';
+        *is_admin = strcmp(mark + 1, "admin") == 0;
+        if (!*is_admin)
+            return false;
     }
-    *colon = '\0';
-    g_hash_table_replace(auth->users, g_strdup(line), g_strdup(colon + 1));
+    *name = g_strdup(line);
+    *secret = g_strdup(colon);
     return true;
 }
 
-static bool
-load_users(RvAuth *auth, const char *path, GError **error)
+static GHashTable *
+load_users(const char *path, GError **error)
 {
     g_autofree char *text = NULL;
     g_autoptr(GError) wrong = NULL;
-    if (!g_file_get_contents(path, &text, NULL, &wrong))
-        return rv_error_set(error, RV_ERROR_NOT_FOUND, path, "check --users", "cannot read the users: %s",
-                            wrong->message);
-    auth->users = g_hash_table_new_full(g_str_hash, g_str_equal, g_free, g_free);
+    if (!g_file_get_contents(path, &text, NULL, &wrong)) {
+        rv_error_set(error, RV_ERROR_NOT_FOUND, path, "check --users", "cannot read the users: %s",
+                     wrong->message);
+        return NULL;
+    }
+    g_autoptr(GHashTable) users = g_hash_table_new_full(g_str_hash, g_str_equal, g_free, user_free);
     g_auto(GStrv) lines = g_strsplit(text, "\n", -1);
-    for (guint i = 0; lines[i] != NULL; i++)
-        if (!add_user(auth, path, i + 1, lines[i], error))
-            return false;
-    return g_hash_table_size(auth->users) > 0 ||
-           rv_error_set(error, RV_ERROR_INVALID, path, "write lines name:password",
-                        "there are no users in it");
+    for (guint i = 0; lines[i] != NULL; i++) {
+        char *name, *secret;
+        bool is_admin;
+        if (!rv_auth_parse_line(lines[i], &name, &secret, &is_admin)) {
+            g_autofree char *where = g_strdup_printf("%s:%u", path, i + 1);
+            rv_error_set(error, RV_ERROR_INVALID, where, "see reverie users --help", "this line is no user");
+            return NULL;
+        }
+        if (name == NULL)
+            continue;
+        User *user = g_new(User, 1);
+        *user = (User) { secret, is_admin };
+        g_hash_table_replace(users, name, user);
+    }
+    if (g_hash_table_size(users) > 0)
+        return g_steal_pointer(&users);
+    rv_error_set(error, RV_ERROR_INVALID, path, "add some with reverie users add",
+                 "there are no users in it");
+    return NULL;
+}
+
+static gint64
+time_of(const char *path)
+{
+    GStatBuf info;
+    return g_stat(path, &info) == 0 ? (gint64)info.st_mtim.tv_sec * 1000000000 + info.st_mtim.tv_nsec : 0;
+}
+
+/* A file that has become unreadable changes nothing. */
+static void
+reload_if_changed(RvAuth *auth, gint64 now_us)
+{
+    if (auth->path == NULL || now_us - auth->looked_us < LOOK_US)
+        return;
+    auth->looked_us = now_us;
+    gint64 changed = time_of(auth->path);
+    GHashTable *users = changed != 0 && changed != auth->changed ? load_users(auth->path, NULL) : NULL;
+    if (users == NULL)
+        return;
+    g_hash_table_unref(auth->users);
+    auth->users = users;
+    auth->changed = changed;
+    g_hash_table_remove_all(auth->proven);
 }
 
 RvAuth *
@@ -57,9 +138,23 @@ rv_auth_new(const char *token, const char *users_path, GError **error)
 {
     g_autoptr(RvAuth) auth = g_new0(RvAuth, 1);
     auth->token = g_strdup(token);
+    auth->path = g_strdup(users_path);
     auth->records = g_hash_table_new_full(g_str_hash, g_str_equal, g_free, g_free);
-    if (users_path != NULL && !load_users(auth, users_path, error))
+    auth->proven = g_hash_table_new_full(g_str_hash, g_str_equal, g_free, NULL);
+    for (gsize i = 0; i < sizeof auth->key; i++)
+        auth->key[i] = (guchar)g_random_int_range(0, 256);
+    if (users_path == NULL)
+        return g_steal_pointer(&auth);
+    auth->changed = time_of(users_path);
+    auth->users = load_users(users_path, error);
+    if (auth->users == NULL)
         return NULL;
+    GHashTableIter iter;
+    gpointer name, user;
+    g_hash_table_iter_init(&iter, auth->users);
+    while (g_hash_table_iter_next(&iter, &name, &user))
+        if (!rv_password_is_hash(((const User *)user)->secret))
+            rv_log(RV_LOG_WARNING, "password-in-the-clear", "user", name, NULL);
     return g_steal_pointer(&auth);
 }
 
@@ -69,6 +164,8 @@ rv_auth_free(RvAuth *auth)
     if (auth == NULL)
         return;
     g_free(auth->token);
+    g_free(auth->path);
+    g_clear_pointer(&auth->proven, g_hash_table_unref);
     g_clear_pointer(&auth->users, g_hash_table_unref);
     g_clear_pointer(&auth->records, g_hash_table_unref);
     g_free(auth);
@@ -78,6 +175,26 @@ bool
 rv_auth_is_open(const RvAuth *auth)
 {
     return auth->token == NULL && auth->users == NULL;
+}
+
+bool
+rv_auth_is_admin(const RvAuth *auth, const char *user)
+{
+    const User *found = auth->users != NULL ? g_hash_table_lookup(auth->users, user) : NULL;
+    return *user == '\0' || (found != NULL && found->is_admin);
+}
+
+char **
+rv_auth_users(const RvAuth *auth)
+{
+    g_autoptr(GStrvBuilder) names = g_strv_builder_new();
+    GHashTableIter iter;
+    gpointer name;
+    if (auth->users != NULL)
+        g_hash_table_iter_init(&iter, auth->users);
+    while (auth->users != NULL && g_hash_table_iter_next(&iter, &name, NULL))
+        g_strv_builder_add(names, name);
+    return g_strv_builder_end(names);
 }
 
 guint64
@@ -111,6 +228,32 @@ cookie_value(const char *name, const char *secret)
     return g_strconcat(hex->str, ".", hmac, NULL);
 }
 
+/* The value of a session. */
+static bool
+session_is_good(const RvAuth *auth, const char *given, char **user)
+{
+    if (auth->token != NULL) {
+        g_autofree char *good = cookie_value("", auth->token);
+        if (rv_equal_in_constant_time(given, good)) {
+            *user = g_strdup("");
+            return true;
+        }
+    }
+    if (auth->users == NULL)
+        return false;
+    GHashTableIter iter;
+    gpointer name, value;
+    g_hash_table_iter_init(&iter, auth->users);
+    while (g_hash_table_iter_next(&iter, &name, &value)) {
+        g_autofree char *good = cookie_value(name, ((const User *)value)->secret);
+        if (rv_equal_in_constant_time(given, good)) {
+            *user = g_strdup(name);
+            return true;
+        }
+    }
+    return false;
+}
+
 static bool
 cookie_is_good(const RvAuth *auth, const char *cookies, char **user)
 {
@@ -119,26 +262,8 @@ cookie_is_good(const RvAuth *auth, const char *cookies, char **user)
         const char *given = g_strstrip(*part);
         if (!g_str_has_prefix(given, COOKIE "="))
             continue;
-        given += strlen(COOKIE "=");
-        if (auth->token != NULL) {
-            g_autofree char *good = cookie_value("", auth->token);
-            if (rv_equal_in_constant_time(given, good)) {
-                *user = g_strdup("");
-                return true;
-            }
-        }
-        if (auth->users == NULL)
-            continue;
-        GHashTableIter iter;
-        gpointer name, password;
-        g_hash_table_iter_init(&iter, auth->users);
-        while (g_hash_table_iter_next(&iter, &name, &password)) {
-            g_autofree char *good = cookie_value(name, password);
-            if (rv_equal_in_constant_time(given, good)) {
-                *user = g_strdup(name);
-                return true;
-            }
-        }
+        if (session_is_good(auth, given + strlen(COOKIE "="), user))
+            return true;
     }
     return false;
 }
@@ -153,8 +278,40 @@ token_is_good(const RvAuth *auth, const char *given, char **cookie, char **user)
     return true;
 }
 
+/* Right before, or by its hash now. */
 static bool
-basic_is_good(const RvAuth *auth, const char *encoded, char **cookie, char **user)
+password_is_good(RvAuth *auth, const char *name, const char *password, const char *secret)
+{
+    g_autofree char *text = g_strconcat(name, "\n", password, NULL);
+    g_autofree char *digest =
+        g_compute_hmac_for_string(G_CHECKSUM_SHA256, auth->key, sizeof auth->key, text, -1);
+    if (g_hash_table_contains(auth->proven, digest))
+        return true;
+    if (!rv_password_verify(secret, password))
+        return false;
+    if (g_hash_table_size(auth->proven) >= MAX_PROVEN)
+        g_hash_table_remove_all(auth->proven);
+    g_hash_table_add(auth->proven, g_steal_pointer(&digest));
+    return true;
+}
+
+static bool
+name_is_good(RvAuth *auth, const char *name, const char *password, char **cookie, char **user)
+{
+    const User *found = auth->users != NULL ? g_hash_table_lookup(auth->users, name) : NULL;
+    /* Unknown names cost as much time as known ones. */
+    if (found == NULL && auth->users != NULL)
+        rv_password_verify(rv_password_none(), password);
+    if (found != NULL && password_is_good(auth, name, password, found->secret)) {
+        *cookie = cookie_value(name, found->secret);
+        *user = g_strdup(name);
+        return true;
+    }
+    return token_is_good(auth, password, cookie, user);
+}
+
+static bool
+basic_is_good(RvAuth *auth, const char *encoded, char **cookie, char **user)
 {
     gsize size;
     g_autofree guchar *decoded = g_base64_decode(encoded, &size);
@@ -163,15 +320,7 @@ basic_is_good(const RvAuth *auth, const char *encoded, char **cookie, char **use
     if (colon == NULL)
         return false;
     *colon = '\0';
-    const char *password = auth->users != NULL ? g_hash_table_lookup(auth->users, text) : NULL;
-    bool is_known = password != NULL;
-    /* Unknown names cost as much time as known ones. */
-    if (rv_equal_in_constant_time(colon + 1, is_known ? password : "no such user") && is_known) {
-        *cookie = cookie_value(text, password);
-        *user = g_strdup(text);
-        return true;
-    }
-    return token_is_good(auth, colon + 1, cookie, user);
+    return name_is_good(auth, text, colon + 1, cookie, user);
 }
 
 /* ---- failures ---- */
@@ -215,6 +364,7 @@ rv_auth_check(RvAuth *auth, const char *address, const char *authorization, cons
               const char *token, gint64 now_us, char **cookie, char **user)
 {
     *cookie = *user = NULL;
+    reload_if_changed(auth, now_us);
     if (rv_auth_is_open(auth)) {
         *user = g_strdup("");
         return RV_AUTH_OK;
@@ -228,9 +378,26 @@ rv_auth_check(RvAuth *auth, const char *address, const char *authorization, cons
         return RV_AUTH_LIMITED;
     bool ok = token != NULL && token_is_good(auth, token, cookie, user);
     if (!ok && authorization != NULL && g_ascii_strncasecmp(authorization, "Bearer ", 7) == 0)
-        ok = token_is_good(auth, authorization + 7, cookie, user);
+        ok = token_is_good(auth, authorization + 7, cookie, user) ||
+             session_is_good(auth, authorization + 7, user);
     else if (!ok && authorization != NULL && g_ascii_strncasecmp(authorization, "Basic ", 6) == 0)
         ok = basic_is_good(auth, authorization + 6, cookie, user);
+    if (!ok)
+        count_failure(auth, address, now_us);
+    return ok ? RV_AUTH_OK : RV_AUTH_WRONG;
+}
+
+RvAuthVerdict
+rv_auth_log_in(RvAuth *auth, const char *address, const char *name, const char *password, gint64 now_us,
+               char **cookie, char **user)
+{
+    *cookie = *user = NULL;
+    reload_if_changed(auth, now_us);
+    const Record *record = find_record(auth, address, now_us);
+    if (record != NULL && record->failures >= RV_AUTH_MAX_FAILURES)
+        return RV_AUTH_LIMITED;
+    bool ok = name != NULL ? name_is_good(auth, name, password, cookie, user)
+                           : token_is_good(auth, password, cookie, user);
     if (!ok)
         count_failure(auth, address, now_us);
     return ok ? RV_AUTH_OK : RV_AUTH_WRONG;

@@ -45,25 +45,31 @@ rv_health_metrics(const RvCall *call)
     rv_answer_text(call, 200, "text/plain; version=0.0.4; charset=utf-8", text->str);
 }
 
+static void
+add_route(JsonBuilder *json, const RvRoute *route)
+{
+    json_builder_begin_object(json);
+    json_builder_set_member_name(json, "methods");
+    json_builder_add_string_value(json, route->methods);
+    json_builder_set_member_name(json, "path");
+    json_builder_add_string_value(json, route->path);
+    json_builder_set_member_name(json, "auth");
+    json_builder_add_boolean_value(json, route->auth == RV_AUTH_REQUIRED);
+    json_builder_set_member_name(json, "websocket");
+    json_builder_add_boolean_value(json, route->socket != NULL);
+    json_builder_set_member_name(json, "help");
+    json_builder_add_string_value(json, route->help);
+    json_builder_end_object(json);
+}
+
 void
 rv_health_routes(const RvCall *call)
 {
     g_autoptr(JsonBuilder) json = json_builder_new();
     json_builder_begin_array(json);
-    for (const RvRoute *route = rv_routes; route->path != NULL; route++) {
-        json_builder_begin_object(json);
-        json_builder_set_member_name(json, "methods");
-        json_builder_add_string_value(json, route->methods);
-        json_builder_set_member_name(json, "path");
-        json_builder_add_string_value(json, route->path);
-        json_builder_set_member_name(json, "auth");
-        json_builder_add_boolean_value(json, route->auth == RV_AUTH_REQUIRED);
-        json_builder_set_member_name(json, "websocket");
-        json_builder_add_boolean_value(json, route->socket != NULL);
-        json_builder_set_member_name(json, "help");
-        json_builder_add_string_value(json, route->help);
-        json_builder_end_object(json);
-    }
+    for (gsize t = 0; rv_route_tables[t] != NULL; t++)
+        for (const RvRoute *route = rv_route_tables[t]; route->path != NULL; route++)
+            add_route(json, route);
     json_builder_end_array(json);
     rv_answer_json(call, 200, json);
 }

@@ -28,6 +28,8 @@ static const Row rows[] = {
       "Where to serve; port 0 takes a free one (default: 127.0.0.1:7860)" },
     { "data", FOLDER, AT(data), "DIR", NULL,
       "Where settings and certificates are kept (default: ~/.local/share/reverie)" },
+    { "outputs", FOLDER, AT(outputs), "DIR", NULL,
+      "Where users' pictures are kept (default: outputs in --data)" },
     { "models", FOLDER, AT(models), "DIR", NULL, "Where names of models are looked up" },
     { "model", FOLDER, AT(model), "M", NULL,
       "Model: folder, .safetensors file, or a name in --models (default: mini)" },
@@ -51,6 +53,9 @@ static const Row rows[] = {
     { "pace", TEXT, AT(pace), "P", "smooth", "off, smooth, or latency-budget=MS" },
     { "threads", NUMBER, AT(threads), "N", "0", "CPU threads of the engine (default: one per core)", 0,
       1024 },
+    { "model-memory", NUMBER, AT(model_memory), "MB", "0",
+      "Memory for models that stay loaded for pictures (default: half of what is free; on GPUs as it fits)",
+      0, 1 << 24 },
     { "max-clients", NUMBER, AT(max_clients), "N", "64", "Mirrors at a time (default: 64)", 1, 10000 },
     { "allowed-hosts", TEXT, AT(allowed_hosts), "NAMES", NULL,
       "Names under which pages may be opened, besides addresses and this machine's own; commas between; * is "
@@ -336,4 +341,6 @@ rv_serve_options_clear(RvServeOptions *options)
     }
     g_clear_pointer(&options->given, g_free);
     g_clear_pointer(&options->host, g_free);
+    g_clear_pointer(&options->folders, g_strfreev);
+    g_clear_pointer(&options->default_model, g_free);
 }

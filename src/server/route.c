@@ -44,9 +44,10 @@ static bool
 is_free_path(const char *path)
 {
     const char *rest;
-    for (const RvRoute *route = rv_routes; route->path != NULL; route++)
-        if (strcmp(route->path, RV_ANY_PATH) != 0 && path_matches(route, path, &rest))
-            return false;
+    for (gsize t = 0; rv_route_tables[t] != NULL; t++)
+        for (const RvRoute *route = rv_route_tables[t]; route->path != NULL; route++)
+            if (strcmp(route->path, RV_ANY_PATH) != 0 && path_matches(route, path, &rest))
+                return false;
     return true;
 }
 
@@ -56,15 +57,16 @@ find_route(const char *method, const char *path, bool is_socket, const char **re
            const RvRoute **path_known)
 {
     *path_known = NULL;
-    for (const RvRoute *route = rv_routes; route->path != NULL; route++) {
-        bool matches =
-            strcmp(route->path, RV_ANY_PATH) == 0 ? is_free_path(path) : path_matches(route, path, rest);
-        if (!matches || (route->socket != NULL) != is_socket)
-            continue;
-        if (has_method(route, method))
-            return route;
-        *path_known = route;
-    }
+    for (gsize t = 0; rv_route_tables[t] != NULL; t++)
+        for (const RvRoute *route = rv_route_tables[t]; route->path != NULL; route++) {
+            bool matches =
+                strcmp(route->path, RV_ANY_PATH) == 0 ? is_free_path(path) : path_matches(route, path, rest);
+            if (!matches || (route->socket != NULL) != is_socket)
+                continue;
+            if (has_method(route, method))
+                return route;
+            *path_known = route;
+        }
     return NULL;
 }
 
@@ -93,19 +95,62 @@ rv_answer_json(const RvCall *call, guint status, JsonBuilder *builder)
     rv_answer_text(call, status, "application/json; charset=utf-8", line);
 }
 
+/* How refusals are worded where no route is known: by the address. */
+static RvRouteErrors
+errors_of(const RvCall *call)
+{
+    static const struct {
+        const char *prefix;
+        RvRouteErrors errors;
+    } prefixes[] = { { "/sdapi/", RV_ERRORS_A1111 },
+                     { "/controlnet/", RV_ERRORS_A1111 },
+                     { "/internal/", RV_ERRORS_A1111 },
+                     { "/v1/", RV_ERRORS_OPENAI } };
+    if (call->route != NULL)
+        return call->route->errors;
+    const char *path = g_uri_get_path(soup_server_message_get_uri(call->message));
+    for (gsize i = 0; i < G_N_ELEMENTS(prefixes); i++)
+        if (g_str_has_prefix(path, prefixes[i].prefix))
+            return prefixes[i].errors;
+    return RV_ERRORS_OURS;
+}
+
 static void
-answer_problem(const RvCall *call, guint status, const char *text)
+add_text(JsonBuilder *json, const char *name, const char *text)
+{
+    json_builder_set_member_name(json, name);
+    json_builder_add_string_value(json, text);
+}
+
+void
+rv_answer_problem(const RvCall *call, guint status, const char *kind, const char *text)
 {
     g_autoptr(JsonBuilder) json = json_builder_new();
+    RvRouteErrors errors = errors_of(call);
     json_builder_begin_object(json);
-    json_builder_set_member_name(json, "error");
-    json_builder_add_string_value(json, text);
+    if (errors == RV_ERRORS_OPENAI) {
+        json_builder_set_member_name(json, "error");
+        json_builder_begin_object(json);
+        add_text(json, "message", text);
+        add_text(json, "type", status < 500 ? "invalid_request_error" : "server_error");
+        json_builder_set_member_name(json, "param");
+        json_builder_add_null_value(json);
+        add_text(json, "code", kind);
+        json_builder_end_object(json);
+    } else if (errors == RV_ERRORS_A1111) {
+        add_text(json, "error", kind);
+        add_text(json, "detail", text);
+        add_text(json, "body", "");
+        add_text(json, "errors", status < 500 ? "" : text);
+    } else {
+        add_text(json, "error", text);
+    }
     json_builder_end_object(json);
     rv_answer_json(call, status, json);
 }
 
-void
-rv_answer_error(const RvCall *call, const GError *error)
+guint
+rv_error_status(const GError *error)
 {
     static const guint statuses[] = {
         [RV_ERROR_FAILED] = 500,    [RV_ERROR_USAGE] = 400,       [RV_ERROR_INVALID] = 400,
@@ -114,10 +159,27 @@ rv_answer_error(const RvCall *call, const GError *error)
         [RV_ERROR_IO] = 500,
     };
     bool is_ours = error->domain == RV_ERROR && error->code >= 0 && error->code < (int)G_N_ELEMENTS(statuses);
-    answer_problem(call, is_ours ? statuses[error->code] : 500, error->message);
+    return is_ours ? statuses[error->code] : 500;
+}
+
+void
+rv_answer_error(const RvCall *call, const GError *error)
+{
+    guint status = rv_error_status(error);
+    rv_answer_problem(call, status, status < 500 ? "HTTPException" : "RuntimeError", error->message);
 }
 
 /* ---- checks, before a body is read ---- */
+
+/* The words that A1111's clients look for, where it has any. */
+static void
+refuse(const RvCall *call, guint status, const char *text)
+{
+    const char *words = NULL;
+    if (errors_of(call) == RV_ERRORS_A1111)
+        words = status == 404 ? "Not Found" : status == 405 ? "Method Not Allowed" : NULL;
+    rv_answer_problem(call, status, "HTTPException", words != NULL ? words : text);
+}
 
 static void
 set_headers(RvServer *server, SoupServerMessage *message)
@@ -155,7 +217,7 @@ static void
 answer_preflight(const RvCall *call)
 {
     SoupMessageHeaders *response = soup_server_message_get_response_headers(call->message);
-    soup_message_headers_replace(response, "Access-Control-Allow-Methods", "GET, POST");
+    soup_message_headers_replace(response, "Access-Control-Allow-Methods", "GET, POST, PATCH, DELETE");
     soup_message_headers_replace(response, "Access-Control-Allow-Headers", "Authorization, Content-Type");
     soup_message_headers_replace(response, "Access-Control-Max-Age", "600");
     soup_server_message_set_status(call->message, 204, NULL);
@@ -168,7 +230,8 @@ origin_is_fine(const RvCall *call, const RvRoute *route, const char *host)
     const char *origin = soup_message_headers_get_one(request, "Origin");
     const char *site = soup_message_headers_get_one(request, "Sec-Fetch-Site");
     bool changes = route->changes_state || route->socket != NULL ||
-                   strcmp(soup_server_message_get_method(call->message), "POST") == 0;
+                   (strcmp(soup_server_message_get_method(call->message), "GET") != 0 &&
+                    strcmp(soup_server_message_get_method(call->message), "HEAD") != 0);
     if (!changes || rv_guard_origin_is_allowed(call->server->guard, origin))
         return true;
     bool is_foreign =
@@ -184,33 +247,38 @@ body_is_chunked(SoupServerMessage *message)
 }
 
 static bool
-body_is_long(SoupServerMessage *message)
+body_is_long(const RvCall *call)
 {
-    return soup_message_headers_get_content_length(soup_server_message_get_request_headers(message)) >
-           MAX_BODY;
+    goffset most =
+        call->route != NULL && call->route->max_body > 0 ? (goffset)call->route->max_body : MAX_BODY;
+    return soup_message_headers_get_content_length(soup_server_message_get_request_headers(call->message)) >
+           most;
 }
 
-/* libsoup reads a body to its end before it answers, unless the client waits for "100 Continue": what will be
- * refused is not kept. */
-static void
-bound_body(SoupServerMessage *message)
+/* Where JSON is read, nothing else is taken for it: a page of another site can send text without being asked
+ * first, but not application/json. */
+static bool
+body_is_json(const RvCall *call)
 {
-    if (body_is_chunked(message) || body_is_long(message))
-        soup_message_body_set_accumulate(soup_server_message_get_request_body(message), FALSE);
+    SoupMessageHeaders *request = soup_server_message_get_request_headers(call->message);
+    const char *type = soup_message_headers_get_content_type(request, NULL);
+    return call->route->body == NULL || type == NULL ||
+           soup_message_headers_get_content_length(request) == 0 ||
+           g_ascii_strcasecmp(type, "application/json") == 0;
 }
 
 static bool
 body_is_fine(const RvCall *call)
 {
-    if (body_is_chunked(call->message)) {
-        answer_problem(call, 411, "say how long the body is (Content-Length)");
-        return false;
-    }
-    if (body_is_long(call->message)) {
-        answer_problem(call, 413, "the body is too long");
-        return false;
-    }
-    return true;
+    if (body_is_chunked(call->message))
+        refuse(call, 411, "say how long the body is (Content-Length)");
+    else if (body_is_long(call))
+        refuse(call, 413, "the body is too long");
+    else if (!body_is_json(call))
+        refuse(call, 415, "send application/json");
+    else
+        return true;
+    return false;
 }
 
 static void
@@ -284,18 +352,22 @@ is_let_in(const RvCall *call, const RvRoute *route, const char *path)
     if (verdict == RV_AUTH_LIMITED) {
         soup_message_headers_replace(soup_server_message_get_response_headers(call->message), "Retry-After",
                                      "60");
-        answer_problem(call, 429, "too many wrong log-ins: wait a minute");
+        refuse(call, 429, "too many wrong log-ins: wait a minute");
         return false;
     }
     soup_message_headers_replace(soup_server_message_get_response_headers(call->message), "WWW-Authenticate",
                                  "Basic realm=\"reverie\", charset=\"UTF-8\"");
-    answer_problem(call, 401, "log in: a token or a user's name and password");
+    bool is_a1111 = errors_of(call) == RV_ERRORS_A1111;
+    refuse(call, 401,
+           !is_a1111                    ? "log in: a token or a user's name and password"
+           : verdict == RV_AUTH_MISSING ? "Not authenticated"
+                                        : "Incorrect username or password");
     return false;
 }
 
-/* Everything that sends a request away; leaves the status at 0 when it may go on. */
+/* Everything that sends a request away; leaves the status at 0 when it may go on. Sets the call's route. */
 static void
-check(const RvCall *call, const char *path)
+check(RvCall *call, const char *path)
 {
     RvServer *server = call->server;
     const char *method = soup_server_message_get_method(call->message), *rest;
@@ -303,27 +375,28 @@ check(const RvCall *call, const char *path)
         soup_message_headers_get_one(soup_server_message_get_request_headers(call->message), "Host");
     const RvRoute *known, *route = find_route(method, path, wants_socket(call->message), &rest, &known);
     bool is_open = rv_auth_is_open(server->auth);
+    call->route = route;
     if (strlen(path) > MAX_PATH_BYTES) {
-        answer_problem(call, 414, "the address is too long");
+        refuse(call, 414, "the address is too long");
     } else if (is_open && !rv_guard_host_is_ours(server->guard, host)) {
         server->refused++;
-        answer_problem(call, 403, "this name is not known to be ours: add it to --allowed-hosts");
+        refuse(call, 403, "this name is not known to be ours: add it to --allowed-hosts");
     } else if (strcmp(method, "OPTIONS") == 0) {
         answer_preflight(call);
     } else if (route == NULL && known != NULL) {
         soup_message_headers_replace(soup_server_message_get_response_headers(call->message), "Allow",
                                      known->methods);
-        answer_problem(call, 405, "this address takes other methods: see Allow");
+        refuse(call, 405, "this address takes other methods: see Allow");
     } else if (route == NULL) {
-        answer_problem(call, 404, "there is nothing here: see /api/routes");
+        refuse(call, 404, "there is nothing here: see /api/routes");
     } else if (!origin_is_fine(call, route, host)) {
         server->refused++;
-        answer_problem(call, 403, "a page of another site may not do this: see --allowed-hosts");
+        refuse(call, 403, "a page of another site may not do this: see --allowed-hosts");
     } else if (body_is_fine(call) && (route->auth == RV_AUTH_NONE || is_let_in(call, route, path)) &&
                server->is_stopping && route->handler != rv_health_alive) {
         soup_message_headers_replace(soup_server_message_get_response_headers(call->message), "Retry-After",
                                      "10");
-        answer_problem(call, 503, "the server is stopping");
+        refuse(call, 503, "the server is stopping");
     }
 }
 
@@ -348,8 +421,11 @@ on_early(SoupServer *soup, SoupServerMessage *message, const char *path, GHashTa
     RvCall call = { .server = server, .message = message, .query = query };
     tune_socket(message);
     set_headers(server, message);
-    bound_body(message);
     check(&call, path);
+    /* libsoup reads a body to its end before it answers, unless the client waits for "100 Continue": what was
+     * refused is not kept. */
+    if (soup_server_message_get_status(message) != 0)
+        soup_message_body_set_accumulate(soup_server_message_get_request_body(message), FALSE);
 }
 
 static void
@@ -421,7 +497,7 @@ on_request(SoupServer *soup, SoupServerMessage *message, const char *path, GHash
                     .argument = argument,
                     .user = user_of(message) };
     if (rest != NULL && (argument == NULL || !g_utf8_validate(argument, -1, NULL)))
-        answer_problem(&call, 400, "the address is not UTF-8 text");
+        refuse(&call, 400, "the address is not UTF-8 text");
     else
         route->handler(&call);
 }

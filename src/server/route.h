@@ -32,6 +32,15 @@ typedef void (*RvSocketHandler)(const RvCall *call, SoupWebsocketConnection *con
 /* As a WebSocket's path: every address that no other row has. */
 #define RV_ANY_PATH "/{any}"
 
+typedef struct RvFieldSet RvFieldSet;
+
+/* How a route words its refusals. */
+typedef enum {
+    RV_ERRORS_OURS,   /* {"error":TEXT} */
+    RV_ERRORS_A1111,  /* {"error":KIND,"detail":TEXT,"body":"","errors":""} */
+    RV_ERRORS_OPENAI, /* {"error":{"message":TEXT,"type":KIND,...}} */
+} RvRouteErrors;
+
 struct RvRoute {
     const char *methods; /* "GET", "GET,POST"; HEAD comes with GET */
     const char
@@ -39,15 +48,22 @@ struct RvRoute {
     RvRouteAuth auth;
     bool changes_state; /* a GET that changes something: cross-site requests are refused for it too */
     RvRouteHandler handler;
-    RvSocketHandler socket; /* instead of handler: a WebSocket */
-    const char *help;       /* one line */
-    const char *parameter;  /* for the handler: which live parameter, or file */
+    RvSocketHandler socket;                /* instead of handler: a WebSocket */
+    const char *help;                      /* one line */
+    const char *parameter;                 /* for the handler: which live parameter, or file */
+    const RvFieldSet *body, *query_fields; /* what it reads (sdapi/field.h), for the documentation; or NULL */
+    gsize max_body;                        /* bytes; 0: 256 KB */
+    RvRouteErrors errors;
 };
 
-extern const RvRoute rv_routes[]; /* ends with a row without a path */
+extern const RvRoute rv_routes[], rv_studio_routes[], rv_sdapi_routes[]; /* end with a row without a path */
+extern const RvRoute *const rv_route_tables[];                           /* these, then NULL */
 
 /* Answers. The status is an HTTP one; JSON is one object per line. */
 void rv_answer_text(const RvCall *call, guint status, const char *type, const char *text);
 void rv_answer_json(const RvCall *call, guint status, JsonBuilder *builder);
-/* {"error":TEXT} with the status that the error's code stands for. */
+/* The status that the error's code stands for, worded as the route words its refusals. */
 void rv_answer_error(const RvCall *call, const GError *error);
+guint rv_error_status(const GError *error);
+/* Refuses: `kind` is a word for programs, such as "HTTPException". */
+void rv_answer_problem(const RvCall *call, guint status, const char *kind, const char *text);

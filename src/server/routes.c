@@ -63,3 +63,5 @@ const RvRoute rv_routes[] = {
       .help = "Taken for i2i-realtime's sake: frames are drawn one by one" },
     { 0 },
 };
+
+const RvRoute *const rv_route_tables[] = { rv_routes, rv_studio_routes, NULL };

@@ -10,6 +10,7 @@
 
 #include "server/log.h"
 #include "server/notify.h"
+#include "server/studio_routes.h"
 #include "server/tls.h"
 #include "server/transports.h"
 
@@ -44,6 +45,23 @@ rv_server_options(RvServer *server)
 }
 
 /* ---- settings that last ---- */
+
+static bool
+open_studio(RvServer *server, GError **error)
+{
+    const RvServeOptions *o = server->options;
+    RvStudioOptions options = { .data = o->data,
+                                .outputs = o->outputs,
+                                .folders = (const char *const *)o->folders,
+                                .model = o->default_model,
+                                .vae = o->vae,
+                                .device = o->device,
+                                .precision = o->precision,
+                                .threads = o->threads,
+                                .model_bytes = (gsize)o->model_memory << 20 };
+    server->studio = rv_studio_new(&options, error);
+    return server->studio != NULL;
+}
 
 static void
 save_settings(RvServer *server)
@@ -193,7 +211,7 @@ stop_step(gpointer data)
 {
     RvServer *server = data;
     gint64 passed = g_get_monotonic_time() - server->stop_us;
-    if (rv_mirror_in_work(server->mirror) > 0 && passed < DRAIN_US)
+    if ((rv_mirror_in_work(server->mirror) > 0 || rv_studio_in_work(server->studio) > 0) && passed < DRAIN_US)
         return G_SOURCE_CONTINUE;
     close_sockets(server);
     if ((server->sockets->len > 0 || rv_mirror_clients(server->mirror) > 0) && passed < CLOSE_US)
@@ -216,6 +234,7 @@ on_signal(gpointer data)
     rv_notify("STOPPING=1");
     save_settings(server);
     rv_mirror_refuse(server->mirror);
+    rv_studio_refuse(server->studio);
     g_timeout_add(STOP_POLL_MS, stop_step, server);
     return G_SOURCE_CONTINUE;
 }
@@ -252,9 +271,11 @@ finish(RvServer *server)
         g_source_remove(server->save);
     rv_osc_port_free(server->osc);
     rv_events_free(server->events);
+    rv_job_events_free(server->job_events);
     if (server->soup != NULL)
         soup_server_disconnect(server->soup);
     rv_mirror_free(server->mirror, begin_us + END_US);
+    rv_studio_free(server->studio, begin_us + END_US);
     forget_sockets(server);
     g_clear_object(&server->soup);
     rv_state_free(server->state);
@@ -286,9 +307,10 @@ rv_server_run(const RvServeOptions *options, const char *model, GError **error)
     server.sockets = g_ptr_array_new_with_free_func(g_object_unref);
     server.guard = rv_guard_new(options->allowed_hosts);
     server.auth = rv_auth_new(options->token, options->users, error);
-    bool ok = server.auth != NULL && open_data(&server, error);
+    bool ok = server.auth != NULL && open_data(&server, error) && open_studio(&server, error);
     if (ok) {
         server.events = rv_events_new(&server);
+        server.job_events = rv_job_events_new(&server);
         server.mirror = rv_mirror_new(options, server.state, on_mirror_change, &server);
         ok = listen_on(&server, error);
     }

@@ -17,6 +17,7 @@ struct RvServer {
     RvAuth *auth;
     RvGuard *guard;
     RvEvents *events;
+    struct RvJobEvents *job_events;
     RvOscPort *osc;
     GPtrArray *sockets; /* open WebSockets, referenced */
     char *url, *settings_path;

@@ -109,6 +109,7 @@ RvStudioStatus *rv_studio_now(RvStudio *studio, const char *user);
 GPtrArray *rv_studio_list(RvStudio *studio, const char *user, int limit, gint64 before);
 /* Live jobs of everybody, and the batches that they are made of. */
 void rv_studio_count(RvStudio *studio, int *jobs, int *batches);
+int rv_studio_user_jobs(RvStudio *studio, const char *user); /* live ones */
 /* Why the queue stands ("the disk is full ..."); NULL: it does not. Borrowed. */
 const char *rv_studio_paused(RvStudio *studio);
 /* The last preview of a live job of this user, a JPEG; a new reference, or NULL. Asking makes the worker draw

@@ -61,12 +61,16 @@ void rv_studio_recover(RvStudio *studio); /* takes up what the store has */
 void rv_studio_kick(RvStudio *studio); /* gives idle devices work */
 void rv_studio_on_drawn(RvWorker *worker, RvUnit *unit, bool ok, void *user);
 void rv_studio_on_end(RvWorker *worker, RvUnit *unit, void *user);
-/* Writes to the store what is due; ends the job when all is. */
-void rv_live_job_commit(RvLiveJob *job);
 double rv_studio_estimate(RvStudio *studio, const RvLiveJob *job); /* seconds of a batch; 0: not known */
 void rv_studio_check_disk(RvStudio *studio);
 void rv_studio_purge(RvStudio *studio);
 char *rv_studio_user_folder(const char *user); /* a safe file name */
+
+void rv_studio_set_paused(RvStudio *studio, const char *why); /* NULL: goes on */
+
+/* ---- studio_commit.c ---- */
+/* Writes to the store what is due; ends the job when all is. */
+void rv_live_job_commit(RvLiveJob *job);
 
 /* ---- studio_result.c ---- */
 RvStudioResult *rv_live_job_result(RvLiveJob *job);

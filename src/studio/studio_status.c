@@ -159,6 +159,18 @@ rv_studio_count(RvStudio *studio, int *jobs, int *batches)
     *batches = rv_queue_count(studio->queue).batches;
 }
 
+int
+rv_studio_user_jobs(RvStudio *studio, const char *user)
+{
+    GHashTableIter iter;
+    gpointer value;
+    int jobs = 0;
+    g_hash_table_iter_init(&iter, studio->jobs);
+    while (g_hash_table_iter_next(&iter, NULL, &value))
+        jobs += g_strcmp0(((const RvLiveJob *)value)->row->user, user) == 0;
+    return jobs;
+}
+
 GBytes *
 rv_studio_preview(RvStudio *studio, const char *user, gint64 id)
 {

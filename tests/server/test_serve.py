@@ -105,7 +105,8 @@ def test_every_route_is_guarded(_):
                            "Sec-WebSocket-Key": "MTIzNDU2Nzg5MDEyMzQ1Ng=="} if route["websocket"] else {}
                 status = server.status(path, method=method, headers=headers)
                 assert (status == 401) == route["auth"], (route, status)
-        assert {r["path"] for r in server.json("/api/routes", headers=bearer) if not r["auth"]} == {"/healthz", "/readyz", "/static/{path}"}
+        assert {r["path"] for r in server.json("/api/routes", headers=bearer) if not r["auth"]} == {
+            "/healthz", "/readyz", "/static/{path}", "/api/v1/login", "/api/v1/logout"}
 
 
 def test_ready_only_when_warm(_):
@@ -306,7 +307,7 @@ def test_settings_last(folder):
         server.process.wait()
     with Server(data=folder) as server:
         assert server.state()["prompts"][0]["text"] == "kept without a goodbye"
-    assert not [p for p in folder.iterdir() if p.name not in ("mirror.json",)], list(folder.iterdir())
+    assert not [p for p in folder.iterdir() if p.name not in ("mirror.json", "outputs") and not p.name.startswith("reverie.db")], list(folder.iterdir())
 
 
 def test_damaged_settings(folder):
