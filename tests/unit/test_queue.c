@@ -116,7 +116,7 @@ test_random_load_is_fair(void)
     static gint64 ids[3000];
     for (int next = 0, turn = 0; turn < 20000; turn++) {
         if (next < 3000 && g_rand_int_range(random, 0, 4) == 0) {
-            int user = MIN(g_rand_int_range(random, 0, 12), 4); /* the last asks for most */
+            int drawn = g_rand_int_range(random, 0, 12), user = MIN(drawn, 4); /* the last asks for most */
             ids[next] = next + 1;
             g_hash_table_insert(owner, &ids[next], GINT_TO_POINTER(user));
             rv_queue_add(queue, ids[next], users[user], model_of(ids[next]), g_rand_int_range(random, 1, 6),

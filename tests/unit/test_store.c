@@ -200,7 +200,7 @@ expect_refusal(const char *name, RvError code)
     g_autofree char *path = in_folder(name);
     g_autoptr(GError) error = NULL;
     g_assert_null(rv_store_open(path, &error));
-    g_assert_error(error, RV_ERROR, code);
+    g_assert_error(error, RV_ERROR, (int)code);
 }
 
 static void
