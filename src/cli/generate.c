@@ -57,6 +57,16 @@ const GOptionEntry rv_generate_entries[] = {
 };
 
 const GOptionEntry rv_picture_entries[] = {
+    { "hires-scale", 0, 0, G_OPTION_ARG_DOUBLE, OPTION(hires_scale),
+      "Draw it again so many times larger, from the first picture (hires fix)", "X" },
+    { "hires-width", 0, 0, G_OPTION_ARG_INT, OPTION(hires_width), "The same, to this width", "N" },
+    { "hires-height", 0, 0, G_OPTION_ARG_INT, OPTION(hires_height), "The same, to this height", "N" },
+    { "hires-upscaler", 0, 0, G_OPTION_ARG_STRING, OPTION(hires_upscaler),
+      "Latent (default), Latent (bicubic), Lanczos ..., or a network in --models/ESRGAN", "U" },
+    { "hires-steps", 0, 0, G_OPTION_ARG_INT, OPTION(hires_steps),
+      "Steps of the second pass (default: --steps)", "N" },
+    { "hires-strength", 0, 0, G_OPTION_ARG_DOUBLE, OPTION(hires_strength),
+      "How much the second pass may change (default: 0.7)", "X" },
     { "count", 0, 0, G_OPTION_ARG_INT, OPTION(count),
       "How many pictures, with seeds N, N+1 ...: out-1.png, out-2.png ...", "N" },
     { "batch", 0, 0, G_OPTION_ARG_INT, OPTION(batch), "How many at a time (default: 1)", "N" },
@@ -81,6 +91,8 @@ rv_generate_options_init(void)
         .strength = -1.0,
         .eta = -1.0,
         .mask_blur = 4.0,
+        .masked_padding = 32,
+        .hires_strength = 0.7,
     };
 }
 
@@ -88,9 +100,11 @@ void
 rv_generate_options_clear(void)
 {
     RvGenerateOptions *o = &rv_generate_options;
-    char **strings[] = { &o->model,      &o->models_dir, &o->device,   &o->precision, &o->vae,  &o->tokenizer,
-                         &o->prediction, &o->prompt,     &o->negative, &o->syntax,    &o->seed, &o->sampler,
-                         &o->schedule,   &o->noise,      &o->input,    &o->output,    &o->mask, &o->preview };
+    char **strings[] = { &o->model,         &o->models_dir, &o->device,   &o->precision, &o->vae,
+                         &o->tokenizer,     &o->prediction, &o->prompt,   &o->negative,  &o->syntax,
+                         &o->seed,          &o->sampler,    &o->schedule, &o->noise,     &o->input,
+                         &o->output,        &o->mask,       &o->preview,  &o->resize,    &o->fill,
+                         &o->hires_upscaler };
     for (gsize i = 0; i < G_N_ELEMENTS(strings); i++)
         g_clear_pointer(strings[i], g_free);
     rv_network_options_clear();
@@ -252,6 +266,35 @@ rv_generate_request(RvRequest *request, GError **error)
            (o->strength == -1.0 || check_range("--strength", o->strength, 0, 1, error)) &&
            (o->eta == -1.0 || check_range("--eta", o->eta, 0, 10, error)) &&
            check_range("--mask-blur", o->mask_blur, 0, 512, error);
+}
+
+bool
+rv_generate_hires(RvHires *storage, const RvHires **hires, GError **error)
+{
+    const RvGenerateOptions *o = &rv_generate_options;
+    bool wanted = o->hires_scale != 0.0 || o->hires_width != 0 || o->hires_height != 0;
+    *hires = NULL;
+    if (!wanted && (o->hires_upscaler != NULL || o->hires_steps != 0))
+        return rv_error_set(error, RV_ERROR_USAGE, "--hires-scale", "add --hires-scale 2",
+                            "it is not said how large the second pass is to be");
+    if (!wanted)
+        return true;
+    if ((o->hires_scale != 0.0 && !check_range("--hires-scale", o->hires_scale, 1, 8, error)) ||
+        (o->hires_width != 0 &&
+         !check_range("--hires-width", o->hires_width, RV_MIN_SIZE, RV_MAX_SIZE, error)) ||
+        (o->hires_height != 0 &&
+         !check_range("--hires-height", o->hires_height, RV_MIN_SIZE, RV_MAX_SIZE, error)) ||
+        (o->hires_steps != 0 && !check_range("--hires-steps", o->hires_steps, 1, RV_MAX_STEPS, error)) ||
+        !check_range("--hires-strength", o->hires_strength, 0.001, 1, error))
+        return false;
+    *storage = (RvHires) { .upscaler = o->hires_upscaler,
+                           .scale = o->hires_scale,
+                           .width = o->hires_width,
+                           .height = o->hires_height,
+                           .steps = o->hires_steps,
+                           .strength = o->hires_strength };
+    *hires = storage;
+    return true;
 }
 
 void

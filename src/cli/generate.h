@@ -15,6 +15,10 @@ typedef struct {
     double cfg, strength, eta;
     char *input, *output, *mask, *preview;
     double mask_blur;
+    char *resize, *fill, *hires_upscaler;
+    gboolean only_masked, mask_blend;
+    int masked_padding, hires_width, hires_height, hires_steps;
+    double hires_scale, hires_strength;
     gboolean json, show;
 } RvGenerateOptions;
 
@@ -35,6 +39,8 @@ char **rv_model_folders(const char *models_dir);
 bool rv_generate_open(RvEngine **engine, RvPipeline **pipeline, GError **error);
 /* Checks the options and writes them into a request that borrows them. */
 bool rv_generate_request(RvRequest *request, GError **error);
+/* The second pass that the options ask for, or NULL in *hires; `storage` holds it. */
+bool rv_generate_hires(RvHires *storage, const RvHires **hires, GError **error);
 /* Says so when a negative prompt was given that the (completed) request does not use. */
 void rv_generate_note_negative(const RvRequest *request);
 /* "out.png" -> "out-2.png"; free with g_free. */

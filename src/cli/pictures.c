@@ -21,12 +21,23 @@ static const GOptionEntry redraw_entries[] = {
       "Redraw only where this picture is white", "M" },
     { "mask-blur", 0, 0, G_OPTION_ARG_DOUBLE, &rv_generate_options.mask_blur,
       "Soften the mask's edge by so many pixels (default: 4)", "X" },
+    { "resize", 0, 0, G_OPTION_ARG_STRING, &rv_generate_options.resize,
+      "A picture of another aspect: stretch (default), crop, fill (its edges), latent", "R" },
+    { "fill", 0, 0, G_OPTION_ARG_STRING, &rv_generate_options.fill,
+      "What the mask's inside holds first: original (default), fill, noise, nothing", "F" },
+    { "only-masked", 0, 0, G_OPTION_ARG_NONE, &rv_generate_options.only_masked,
+      "Work on the mask's surroundings at the full size, then paste", NULL },
+    { "masked-padding", 0, 0, G_OPTION_ARG_INT, &rv_generate_options.masked_padding,
+      "Pixels around the mask with --only-masked (default: 32)", "N" },
+    { "mask-blend", 0, 0, G_OPTION_ARG_NONE, &rv_generate_options.mask_blend,
+      "Keep the outside as A1111 does, not as diffusers does", NULL },
     { 0 },
 };
 
 typedef struct {
     RvRequest request;
     RvRequestNetworks networks;
+    RvHires hires;
     RvPicture *init;
     RvMask *mask;
     RvProgressBar bar;
@@ -103,6 +114,37 @@ check_output(const char *path, int count, bool json, GError **error)
 }
 
 static bool
+choose(const char *option, const char *text, const char *const *names, int *value, GError **error)
+{
+    g_autofree char *all = g_strjoinv(", ", (char **)(guintptr)names);
+    g_autofree char *todo = g_strdup_printf("use one of: %s", all);
+    *value = 0;
+    for (int i = 0; text != NULL && names[i] != NULL; i++)
+        if (strcmp(text, names[i]) == 0) {
+            *value = i;
+            return true;
+        }
+    return text == NULL || rv_error_set(error, RV_ERROR_USAGE, option, todo, "there is no \"%s\"", text);
+}
+
+static bool
+choose_redraw(Job *job, GError **error)
+{
+    static const char *const resizes[] = { "stretch", "crop", "fill", "latent", NULL };
+    static const char *const fills[] = { "original", "fill", "noise", "nothing", NULL };
+    int resize, fill;
+    if (!choose("--resize", rv_generate_options.resize, resizes, &resize, error) ||
+        !choose("--fill", rv_generate_options.fill, fills, &fill, error))
+        return false;
+    job->request.resize = (RvResizeMode)resize;
+    job->request.fill = (RvFill)fill;
+    if (job->mask == NULL && (fill != 0 || job->request.only_masked || job->request.mask_blend))
+        return rv_error_set(error, RV_ERROR_USAGE, "--mask", "add --mask M.png",
+                            "an option for masks without a mask");
+    return true;
+}
+
+static bool
 load_inputs(Job *job, bool redraw, GError **error)
 {
     const RvGenerateOptions *o = &rv_generate_options;
@@ -123,7 +165,10 @@ load_inputs(Job *job, bool redraw, GError **error)
     }
     job->request.init = job->init;
     job->request.mask = job->mask;
-    return true;
+    job->request.only_masked = o->only_masked;
+    job->request.masked_padding = CLAMP(o->masked_padding, 0, RV_MAX_SIZE);
+    job->request.mask_blend = o->mask_blend;
+    return choose_redraw(job, error);
 }
 
 static bool
@@ -243,6 +288,7 @@ run(int argc, char **argv, bool redraw, const char *usage, const char *summary, 
     job.count = rv_generate_options.count;
     ok = ok && rv_generate_request(&job.request, &error) &&
          rv_network_options_parse(&job.networks, &job.request, &error) &&
+         rv_generate_hires(&job.hires, &job.request.hires, &error) &&
          check_output(rv_generate_options.output, job.count, rv_generate_options.json, &error) &&
          load_inputs(&job, redraw, &error) && generate_all(&job, &error);
     rv_picture_free(job.init);

@@ -370,6 +370,7 @@ rv_conditioner_encode(RvConditioner *conditioner, const char *prompt, const RvCo
         .syntax = options->syntax,
         .steps = MAX(options->evaluations, 1),
         .is_negative = options->is_negative,
+        .hires_steps = options->second_evaluations,
     };
     g_autoptr(RvPrompt) parsed = rv_prompt_parse(prompt, &prompt_options, error);
     if (parsed == NULL)

@@ -56,6 +56,8 @@ typedef struct {
     int evaluations; /* of the denoiser in the whole run */
     int clip_skip;   /* 0 and 1: none */
     bool is_negative;
+    int second_evaluations; /* above 0: of the second pass of a hires run, whose first one `evaluations`
+                               counts */
     GPtrArray *notes; /* char *: what is wrong with embeddings that the prompt names; NULL: never mind */
 } RvConditioningOptions;
 

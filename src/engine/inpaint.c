@@ -1,5 +1,6 @@
 #include "engine/inpaint.h"
 
+#include <math.h>
 #include <string.h>
 
 struct RvInpaint {
@@ -11,28 +12,22 @@ struct RvInpaint {
     gsize pixels; /* of a latent */
 };
 
-/* The mask at the picture's size, softened. */
-static RvMask *
-fit_mask(const RvRequest *r, GError **error)
-{
-    RvMask *mask = rv_mask_resize(r->mask, r->width, r->height, RV_FILTER_BILINEAR, error);
-    if (mask != NULL && !rv_mask_blur(mask, r->mask_blur, r->mask_blur, error))
-        g_clear_pointer(&mask, rv_mask_free);
-    return mask;
-}
-
 static bool
-make_latent_mask(RvInpaint *inpaint, int width, int height, GError **error)
+make_latent_mask(RvInpaint *inpaint, const RvRequest *r, int width, int height, GError **error)
 {
     inpaint->latent_mask = g_new(float, inpaint->pixels);
     g_autoptr(RvMask) small = NULL;
     if (inpaint->mask != NULL) {
-        small = rv_mask_resize(inpaint->mask, width, height, RV_FILTER_BILINEAR, error);
+        small = rv_mask_resize(inpaint->mask, width, height,
+                               r->mask_blend ? RV_FILTER_BICUBIC : RV_FILTER_BILINEAR, error);
         if (small == NULL)
             return false;
     }
     for (gsize i = 0; i < inpaint->pixels; i++)
-        inpaint->latent_mask[i] = small == NULL || small->values[i] >= 128 ? 1.0f : 0.0f;
+        inpaint->latent_mask[i] = small == NULL                   ? 1.0f
+                                  : r->mask_blend && r->mask_soft ? (float)small->values[i] / 255.0f
+                                  : small->values[i] >= 128       ? 1.0f
+                                                                  : 0.0f;
     return true;
 }
 
@@ -66,8 +61,8 @@ make_extra(RvInpaint *inpaint, RvAutoencoder *autoencoder, const RvRequest *r, c
 }
 
 RvInpaint *
-rv_inpaint_new(RvAutoencoder *autoencoder, const RvRequest *r, const RvPicture *init, bool model_takes_mask,
-               GError **error)
+rv_inpaint_new(RvAutoencoder *autoencoder, const RvRequest *r, const RvPicture *init, const RvMask *mask,
+               bool model_takes_mask, GError **error)
 {
     RvInpaint *inpaint = g_new0(RvInpaint, 1);
     int width = r->width / rv_autoencoder_factor(autoencoder),
@@ -76,11 +71,11 @@ rv_inpaint_new(RvAutoencoder *autoencoder, const RvRequest *r, const RvPicture *
     inpaint->channels = rv_autoencoder_channels(autoencoder);
     inpaint->pixels = (gsize)width * (gsize)height;
     bool ok = true;
-    if (r->mask != NULL) {
-        inpaint->mask = fit_mask(r, error);
+    if (mask != NULL) {
+        inpaint->mask = rv_mask_crop(mask, 0, 0, mask->width, mask->height, error);
         ok = inpaint->mask != NULL;
     }
-    ok = ok && make_latent_mask(inpaint, width, height, error);
+    ok = ok && make_latent_mask(inpaint, r, width, height, error);
     if (model_takes_mask)
         ok = ok && make_extra(inpaint, autoencoder, r, init, error);
     else
@@ -119,6 +114,42 @@ rv_inpaint_restore(const RvInpaint *inpaint, RvSampler *sampler, const float *st
     for (gsize i = 0; i < count; i++) {
         float change = inpaint->latent_mask[i % inpaint->pixels];
         latent[i] = change * latent[i] + (1.0f - change) * inpaint->known[i];
+    }
+}
+
+void
+rv_inpaint_fill(const RvInpaint *inpaint, RvFill fill, const float *noise, float *start)
+{
+    gsize count = inpaint->pixels * (gsize)inpaint->channels * (gsize)inpaint->images;
+    for (gsize i = 0; i < count && fill >= RV_FILL_NOISE; i++) {
+        float change = inpaint->latent_mask[i % inpaint->pixels];
+        start[i] = (1.0f - change) * start[i] + (fill == RV_FILL_NOISE ? change * noise[i] : 0.0f);
+    }
+}
+
+void
+rv_inpaint_blend(const RvInpaint *inpaint, const float *input, double sigma, bool predicts_v,
+                 const float *start, float *output)
+{
+    gsize count = inpaint->pixels * (gsize)inpaint->channels * (gsize)inpaint->images;
+    float signal = (float)(1.0 / sqrt(1.0 + sigma * sigma)),
+          noise = (float)(sigma / sqrt(1.0 + sigma * sigma));
+    for (gsize i = 0; i < count && noise > 0.0f; i++) {
+        float change = inpaint->latent_mask[i % inpaint->pixels];
+        float known = (input[i] - signal * start[i]) / noise; /* the noise, were `start` the picture */
+        if (predicts_v)
+            known = signal * known - noise * start[i];
+        output[i] = change * output[i] + (1.0f - change) * known;
+    }
+}
+
+void
+rv_inpaint_finish(const RvInpaint *inpaint, const float *start, float *latent)
+{
+    gsize count = inpaint->pixels * (gsize)inpaint->channels * (gsize)inpaint->images;
+    for (gsize i = 0; i < count; i++) {
+        float change = inpaint->latent_mask[i % inpaint->pixels];
+        latent[i] = change * latent[i] + (1.0f - change) * start[i];
     }
 }
 

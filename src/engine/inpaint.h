@@ -8,9 +8,10 @@
 
 typedef struct RvInpaint RvInpaint;
 
-/* `init` is the picture at the request's size, or NULL: an inpainting model that draws from text alone. */
+/* `init` is the picture at the request's size, `mask` its blurred mask; NULL, both: an inpainting model that
+ * draws from text alone. Neither is kept. */
 RvInpaint *rv_inpaint_new(RvAutoencoder *autoencoder, const RvRequest *request, const RvPicture *init,
-                          bool model_takes_mask, GError **error);
+                          const RvMask *mask, bool model_takes_mask, GError **error);
 void rv_inpaint_free(RvInpaint *inpaint); /* accepts NULL */
 
 /* [images, 1 + channels, height, width] for inpainting models, else NULL. Borrowed. */
@@ -18,5 +19,13 @@ const float *rv_inpaint_extra(const RvInpaint *inpaint);
 /* Puts the known part of `start` ([images, channels, height, width]) back into the sampler's latent; nothing
  * to do with inpainting models or without a start. */
 void rv_inpaint_restore(const RvInpaint *inpaint, RvSampler *sampler, const float *start);
+/* Inside of the mask `start` becomes noise (RV_FILL_NOISE, [images, channels, height, width]) or zeros. */
+void rv_inpaint_fill(const RvInpaint *inpaint, RvFill fill, const float *noise, float *start);
+/* A1111's way (RvRequest.mask_blend): outside of the mask the model's answer becomes the one that leads to
+ * `start`. `input` is what the model saw, at `sigma` (noise over signal). */
+void rv_inpaint_blend(const RvInpaint *inpaint, const float *input, double sigma, bool predicts_v,
+                      const float *start, float *output);
+/* The same for the last latent. */
+void rv_inpaint_finish(const RvInpaint *inpaint, const float *start, float *latent);
 /* Outside of the mask the picture is `init` again, blended over the mask's blur. */
 void rv_inpaint_composite(const RvInpaint *inpaint, const RvPicture *init, RvPicture *picture);

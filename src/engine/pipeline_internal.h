@@ -8,6 +8,7 @@
 #include "engine/pipeline.h"
 #include "engine/preview.h"
 #include "engine/source.h"
+#include "engine/upscale.h"
 #include "sampling/schedule.h"
 
 typedef struct {
@@ -28,6 +29,7 @@ struct RvPipeline {
     RvDenoiser *denoiser;
     RvNetworks *networks;
     RvControls *controls;
+    RvUpscalers *upscalers;
     RvAutoencoder *autoencoder;
     RvPreviewMap preview;
     RvStageCosts costs;

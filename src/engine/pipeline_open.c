@@ -40,6 +40,7 @@ rv_pipeline_assemble(RvPipeline *pipeline, RvPipelineParts *parts)
                                      parts->tokenizers[1], parts->pads[1]);
     pipeline->conditioner = rv_conditioner_new(first, second, parts->library);
     pipeline->denoiser = rv_denoiser_new(pipeline->engine, parts->unet, parts->sources[RV_PART_UNET]);
+    pipeline->upscalers = rv_upscalers_new(pipeline->engine, parts->library);
     pipeline->controls = rv_controls_new(pipeline->engine, parts->unet, parts->library);
     rv_networks_attach(pipeline->networks, RV_PART_UNET, rv_denoiser_weights(pipeline->denoiser));
     for (int i = 0; i < 2; i++)
@@ -293,6 +294,7 @@ rv_pipeline_free(RvPipeline *pipeline)
         return;
     rv_networks_free(pipeline->networks);
     rv_controls_free(pipeline->controls);
+    rv_upscalers_free(pipeline->upscalers);
     rv_conditioner_free(pipeline->conditioner);
     rv_denoiser_free(pipeline->denoiser);
     rv_autoencoder_free(pipeline->autoencoder);
@@ -326,6 +328,7 @@ gsize
 rv_pipeline_device_bytes(const RvPipeline *pipeline)
 {
     return rv_conditioner_bytes(pipeline->conditioner) + rv_denoiser_bytes(pipeline->denoiser) +
-           rv_controls_bytes(pipeline->controls) + rv_autoencoder_bytes(pipeline->autoencoder) +
+           rv_controls_bytes(pipeline->controls) + rv_upscalers_bytes(pipeline->upscalers) +
+           rv_autoencoder_bytes(pipeline->autoencoder) +
            rv_device_scratch(rv_engine_device(pipeline->engine));
 }

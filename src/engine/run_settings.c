@@ -118,6 +118,9 @@ rv_pipeline_complete(const RvPipeline *pipeline, RvRequest *request, char **note
         request->cfg_scale = turbo ? 1.0 : 7.0;
     if (request->strength < 0.0)
         request->strength = turbo ? 0.5 : 0.75;
+    if (request->tiling)
+        return rv_error_set(error, RV_ERROR_UNSUPPORTED, "tiling", "leave it out",
+                            "seamless tiles cannot be drawn yet");
     if (request->mask != NULL && request->init == NULL)
         return rv_error_set(error, RV_ERROR_USAGE, "mask", "give the picture to redraw",
                             "a mask needs a picture");
@@ -160,6 +163,46 @@ add_sampler_settings(RvInfotext *info, const RvRequest *r, const RvSamplerOption
         rv_infotext_set_number(info, "Sigma noise", options->s_noise);
 }
 
+static void
+describe_mask(RvInfotext *info, const RvRequest *r)
+{
+    static const char *const fills[] = { NULL, "fill", "latent noise", "latent nothing" };
+    if (r->mask == NULL)
+        return;
+    rv_infotext_set_number(info, "Mask blur", r->mask_blur);
+    if (r->only_masked) {
+        rv_infotext_set(info, "Inpaint area", "Only masked");
+        rv_infotext_set_integer(info, "Masked area padding", r->masked_padding);
+    }
+    rv_infotext_set(info, "Masked content", fills[r->fill]);
+}
+
+static void
+describe_hires(RvInfotext *info, const RvRequest *r)
+{
+    const RvHires *h = r->hires;
+    if (h == NULL)
+        return;
+    rv_infotext_set_number(info, "Denoising strength", h->strength);
+    const char *const texts[][2] = { { "Hires sampler", h->sampler },
+                                     { "Hires schedule type", h->schedule },
+                                     { "Hires prompt", h->prompt },
+                                     { "Hires negative prompt", h->negative_prompt } };
+    for (gsize i = 0; i < G_N_ELEMENTS(texts); i++)
+        if (texts[i][1] != NULL && *texts[i][1] != '\0')
+            rv_infotext_set(info, texts[i][0], texts[i][1]);
+    if (h->cfg_scale > 0.0 && h->cfg_scale != r->cfg_scale)
+        rv_infotext_set_number(info, "Hires CFG Scale", h->cfg_scale);
+    if (h->width > 0 || h->height > 0)
+        rv_infotext_set_size(info, "Hires resize", MAX(h->width, 0), MAX(h->height, 0));
+    else
+        rv_infotext_set_number(info, "Hires upscale", h->scale > 0.0 ? h->scale : 2.0);
+    if (h->steps > 0)
+        rv_infotext_set_integer(info, "Hires steps", h->steps);
+    rv_infotext_set(info, "Hires upscaler",
+                    h->upscaler != NULL && *h->upscaler != '\0' ? h->upscaler : "Latent");
+}
+
 char *
 rv_run_infotext(const RvPipeline *pipeline, const RvRequest *r, const RvRunSettings *settings,
                 const RvRunExtras *extras, int index)
@@ -187,8 +230,10 @@ rv_run_infotext(const RvPipeline *pipeline, const RvRequest *r, const RvRunSetti
         rv_infotext_set_integer(info, "Clip skip", r->clip_skip);
     rv_infotext_set(info, "RNG", noise_names[r->noise]);
     add_sampler_settings(info, r, &settings->sampler);
-    if (r->mask != NULL)
-        rv_infotext_set_number(info, "Mask blur", r->mask_blur);
+    describe_mask(info, r);
+    describe_hires(info, r);
+    if (r->tiling)
+        rv_infotext_set(info, "Tiling", "True");
     g_autofree char *hashes = rv_networks_hashes(pipeline->networks);
     rv_infotext_set(info, "Lora hashes", hashes);
     if (extras != NULL)

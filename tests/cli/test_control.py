@@ -174,4 +174,66 @@ def test_embedding_in_a_picture(folder):
     refuse(folder, 3, "txt2img", *FAST, "-o", folder / "x.png", "--embedding", folder / "plain.png", says="sd-ti-embedding")
 
 
+def test_hires(folder):
+    small = draw(folder / "small.png")
+    for upscaler in "Latent", "Latent (bicubic antialiased)", "Lanczos":
+        width, height, pixels, texts = draw(folder / "a.png", "--hires-scale", 1.5, "--hires-upscaler", upscaler, "--hires-steps", 3)
+        assert (width, height) == (96, 96) and len(set(pixels)) > 50
+        text = texts["parameters"]
+        assert "Size: 64x64" in text and "Denoising strength: 0.7" in text and "Hires upscale: 1.5" in text
+        assert "Hires steps: 3" in text and f"Hires upscaler: {upscaler}" in text, text
+    first = draw(folder / "b.png", "--hires-width", 128, "--hires-height", 64, "--hires-strength", 0.4)
+    assert first[:2] == (128, 64) and "Hires resize: 128x64" in first[3]["parameters"]
+    # a second pass that hardly changes anything is the first picture, enlarged
+    from_small = draw(folder / "c.png", "--hires-scale", 1, "--hires-steps", 1, "--hires-strength", 0.001)
+    assert difference(from_small[2], small[2])[0] < 3, difference(from_small[2], small[2])
+    run = ["txt2img", *FAST, "-o", folder / "x.png"]
+    refuse(folder, 2, *run, "--hires-scale", 20, says="--hires-scale")
+    refuse(folder, 2, *run, "--hires-steps", 3, says="--hires-scale")
+    refuse(folder, 3, *run, "--hires-scale", 2, "--hires-upscaler", "Nothing", says="no upscaler of that name")
+
+
+def half_mask(path, width=64, height=64):
+    write_png(path, width, height, bytes(255 if 16 <= x < 40 and 20 <= y < 44 else 0 for y in range(height) for x in range(width) for _ in range(3)))
+    return path
+
+
+def test_inpainting(folder):
+    source, mask = make_picture(folder / "in.png"), half_mask(folder / "mask.png")
+    before = read_png(source)[2]
+    run = ["-i", source, "--mask", mask, "--strength", 0.8, "--mask-blur", 2, "--steps", 4]
+    results = {}
+    for name, more in {"plain": [], "a1111": ["--mask-blend"], "fill": ["--mask-blend", "--fill", "fill"], "noise": ["--mask-blend", "--fill", "noise"],
+                       "nothing": ["--mask-blend", "--fill", "nothing"], "only": ["--mask-blend", "--only-masked", "--masked-padding", 4]}.items():
+        width, height, pixels, texts = draw(folder / "o.png", *run, *more, task="img2img")
+        assert (width, height) == (64, 64)
+        outside = [abs(pixels[i] - before[i]) for y in range(64) for x in range(64) if not (8 <= x < 48 and 12 <= y < 52)
+                   for i in range(3 * (64 * y + x), 3 * (64 * y + x) + 3)]
+        assert max(outside) == 0, (name, max(outside))
+        assert pixels != before
+        results[name] = pixels
+        assert "Mask blur: 2.0" in texts["parameters"]
+        assert ("Inpaint area: Only masked, Masked area padding: 4" in texts["parameters"]) == (name == "only")
+        assert ("Masked content: latent noise" in texts["parameters"]) == (name == "noise")
+    same = [(a, b) for a in results for b in results if a < b and results[a] == results[b]]
+    assert same in ([], [("a1111", "plain")]), same
+    assert difference(results["a1111"], results["plain"])[1] <= 1, "along Euler's straight lines both ways are one"
+    large = make_picture(folder / "large.png", 160, 96)
+    half_mask(folder / "large-mask.png", 160, 96)
+    got = draw(folder / "l.png", "-i", large, "--mask", folder / "large-mask.png", "--only-masked", "--strength", 0.8, task="img2img")
+    assert got[:2] == (160, 96), "the whole picture comes back"
+    write_png(folder / "black.png", 64, 64, bytes(64 * 64 * 3))
+    bad = ["img2img", *FAST, "-i", source, "-o", folder / "x.png"]
+    refuse(folder, 2, *bad, "--mask", folder / "black.png", "--only-masked", says="mask is empty")
+    refuse(folder, 2, *bad, "--only-masked", says="--mask")
+    refuse(folder, 2, *bad, "--resize", "bend", says="--resize")
+
+
+def test_resize_modes(folder):
+    source = make_picture(folder / "in.png", 96, 64)
+    modes = [draw(folder / f"{mode}.png", "-i", source, "--resize", mode, "--strength", 0.5, task="img2img")[2]
+             for mode in ("stretch", "crop", "fill", "latent")]
+    assert len(set(modes)) == 4
+
+
 run_tests(globals())
