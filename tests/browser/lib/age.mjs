@@ -10,8 +10,9 @@ export function summarise(values) {
 }
 
 // {age, interval, drawn, shown, outOfOrder, server}, in milliseconds; `server` is the median of each stage.
-export async function measureAge(browser, url, { transport, fps = 30, seconds = 10, warmUp = 2 }) {
-  const page = await openMirror(browser, url, { query: `autoconnect&debug&transport=${transport}`, fps });
+// `frames` holds each shown one: {number, at, age}.
+export async function measureAge(browser, url, { transport, camera = {}, seconds = 10, warmUp = 2 }) {
+  const page = await openMirror(browser, url, { query: `autoconnect&debug&transport=${transport}`, camera });
   await waitForLink(page, { state: "live", transport });
   await page.waitForTimeout(warmUp * 1000);
   const begin = await page.evaluate(() => ({ shown: globalThis.reverieTest.shown.length, drawn: globalThis.reverieTest.drawn.size }));
@@ -28,5 +29,6 @@ export async function measureAge(browser, url, { transport, fps = 30, seconds = 
     shown: frames.length,
     outOfOrder: frames.slice(1).filter((frame, i) => frame.number < frames[i].number).length,
     server: figures[2],
+    frames,
   };
 }

@@ -21,7 +21,8 @@ export const launch = (executablePath = process.env.REVERIE_CHROMIUM ?? "/usr/bi
   chromium.launch({ executablePath, headless: true, args: [...FLAGS, ...more] });
 
 // A page of the mirror. numbered: with the camera of camera.js; faults: what the page complained of.
-export async function openMirror(browser, url, { query = "", numbered = true, fps = 30, context = {} } = {}) {
+// camera: {fps, side, rich} of it.
+export async function openMirror(browser, url, { query = "", numbered = true, camera = {}, context = {} } = {}) {
   const own = await browser.newContext({ viewport: { width: 1280, height: 800 }, ...context });
   const page = await own.newPage();
   page.faults = [];
@@ -29,7 +30,7 @@ export async function openMirror(browser, url, { query = "", numbered = true, fp
   page.on("console", (message) => {
     if (message.type() === "error" && !/ERR_|WebSocket connection/.test(message.text())) page.faults.push(message.text());
   });
-  if (numbered) await page.addInitScript(`globalThis.reverieTest = { fps: ${fps} };\n${CAMERA}`);
+  if (numbered) await page.addInitScript(`globalThis.reverieTest = ${JSON.stringify(camera)};\n${CAMERA}`);
   await page.goto(`${url}/mirror?${query}`);
   return page;
 }

@@ -2,16 +2,33 @@
 // The number stands in a row of 16 blocks, black for 0 and white for 1, most significant first; below is one colour.
 (() => {
   const BITS = 16;
-  const SIDE = 512;
-  const BLOCK = SIDE / BITS;
   const COLOUR = [200, 60, 110];
-  const { fps = 30, flip = false } = globalThis.reverieTest ?? {};
+  // rich: below the blocks a picture that moves and is as hard to compress as a camera's.
+  const { fps = 30, flip = false, side: SIDE = 512, rich = false } = globalThis.reverieTest ?? {};
+  const BLOCK = SIDE / BITS;
   const test = (globalThis.reverieTest = { drawn: new Map(), shown: [], colour: COLOUR });
   localStorage.setItem("reverie.flip", JSON.stringify(flip));
+
+  function texture() {
+    const canvas = document.createElement("canvas");
+    canvas.width = canvas.height = 2 * SIDE;
+    const context = canvas.getContext("2d", { alpha: false });
+    const picture = context.createImageData(2 * SIDE, 2 * SIDE);
+    for (let i = 0; i < picture.data.length; i += 4) {
+      const [x, y] = [(i / 4) % (2 * SIDE), Math.floor(i / 8 / SIDE)];
+      for (let c = 0; c < 3; c++)
+        picture.data[i + c] = 128 + 50 * Math.sin(x * 0.013 + c) + 40 * Math.sin(y * 0.07 + x * 0.05 * c) + 16 * Math.random();
+      picture.data[i + 3] = 255;
+    }
+    context.putImageData(picture, 0, 0);
+    return canvas;
+  }
+  const background = rich ? texture() : null;
 
   function draw(context, number) {
     context.fillStyle = `rgb(${COLOUR})`;
     context.fillRect(0, 0, SIDE, SIDE);
+    if (background) context.drawImage(background, -((3 * number) % SIDE), -((2 * number) % SIDE));
     for (let bit = 0; bit < BITS; bit++) {
       context.fillStyle = (number >> (BITS - 1 - bit)) & 1 ? "#fff" : "#000";
       context.fillRect(bit * BLOCK, 0, BLOCK, BLOCK);

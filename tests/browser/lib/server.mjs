@@ -9,11 +9,11 @@ const START_LIMIT = 30000; // ms
 
 export class Server {
   // Resolves when the ready line came. `inside`: a command to start it through, such as ["ip", "netns", "exec", NAME].
-  static async start({ listen = "127.0.0.1:0", options = [], inside = [], data = null } = {}) {
+  static async start({ listen = "127.0.0.1:0", size = "512x512", options = [], inside = [], data = null } = {}) {
     const server = new Server();
     server.ownsData = data === null;
     server.data = data ?? mkdtempSync(join(tmpdir(), "reverie-browser-"));
-    const words = [...inside, PROGRAM, "serve", "--effect", "invert", "--size", "512x512", "--listen", listen];
+    const words = [...inside, PROGRAM, "serve", "--effect", "invert", "--size", size, "--listen", listen];
     const [command, ...rest] = [...words, "--data", server.data, ...options];
     server.child = spawn(command, rest, { stdio: ["ignore", "pipe", "pipe"] });
     server.gone = new Promise((resolve) => server.child.once("exit", resolve));

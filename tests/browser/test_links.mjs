@@ -1,0 +1,63 @@
+// Real links: delay, loss, a thin one. Frames keep coming, in order and evenly, and their age neither grows nor is
+// without bound. REVERIE_LINK_SECONDS measures for longer than the suite has time for.
+import assert from "node:assert/strict";
+import { after, before, test } from "node:test";
+import { measureAge, summarise } from "./lib/age.mjs";
+import { launch } from "./lib/browser.mjs";
+import { Network } from "./lib/netns.mjs";
+import { Server } from "./lib/server.mjs";
+
+const long = process.env.REVERIE_LINK_SECONDS !== undefined;
+const seconds = Number(process.env.REVERIE_LINK_SECONDS ?? 4);
+const { network, reason } = await Network.makeLink();
+const skip = reason ?? false;
+let browser, server;
+
+before(async () => {
+  if (skip) return;
+  server = await Server.start({ listen: `${network.host}:0`, options: ["--insecure"] });
+  browser = await launch(network.wrapper(process.env.REVERIE_CHROMIUM ?? "/usr/bin/chromium"), [
+    `--unsafely-treat-insecure-origin-as-secure=${server.url}`,
+  ]);
+});
+after(async () => {
+  await browser?.close();
+  await server?.stop();
+  network?.remove();
+});
+
+// least: shown frames a second; age: ms, median and the oldest of 20; gap: the longest time without a new frame.
+const LINKS = [
+  { name: "20 ms +- 5", link: { delay: 20, jitter: 5 }, ws: { least: 15, age: 300, old: 500, gap: 800 }, webrtc: { least: 15, age: 300, old: 500, gap: 800 } },
+  { name: "1 % lost", longOnly: true, link: { delay: 20, jitter: 5, loss: 1 }, ws: { least: 10, age: 350, old: 900, gap: 1500 }, webrtc: { least: 10, age: 350, old: 900, gap: 1500 } },
+  { name: "5 % lost", link: { delay: 20, jitter: 5, loss: 5 }, ws: { least: 5, age: 600, old: 1500, gap: 2500 }, webrtc: { least: 5, age: 600, old: 1500, gap: 2500 } },
+  { name: "3 Mb/s", link: { delay: 20, jitter: 5, rate: 3000 }, ws: { least: 6, age: 600, old: 1200, gap: 2000 }, webrtc: { least: 10, age: 600, old: 1200, gap: 2000 } },
+];
+
+function check(result, { least, age, old, gap }) {
+  const { frames } = result;
+  const third = Math.floor(frames.length / 3);
+  const ages = frames.map((frame) => frame.age).filter(Number.isFinite);
+  const begin = summarise(ages.slice(0, third));
+  const end = summarise(ages.slice(-third));
+  const report = `${(result.shown / seconds).toFixed(1)} fps, age ${JSON.stringify(result.age)}, interval ${JSON.stringify(result.interval)}, ` +
+    `median age at first ${begin.p50?.toFixed(0)}, at last ${end.p50?.toFixed(0)}`;
+  console.log(`    ${report}`);
+  assert.equal(result.outOfOrder, 0, report);
+  assert.ok(result.shown / seconds >= least, `too few: ${report}`);
+  assert.ok(result.age.p50 <= age && result.age.p95 <= old, `too old: ${report}`);
+  assert.ok(result.interval.max <= gap, `a gap: ${report}`);
+  assert.ok(result.interval.p95 <= 6 * result.interval.p50 + 50, `uneven: ${report}`);
+  assert.ok(end.p50 <= Math.max(begin.p50 + 150, 400), `the delay grows: ${report}`); // a thin link's queue breathes
+}
+
+for (const { name, link, longOnly, ...limits } of LINKS) {
+  if (longOnly && !long) continue;
+  for (const transport of ["ws", "webrtc"])
+    test(`${name}, ${transport}`, { skip }, async () => {
+      network.set(link);
+      const result = await measureAge(browser, server.url, { transport, camera: { rich: true }, seconds, warmUp: 2 });
+      network.set({});
+      check(result, limits[transport]);
+    });
+}
