@@ -33,7 +33,8 @@ shown_new(RvFrame *frame, gint64 now_us)
            started_us = finished_us - frame->stage_us[RV_STAGE_SERVICE];
     s->shown = (RvShown) {
         .picture = drawn->picture,
-        .stamp = { frame->sequence, frame->capture_us, frame->born_us },
+        .stamp = { frame->sequence, frame->capture_us, frame->born_us, frame->stage_us[RV_STAGE_DECODE] },
+        .render_us = frame->stage_us[RV_STAGE_RENDER],
         .revision = frame->revision,
         .pushed_us = started_us - frame->stage_us[RV_STAGE_WAIT],
         .started_us = started_us,
@@ -196,6 +197,7 @@ rv_client_push_rgb(RvClient *client, RvPicture *picture, const RvFrameStamp *sta
     frame->sequence = stamp->sequence;
     frame->capture_us = stamp->captured_us;
     frame->born_us = stamp->arrived_us;
+    frame->stage_us[RV_STAGE_DECODE] = stamp->decode_us;
     rv_live_session_push(client->session, frame);
     return true;
 }

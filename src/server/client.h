@@ -17,6 +17,7 @@ typedef struct {
     guint64 sequence;   /* the client's number of this frame; any, but rising */
     gint64 captured_us; /* on the client's clock; 0: not known */
     gint64 arrived_us;  /* when its last byte was here; 0: now */
+    gint64 decode_us;   /* what decoding took */
 } RvFrameStamp;
 
 /* A picture to show. Reference-counted, so that an encoder thread may keep it; the contents are read-only. */
@@ -26,6 +27,7 @@ typedef struct {
     guint32 revision;   /* of the live parameters that it was made with */
     /* Where the time went: arrived_us (stamp) -> pushed -> started on a device -> finished -> shown now. */
     gint64 pushed_us, started_us, finished_us, shown_us;
+    gint64 render_us;    /* the device's own work, within started to finished */
     bool is_passthrough; /* the camera's own picture, because the parameters ask for it */
 } RvShown;
 
@@ -68,8 +70,16 @@ typedef enum {
 } RvClientCounter;
 void rv_client_count(RvClient *client, RvClientCounter counter, guint64 amount);
 
-typedef enum { RV_CLIENT_DECODE, RV_CLIENT_ENCODE, RV_CLIENT_AGE, RV_CLIENT_N_TIMES } RvClientTime;
-/* RV_CLIENT_AGE: capture to screen, as the client itself measured it. */
+/* AGE: capture to screen, as the client itself measured it. RESIDENCE: from the last byte of a frame until
+ * its picture is handed to the network, less decoding, the device's own work and encoding: what the server
+ * adds. */
+typedef enum {
+    RV_CLIENT_DECODE,
+    RV_CLIENT_ENCODE,
+    RV_CLIENT_AGE,
+    RV_CLIENT_RESIDENCE,
+    RV_CLIENT_N_TIMES
+} RvClientTime;
 void rv_client_time(RvClient *client, RvClientTime time, gint64 us);
 
 /* Watchers see what a client is shown, without a camera of their own: /view and the MJPEG stream. */

@@ -5,6 +5,13 @@
 #include "server/log.h"
 #include "server/server_internal.h"
 
+static int
+port_of(const RvServer *server)
+{
+    const char *colon = server->url != NULL ? strrchr(server->url, ':') : NULL;
+    return colon != NULL ? (int)g_ascii_strtoll(colon + 1, NULL, 10) : server->options->port;
+}
+
 JsonBuilder *
 rv_control_build_state(RvServer *server)
 {
@@ -14,6 +21,11 @@ rv_control_build_state(RvServer *server)
     json_builder_set_member_name(json, "revision");
     json_builder_add_int_value(json, rv_state_revision(server->state));
     rv_mirror_add_summary(server->mirror, json);
+    json_builder_set_member_name(json, "controls");
+    json_builder_begin_object(json);
+    rv_state_add_json(server->state, json);
+    json_builder_end_object(json);
+    rv_mirror_add_fast_trt(server->mirror, port_of(server), json);
     json_builder_end_object(json);
     return json;
 }

@@ -34,6 +34,7 @@ static void
 deliver(RvInlet *inlet)
 {
     RvPicture *picture = g_steal_pointer(&inlet->picture);
+    inlet->current.stamp.decode_us = inlet->decode_us;
     rv_client_time(inlet->client, RV_CLIENT_DECODE, inlet->decode_us);
     g_autoptr(GError) error = NULL;
     if (picture == NULL)

@@ -33,3 +33,5 @@ void rv_mirror_add_summary(const RvMirror *mirror, JsonBuilder *json);
 /* The same, and sessions, devices, frames. */
 void rv_mirror_add_stats(RvMirror *mirror, JsonBuilder *json);
 void rv_mirror_add_metrics(RvMirror *mirror, GString *to);
+/* Objects of fast-trt's state: config, stats, status. */
+void rv_mirror_add_fast_trt(const RvMirror *mirror, int http_port, JsonBuilder *json);

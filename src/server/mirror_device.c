@@ -92,6 +92,7 @@ succeed(Worker *worker, Order *order, RvPicture *picture)
     RvFrame *result =
         rv_frame_new_result(source, drawn, (gsize)picture->width * (gsize)picture->height * 3, drawn_free);
     result->revision = order->parameters->revision;
+    result->stage_us[RV_STAGE_DECODE] = source->stage_us[RV_STAGE_DECODE];
     result->stage_us[RV_STAGE_RENDER] = now - order->started_us;
     rv_live_device_done(order->job, result, NULL);
     order_free(order);

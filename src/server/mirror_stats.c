@@ -7,7 +7,7 @@
 static const char *const counter_names[RV_CLIENT_N_COUNTERS] = { "bytes_in",  "bytes_out",  "frames_in",
                                                                  "bad_input", "skipped_in", "skipped_out",
                                                                  "frames_out" };
-static const char *const time_names[RV_CLIENT_N_TIMES] = { "decode", "encode", "client_age" };
+static const char *const time_names[RV_CLIENT_N_TIMES] = { "decode", "encode", "client_age", "residence" };
 
 static void
 add_int(JsonBuilder *json, const char *name, gint64 value)
@@ -162,16 +162,26 @@ all_counters(const RvMirror *mirror)
     return sum;
 }
 
-void
-rv_mirror_add_summary(const RvMirror *mirror, JsonBuilder *json)
+/* Of the client that came last. */
+static RvLiveSessionStats
+newest_stats(const RvMirror *mirror)
 {
     RvLiveSessionStats stats = { 0 };
     if (mirror->clients->len > 0) {
         const RvClient *client = g_ptr_array_index(mirror->clients, mirror->clients->len - 1);
         rv_live_session_stats(client->session, &stats);
     }
+    return stats;
+}
+
+void
+rv_mirror_add_summary(const RvMirror *mirror, JsonBuilder *json)
+{
+    RvLiveSessionStats stats = newest_stats(mirror);
     add_double(json, "fps", stats.fps_shown);
     add_double(json, "frame_ms", (double)stats.service.p50 * 1e-3);
+    add_double(json, "capture_ms", (double)stats.stage[RV_STAGE_WAIT].p50 * 1e-3);
+    add_double(json, "display_ms", (double)stats.stage[RV_STAGE_HOLD].p50 * 1e-3);
     add_double(json, "loop_ms", (double)stats.age.p50 * 1e-3);
     add_int(json, "queued_frames", stats.in_work + stats.waiting);
     add_int(json, "dropped_frames", (gint64)stats.counters.dropped);
@@ -181,6 +191,75 @@ rv_mirror_add_summary(const RvMirror *mirror, JsonBuilder *json)
     add_int(json, "prompts_being_encoded",
             mirror->prompts != NULL ? rv_prompt_store_pending(mirror->prompts) : 0);
     add_flag(json, "ready", rv_mirror_is_ready(mirror));
+}
+
+/* ---- fast-trt's objects ---- */
+
+static void
+begin(JsonBuilder *json, const char *name)
+{
+    json_builder_set_member_name(json, name);
+    json_builder_begin_object(json);
+}
+
+static void
+add_config(const RvMirror *mirror, int http_port, JsonBuilder *json)
+{
+    begin(json, "config");
+    add_int(json, "requested_width", mirror->options->width > 0 ? mirror->options->width : mirror->width);
+    add_int(json, "requested_height", mirror->options->height > 0 ? mirror->options->height : mirror->height);
+    json_builder_set_member_name(json, "cached_resolutions");
+    json_builder_begin_array(json);
+    if (mirror->width > 0) {
+        json_builder_begin_object(json);
+        add_int(json, "width", mirror->width);
+        add_int(json, "height", mirror->height);
+        json_builder_end_object(json);
+    }
+    json_builder_end_array(json);
+    add_text(json, "display_sync", rv_state_pace(mirror->state));
+    add_int(json, "http_port", http_port);
+    add_int(json, "osc_port", mirror->options->osc);
+    json_builder_end_object(json);
+}
+
+static void
+note_device_error(RvLiveDevice *device, void *data)
+{
+    RvLiveDeviceStats stats;
+    rv_live_device_stats(device, &stats);
+    if (stats.state != RV_LIVE_DEVICE_WORKING && stats.last_error != NULL)
+        *(const char **)data = stats.last_error;
+}
+
+void
+rv_mirror_add_fast_trt(const RvMirror *mirror, int http_port, JsonBuilder *json)
+{
+    RvLiveSessionStats stats = newest_stats(mirror);
+    bool is_ready = rv_mirror_is_ready(mirror);
+    const char *error = "";
+    rv_live_foreach_device(mirror->lives[RV_MIRROR_MAIN], note_device_error, &error);
+    add_config(mirror, http_port, json);
+    begin(json, "stats");
+    add_double(json, "camera_fps", stats.fps_in);
+    add_double(json, "camera_wait_ms", (double)stats.stage[RV_STAGE_WAIT].p50 * 1e-3);
+    add_double(json, "diffusion_fps", stats.fps_shown);
+    add_double(json, "diffusion_ms", (double)stats.service.p50 * 1e-3);
+    add_double(json, "display_fps", stats.fps_shown);
+    add_double(json, "display_ms", (double)stats.stage[RV_STAGE_HOLD].p50 * 1e-3);
+    add_int(json, "queued_frames", stats.in_work + stats.waiting);
+    add_int(json, "dropped_frames", (gint64)stats.counters.dropped);
+    json_builder_end_object(json);
+    begin(json, "status");
+    add_flag(json, "camera_ready", stats.fps_in > 0);
+    add_flag(json, "model_ready", is_ready);
+    add_flag(json, "resolution_changing", false);
+    add_text(json, "last_error", error);
+    add_text(json, "message",
+             is_ready         ? "ready"
+             : *error != '\0' ? "the device is out"
+                              : "the model is being loaded");
+    json_builder_end_object(json);
 }
 
 void
@@ -290,6 +369,8 @@ add_frame_metrics(RvMirror *mirror, GString *to)
     }
     rv_metrics_histogram(to, "reverie_frame_seconds", "stage=\"age\"", &mirror->ages);
     rv_metrics_histogram(to, "reverie_frame_seconds", "stage=\"client_age\"", &mirror->times[RV_CLIENT_AGE]);
+    rv_metrics_histogram(to, "reverie_frame_seconds", "stage=\"residence\"",
+                         &mirror->times[RV_CLIENT_RESIDENCE]);
 }
 
 void

@@ -83,6 +83,12 @@ apply(RvState *state, const char *address, const RvOscMessage *message, GError *
     if (strcmp(address, "/blend_t") == 0)
         address = "/crossfade";
     RvValue value = value_of(&message->arguments[0]);
+    if (strcmp(address, "/scene") == 0) { /* i2i-realtime's player: 1 plays, everything else pauses */
+        bool plays = value.kind == RV_VALUE_TEXT     ? strcmp(value.text, "1") == 0
+                     : value.kind == RV_VALUE_NUMBER ? value.number == 1.0
+                                                     : value.integer == 1;
+        return rv_state_set(state, "paused", &(RvValue) { .kind = RV_VALUE_BOOL, .integer = !plays }, error);
+    }
     return rv_state_set(state, address + 1, &value, error);
 }
 

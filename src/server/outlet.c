@@ -9,7 +9,7 @@ struct RvOutlet {
     RvShown *shown;
     RvRateStep step;
     GBytes *jpeg;
-    gint64 started_us;
+    gint64 started_us, codec_us;
 };
 
 static void
@@ -35,7 +35,7 @@ encoded(gpointer data)
     }
     gint64 encode_us = g_get_monotonic_time() - outlet->started_us;
     if (jpeg != NULL) {
-        RvOutletPicture picture = { shown, jpeg, outlet->step.quality, encode_us };
+        RvOutletPicture picture = { shown, jpeg, outlet->step.quality, encode_us, outlet->codec_us };
         outlet->options.send(&picture, outlet->options.user);
     }
     encode_next(outlet);
@@ -51,8 +51,10 @@ encode(RvJpegCodec *codec, void *data)
     int width = MAX(1, picture->width * outlet->step.eighths / 8);
     int height = MAX(1, picture->height * outlet->step.eighths / 8);
     g_autoptr(GError) error = NULL;
+    gint64 from_us = g_get_monotonic_time();
     outlet->jpeg = rv_jpeg_codec_encode(codec, picture->rgb, picture->width, picture->height, width, height,
                                         outlet->step.quality, &error);
+    outlet->codec_us = g_get_monotonic_time() - from_us;
     if (outlet->jpeg == NULL)
         g_warning("a shown picture was lost: %s", error->message);
     g_idle_add_full(G_PRIORITY_DEFAULT, encoded, outlet, NULL);

@@ -14,6 +14,7 @@ typedef struct {
     GBytes *jpeg;   /* borrowed */
     int quality;
     gint64 encode_us; /* from leaving the slot until encoded */
+    gint64 codec_us;  /* of that, what encoding itself took */
 } RvOutletPicture;
 
 typedef struct {

@@ -59,6 +59,8 @@ const RvRoute rv_routes[] = {
     PARAMETER("/ramp_ms/{n}", "ramp_ms", "How long prompts take to change"),
     PARAMETER("/pace/{name}", "pace", "off, smooth, or latency-budget=MS"),
     { "GET,POST", "/debug/{bool}", RV_AUTH_REQUIRED, true, rv_control_debug, .help = "More in the logs" },
+    { "GET,POST", "/directory/{name}", RV_AUTH_REQUIRED, true, rv_control_ignored,
+      .help = "Taken for i2i-realtime's sake: pictures come from cameras" },
     { "GET,POST", "/batch_size/{n}", RV_AUTH_REQUIRED, true, rv_control_ignored,
       .help = "Taken for i2i-realtime's sake: frames are drawn one by one" },
     { 0 },

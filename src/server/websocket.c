@@ -137,6 +137,16 @@ begin_polling(Socket *ws)
 }
 
 static void
+note_times(Socket *ws, const RvOutletPicture *picture)
+{
+    const RvShown *shown = picture->shown;
+    gint64 passed_us = g_get_monotonic_time() - shown->stamp.arrived_us;
+    gint64 work_us = shown->stamp.decode_us + shown->render_us + picture->codec_us;
+    rv_client_time(ws->client, RV_CLIENT_ENCODE, picture->encode_us);
+    rv_client_time(ws->client, RV_CLIENT_RESIDENCE, MAX(passed_us - work_us, 0));
+}
+
+static void
 send_picture(const RvOutletPicture *picture, void *user)
 {
     Socket *ws = user;
@@ -148,7 +158,7 @@ send_picture(const RvOutletPicture *picture, void *user)
         send_bytes(ws, jpeg, size);
     count(ws, RV_CLIENT_FRAMES_OUT, 1);
     if (ws->client != NULL)
-        rv_client_time(ws->client, RV_CLIENT_ENCODE, picture->encode_us);
+        note_times(ws, picture);
     gsize payload = size + (ws->has_header ? RV_FRAME_HEADER_SIZE : 0);
     rv_send_window_sent(&ws->window, (guint32)picture->shown->stamp.sequence, framed_size(payload), true,
                         g_get_monotonic_time());

@@ -35,6 +35,22 @@ def test_state_of_fast_trt(_):
             assert status == 200 and state[name] == want, (change, state)
 
 
+def test_nested_state_of_fast_trt(_):
+    with Server("--osc", (port := free_port(socket.SOCK_DGRAM))) as server:
+        server.post({"prompt": "a cat", "seed": 7, "steps": 3, "left_right_flip": True})
+        state = server.state()
+        for name in ("prompt", "seed", "steps", "strength", "blend", "passthrough", "left_right_flip", "mirror"):
+            assert state["controls"][name] == state[name], name
+        assert (state["controls"]["prompt"], state["controls"]["seed"]) == ("a cat", 7)
+        config = state["config"]
+        assert (config["http_port"], config["osc_port"]) == (server.port, port)
+        assert config["cached_resolutions"] == [{"width": 128, "height": 128}] and config["requested_width"] == 128
+        assert state["status"] == {"camera_ready": False, "model_ready": True, "resolution_changing": False, "last_error": "",
+                                   "message": "ready"}
+        assert state["stats"]["diffusion_fps"] == 0 and {"camera_fps", "display_ms", "dropped_frames"} <= set(state["stats"])
+        assert server.json("/directory/dancers")["status"] == "updated"
+
+
 def test_a_change_is_whole_or_none(_):
     with Server() as server:
         before = server.state()
@@ -79,9 +95,9 @@ def test_i2i_realtime(_):
                                  ("mode/hard", "steps", 2), ("strength/1", "strength", 1.0)):
             assert server.json("/" + path) == {"status": "updated"}, path
             assert server.state()[name] == want, path
-        for path in ("debug/true", "debug/0", "batch_size/4"):
+        for path in ("debug/true", "debug/0", "batch_size/4", "directory/x"):
             assert server.json("/" + path)["status"] == "updated"
-        for path in ("seed/x", "steps/0", "steps/", "strength/", "strength/nan", "strength/inf", "passthrough/2x", "mode/loud", "directory/x"):
+        for path in ("seed/x", "steps/0", "steps/", "strength/", "strength/nan", "strength/inf", "passthrough/2x", "mode/loud"):
             assert server.status("/" + path) in (400, 404), path
         assert server.status("/mirror") == 200, "the page keeps its address"
 
@@ -146,6 +162,8 @@ def test_osc_addresses(_):
         o.becomes(osc("/passthrough", True), "passthrough", True)
         o.becomes(osc("/passthrough", 0), "passthrough", False)
         o.becomes(osc("/left_right_flip", True), "mirror", True)
+        o.becomes(osc("/scene", 0), "paused", True)
+        o.becomes(osc("/scene", 1), "paused", False)
         o.becomes(osc_bundle(osc("/steps", 5), osc_bundle(osc("/seed", 99))), "seed", 99)
         assert o.server.state()["steps"] == 5, "every message of a bundle is read"
         before = o.server.state()

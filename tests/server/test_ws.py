@@ -3,6 +3,7 @@
 protocol, the subprotocol reverie.1, bad input, floods, slow and vanished readers.
 
 REVERIE names the binary. """
+import json
 import os
 import socket
 import struct
@@ -12,6 +13,7 @@ import tempfile
 import threading
 import time
 import unittest
+import urllib.request
 
 from ws_client import (ACK, FRAME, GREY, HEADER, PING_KIND, PONG_KIND, PROGRESSIVE, TEXT, YUV444, Closed, WebSocket,
                        decode, encode, header, numbered, read_number)
@@ -32,6 +34,13 @@ class Server:
              "--data", self.data.name], stdout=subprocess.PIPE, stderr=self.log, text=True)
         line = self.process.stdout.readline()
         assert line.startswith("reverie: ready on "), line
+
+    def stats(self):
+        with urllib.request.urlopen(f"http://127.0.0.1:{self.port}/api/stats", timeout=10) as reply:
+            return json.load(reply)
+
+    def post(self, changes):
+        urllib.request.urlopen(f"http://127.0.0.1:{self.port}/api/state", json.dumps(changes).encode(), timeout=10).close()
 
     def memory(self):
         with open(f"/proc/{self.process.pid}/statm") as file:
@@ -326,6 +335,26 @@ class Load(unittest.TestCase):
         ws.close()
         if not SANITIZED:
             self.assertGreater(min(sizes), 0.7 * sizes[0])
+
+    @unittest.skipIf(SANITIZED, "measures time")
+    def test_residence_is_small(self):
+        """What the server adds to decoding, the effect and encoding, at 30 frames a second."""
+        server.post({"pace": "off"})
+        try:
+            ws = WebSocket(server.port)
+            frame = numbered(1, 512, 512)
+            for _ in range(120):
+                begun = time.monotonic()
+                ws.send(frame)
+                ws.receive(1)
+                time.sleep(max(0, 1 / 30 + begun - time.monotonic()))
+            residence = server.stats()["sessions"][-1]["stages_ms"]["residence"]
+            ws.close()
+        finally:
+            server.post({"pace": "smooth"})
+        print(f"residence beyond codecs, ms: {residence}", file=sys.stderr)
+        self.assertGreater(residence["count"], 100)
+        self.assertLess(residence["p50"], 10)  # p99 too on a machine that does nothing else
 
     def test_vanished_client_is_closed(self):
         """Answers no pings and sends nothing, as behind a link that went dead."""
