@@ -78,7 +78,7 @@ on_stop(void *user)
 }
 
 static void
-answer_description(const RvCall *call, const char *sdp)
+answer_description(const RvCall *call, const char *sdp, guint64 client)
 {
     g_autoptr(JsonBuilder) json = json_builder_new();
     json_builder_begin_object(json);
@@ -86,6 +86,8 @@ answer_description(const RvCall *call, const char *sdp)
     json_builder_add_string_value(json, sdp);
     json_builder_set_member_name(json, "type");
     json_builder_add_string_value(json, "answer");
+    json_builder_set_member_name(json, "client");
+    json_builder_add_int_value(json, (gint64)client);
     json_builder_end_object(json);
     rv_answer_json(call, SOUP_STATUS_OK, json);
 }
@@ -97,7 +99,7 @@ on_answer(const char *sdp, const GError *error, void *user)
     if (peer->message != NULL) {
         RvCall call = { .server = peer->server, .message = peer->message };
         if (error == NULL)
-            answer_description(&call, sdp);
+            answer_description(&call, sdp, rv_client_id(peer->client));
         else
             rv_answer_error(&call, error);
         soup_server_message_unpause(peer->message);

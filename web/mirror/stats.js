@@ -13,6 +13,8 @@ export class Stats {
     this.dropped = 0; // frames that the page or the server left out
     this.late = 0; // frames that came after a newer one
     this.roundTrip = null;
+    this.estimate = null; // of the age, in milliseconds, where frames do not tell theirs
+    this.isWatched = false; // somebody looks at the figures
     this.last = null;
   }
 
@@ -41,6 +43,7 @@ export class Stats {
     this.age.clear();
     this.stages.clear();
     this.roundTrip = null;
+    this.estimate = null;
   }
 
   snapshot() {
@@ -49,6 +52,7 @@ export class Stats {
       fps: this.shown.perSecond(now),
       interval: this.shown.summary(now),
       age: this.age.summary(now),
+      estimate: this.estimate,
       up: (this.sent.sumPerSecond(now) * 8) / 1e6,
       down: (this.received.sumPerSecond(now) * 8) / 1e6,
       stages: [...this.stages].map(([name, window]) => ({ name, ...window.summary(now) })).filter((s) => s.count),

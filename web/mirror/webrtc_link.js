@@ -1,6 +1,8 @@
 // Frames over WebRTC, by webrtc-bot's POST /offer. It believes frames, not connection states: a peer that is
 // "connected" but shows nothing new for FRAME_LIMIT has failed.
 
+import { getStats } from "../common/server.js";
+
 const CONNECT_LIMIT = 3000; // ms from the answer to a connection
 const FRAME_LIMIT = 1500; // ms without a new picture
 const GATHER_LIMIT = 500; // ms; the server learns further addresses from the packets themselves
@@ -46,6 +48,7 @@ export class WebrtcLink {
     this.live = false;
     this.done = false;
     this.counters = { received: 0, sent: 0, dropped: 0 };
+    this.work = { encoded: 0, encoding: 0, decoded: 0, receiving: 0 };
   }
 
   async start() {
@@ -90,6 +93,7 @@ export class WebrtcLink {
     if (this.done) return;
     await this.peer.setRemoteDescription({ type: answer.type, sdp: withStartBitrate(answer.sdp, START_KBIT) });
     await this.#tune(sender);
+    this.client = answer.client;
     this.answered = performance.now();
     this.timers.push(setInterval(() => this.#watch(), 100), setInterval(() => this.#measure(), 1000));
   }
@@ -156,11 +160,18 @@ export class WebrtcLink {
   async #measure() {
     const before = this.counters;
     const now = { received: 0, sent: 0, dropped: 0 };
+    const work = { encoded: 0, encoding: 0, decoded: 0, receiving: 0 };
     for (const report of (await this.peer.getStats()).values()) {
       if (report.type === "inbound-rtp") {
         now.received += report.bytesReceived;
         now.dropped += report.framesDropped ?? 0;
-      } else if (report.type === "outbound-rtp") now.sent += report.bytesSent;
+        work.decoded += report.framesDecoded ?? 0;
+        work.receiving += report.totalProcessingDelay ?? 0;
+      } else if (report.type === "outbound-rtp") {
+        now.sent += report.bytesSent;
+        work.encoded += report.framesEncoded ?? 0;
+        work.encoding += report.totalEncodeTime ?? 0;
+      }
       else if (report.type === "candidate-pair" && report.nominated && report.currentRoundTripTime)
         this.stats.roundTrip = report.currentRoundTripTime * 1000;
     }
@@ -168,6 +179,24 @@ export class WebrtcLink {
     this.stats.sent.add(now.sent - before.sent);
     this.stats.dropped += Math.max(0, now.dropped - before.dropped);
     this.counters = now;
+    await this.#estimateAge(work);
+  }
+
+  // A frame over WebRTC does not say when it was captured: its age is put together from encoding here, the round trip,
+  // the server's own age of this session's frames, and what receiving and decoding take.
+  async #estimateAge(work) {
+    const [before, since] = [this.work, (name) => work[name] - this.work[name]];
+    const encoding = (1000 * since("encoding")) / since("encoded");
+    const receiving = (1000 * since("receiving")) / since("decoded");
+    this.work = work;
+    if (!this.stats.isWatched || !before.encoded || this.client === undefined) return;
+    const { sessions } = await getStats().catch(() => ({ sessions: [] }));
+    const own = sessions.find((session) => session.id === this.client);
+    if (!own || this.done) return;
+    const age = encoding + (this.stats.roundTrip ?? 0) + own.age_ms.p50 + receiving;
+    this.stats.estimate = Number.isFinite(age) ? age : null;
+    for (const [name, stage] of [["wait", "wait"], ["device", "service"], ["pace", "hold"]])
+      this.stats.stage(name, own.stages_ms[stage].p50);
   }
 
   #fail(reason) {
