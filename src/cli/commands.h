@@ -14,6 +14,7 @@ int rv_command_txt2img(int argc, char **argv);
 int rv_command_img2img(int argc, char **argv);
 int rv_command_video(int argc, char **argv);
 int rv_command_serve(int argc, char **argv);
+int rv_command_users(int argc, char **argv);
 int rv_command_tokenize(int argc, char **argv);
 int rv_command_models(int argc, char **argv);
 int rv_command_bench(int argc, char **argv);

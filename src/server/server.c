@@ -6,6 +6,7 @@
 #include <malloc.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/socket.h>
 #include <unistd.h>
 
 #include "server/log.h"
@@ -19,6 +20,7 @@
 #define CLOSE_US (5 * G_USEC_PER_SEC) /* and connections be closed politely */
 #define END_US (12 * G_USEC_PER_SEC)  /* and devices come to an end */
 #define STOP_POLL_MS 20
+#define BACKLOG 1024 /* connections that wait to be accepted */
 
 RvMirror *
 rv_server_mirror(RvServer *server)
@@ -145,6 +147,16 @@ set_url(RvServer *server)
                                             : g_strdup_printf("%s://%s:%d", scheme, host, port);
 }
 
+/* Ten connections that wait, as GLib has it, are few: the next would try again after a second. */
+static void
+deepen_backlog(RvServer *server)
+{
+    GSList *listeners = soup_server_get_listeners(server->soup);
+    for (GSList *link = listeners; link != NULL; link = link->next)
+        listen(g_socket_get_fd(link->data), BACKLOG);
+    g_slist_free(listeners);
+}
+
 static bool
 listen_on(RvServer *server, GError **error)
 {
@@ -160,6 +172,7 @@ listen_on(RvServer *server, GError **error)
         return rv_error_set(error, RV_ERROR_IO, o->listen,
                             "stop what listens there, or choose another with --listen", "cannot listen: %s",
                             wrong->message);
+    deepen_backlog(server);
     set_url(server);
     rv_log(RV_LOG_INFO, "listening", "url", server->url, "auth",
            rv_auth_is_open(server->auth) ? "none" : "required", NULL);

@@ -72,6 +72,7 @@ finish(RvLiveJob *job)
     RvStudio *studio = job->studio;
     g_autoptr(RvStudioResult) result = rv_live_job_result(job);
     g_autoptr(GArray) waiters = g_array_ref(job->waiters);
+    job->has_ended = true;
     rv_queue_remove(studio->queue, job->id);
     remove_inputs(job);
     rv_studio_tell_job(job, "job");

@@ -22,6 +22,7 @@ typedef struct {
     GPtrArray *done; /* RvUnit that ended and are not in the store yet, by index */
     int next_unit;   /* the first that was not given to a worker */
     bool has_submitter, is_accepted, is_committing, is_ending, is_resumed, was_skipped;
+    bool has_ended;    /* and the row on disk says so */
     RvStudioState end; /* what it will be, once it ends */
     GError *error;
     gint64 began_us;

@@ -67,14 +67,21 @@ rv_live_job_status(RvLiveJob *job)
     int devices = (int)job->studio->workers->len;
     RvQueuePlace place;
     double share = 0.0;
+    if (job->has_ended)
+        return s;
+    s->state = job->row->began > 0 ? RV_STUDIO_RUNNING : RV_STUDIO_QUEUED;
+    s->ended = 0;
+    s->phase = job->row->began > 0 ? "save" : "queued";
+    s->progress = 0.0;
+    s->eta = -1.0;
     bool is_queued = rv_queue_place(job->studio->queue, job->id, devices, &place);
     s->pictures = (int)job->pictures->len;
     s->was_skipped = job->was_skipped;
     s->was_interrupted = job->row->was_interrupted;
     if (job->unit != NULL)
         share = add_unit(s, job->unit);
-    else if (job->next_unit > job->row->batches_done && job->next_unit >= job->row->batches)
-        s->phase = "save";
+    else if (is_queued)
+        s->phase = "queued";
     s->progress = MIN((job->next_unit - (job->unit != NULL) + share) / MAX(job->row->batches, 1), 1.0);
     if (job->began_us > 0)
         s->elapsed = (double)(g_get_monotonic_time() - job->began_us) * 1e-6;

@@ -1,0 +1,355 @@
+"""Jobs of the studio on a real server: kept over kill -9, fair, apart from each other's, and standing while the disk is full."""
+import base64
+import contextlib
+import json
+import os
+import random
+import shutil
+import signal
+import socket
+import sqlite3
+import subprocess
+import threading
+import time
+import urllib.parse
+
+from serve import BINARY, SANITIZED, Server, eventually, run_tests
+
+from common import Skip
+
+SMALL = {"kind": "txt2img", "prompt": "a red apple", "steps": 1, "width": 64, "height": 64, "seed": 5}
+JSON = {"Content-Type": "application/json"}
+MANY = 100 if SANITIZED else 1000
+
+
+def basic(name, password):
+    return {"Authorization": "Basic " + base64.b64encode(f"{name}:{password}".encode()).decode()}
+
+
+def call(server, path, method="GET", body=None, user=None):
+    headers = {**(JSON if body is not None else {}), **(user or {})}
+    status, _, answer = server.request(path, method, json.dumps(body) if body is not None else None, headers)
+    try:
+        return status, json.loads(answer)
+    except (UnicodeDecodeError, json.JSONDecodeError):
+        return status, answer
+
+
+def submit(server, user=None, **changes):
+    status, job = call(server, "/api/v1/jobs", "POST", {**SMALL, **changes}, user)
+    assert status == 202, (status, job)
+    return job["id"]
+
+
+def done(server, job, user=None, state="done"):
+    def ended():
+        status, answer = call(server, f"/api/v1/jobs/{job}", user=user)
+        assert status == 200, answer
+        return answer if answer["ended"] else None
+    answer = eventually(ended, f"job {job} ends")
+    assert answer["state"] == state, answer
+    return answer
+
+
+def studio(folder, *options, **more):
+    return Server("--threads", 1, *options, data=folder, **more)
+
+
+def png_seeds(folder):
+    return sorted(int(p.stem.split("-")[1]) for p in folder.rglob("*.png"))
+
+
+def test_a_job_from_start_to_end(folder):
+    with studio(folder) as server:
+        job = submit(server, n_iter=2, batch_size=2, save_images=True, name="task(1)")
+        status, again = call(server, "/api/v1/jobs", "POST", {**SMALL, "name": "task(1)"})
+        assert status in (202, 429), again
+        answer = done(server, job)
+        assert (answer["pictures"], answer["batches"], answer["progress"]) == (4, 2, 1.0), answer
+        result = server.json(f"/api/v1/jobs/{job}/result")
+        assert [p["seed"] for p in result["pictures"]] == [5, 6, 7, 8] and len(result["images"]) == 4
+        info = json.loads(result["info"])
+        assert info["all_seeds"] == [5, 6, 7, 8] and len(info["infotexts"]) == 4 and info["prompt"] == "a red apple"
+        files = sorted((folder / "outputs/local/txt2img-images").rglob("*.png"))
+        assert [f.name for f in files][:4] == ["00000-5.png", "00001-6.png", "00002-7.png", "00003-8.png"], files
+        assert base64.b64decode(result["images"][0]) == files[0].read_bytes() and b"parameters" in files[0].read_bytes()
+        single = submit(server, seed=7)
+        done(server, single)
+        alone = server.json(f"/api/v1/jobs/{single}/result")
+        assert alone["images"][0] == result["images"][2], "a picture does not depend on its place in a batch"
+        assert (folder / "jobs" / str(single)).is_dir() and len(png_seeds(folder / "outputs")) >= 4
+
+
+def test_pictures_come_along(folder):
+    with studio(folder) as server:
+        first = submit(server)
+        done(server, first)
+        picture = server.json(f"/api/v1/jobs/{first}/result")["images"][0]
+        job = submit(server, kind="img2img", steps=2, init_images=[picture], mask="data:image/png;base64," + picture, denoising_strength=0.6)
+        done(server, job)
+        assert not list((folder / "jobs" / str(job)).glob("input-*")), "inputs go when the job is done"
+        big = submit(server, kind="extras", init_images=[picture], upscaler_1="Lanczos", upscaling_resize=2)
+        done(server, big)
+        assert server.json(f"/api/v1/jobs/{big}/result?images=false")["pictures"][0]["width"] == 128
+        for body in ({"init_images": ["no picture"]}, {"init_images": [base64.b64encode(b"GIF89a").decode()]}, {"init_images": []},
+                     {"mask": 5, "init_images": [picture]}):
+            status, answer = call(server, "/api/v1/jobs", "POST", {**SMALL, "kind": "img2img", **body})
+            assert status in (400, 501) and answer["error"], (body, status, answer)
+
+
+def test_nonsense_is_refused(folder):
+    with studio(folder) as server:
+        for changes, expected in [({"kind": "paint"}, 400), ({"steps": "two"}, 400), ({"steps": -1}, 400), ({"steps": 501}, 400), ({"width": 100000}, 400),
+                                  ({"width": 4097}, 400), ({"batch_size": 17}, 400), ({"n_iter": 100000}, 400), ({"model": "none"}, 404),
+                                  ({"model": "../../etc/passwd"}, 404), ({"model": "/etc/passwd"}, 404), ({"vae": "/etc/passwd"}, 404),
+                                  ({"sampler_name": "magic"}, 400), ({"denoising_strength": 2}, 400), ({"seed": 1.5}, 400), ({"seed": 1e300}, 400),
+                                  ({"prompt": "x" * 70000}, 400), ({"enable_hr": True, "hr_scale": 16, "width": 512}, 400), ({"parts": [1]}, 400)]:
+            status, answer = call(server, "/api/v1/jobs", "POST", {**SMALL, **changes})
+            assert status == expected and answer["error"], (changes, status, answer)
+        assert server.request("/api/v1/jobs", "POST", json.dumps(SMALL), {"Content-Type": "text/plain"})[0] == 415
+        assert server.request("/api/v1/jobs", "POST", "[" * 10000, JSON)[0] == 400
+        assert server.request("/api/v1/jobs", "POST", b"\xff\xfe", JSON)[0] == 400
+        for path in ("/api/v1/jobs/0", "/api/v1/jobs/99", "/api/v1/jobs/-1", "/api/v1/jobs/x", "/api/v1/jobs/1e3", "/api/v1/jobs/99/result", "/api/v1/gallery/1",
+                     "/api/v1/gallery/1/file", "/api/v1/gallery/..%2f..%2freverie.db", "/api/v1/gallery/../../reverie.db", "/api/v1/jobs/99/preview"):
+            assert server.status(path) == 404, path
+        assert server.status("/api/v1/gallery?shelf=attic") == 400 and server.status("/api/v1/jobs?limit=-5") == 400
+        foreign = {**JSON, "Origin": "http://evil.example"}
+        for method, path in (("POST", "/api/v1/jobs"), ("DELETE", "/api/v1/jobs/1"), ("PATCH", "/api/v1/admin"), ("PUT", "/api/v1/documents/form")):
+            assert server.request(path, method, json.dumps(SMALL), foreign)[0] == 403, path
+        assert server.json("/api/v1/jobs")["jobs"] == []
+
+
+def test_steering(folder):
+    with studio(folder) as server:
+        long = submit(server, steps=200, width=256, height=256, n_iter=3)
+        others = [submit(server, seed=n) for n in (10, 11, 12)]
+        order = lambda: [j["id"] for j in server.json("/api/v1/jobs")["jobs"] if not j["ended"]]
+        assert order() == [long, *others]
+        assert call(server, f"/api/v1/jobs/{others[2]}/move", "POST", {"place": 1})[0] == 200
+        assert order() == [long, others[2], others[0], others[1]]
+        assert call(server, f"/api/v1/jobs/{others[2]}/move", "POST", {"place": -1})[0] == 400
+        assert call(server, f"/api/v1/jobs/{others[0]}", "DELETE")[0] == 200
+        done(server, others[0], state="cancelled")
+        eventually(lambda: server.json(f"/api/v1/jobs/{long}")["step"] > 1, "the first one draws")
+        server.status(f"/api/v1/jobs/{long}/preview")
+        preview = eventually(lambda: (a := server.request(f"/api/v1/jobs/{long}/preview"))[0] == 200 and a[2], "a preview")
+        assert preview[:2] == b"\xff\xd8"
+        assert call(server, f"/api/v1/jobs/{long}/interrupt", "POST", {})[0] == 200
+        answer = done(server, long)
+        assert answer["interrupted"] and answer["pictures"] == 1, answer
+        done(server, others[1])
+        skipped = submit(server, steps=400, width=256, height=256, n_iter=2)
+        eventually(lambda: server.json(f"/api/v1/jobs/{skipped}")["step"] > 1, "it draws")
+        assert call(server, f"/api/v1/jobs/{skipped}/skip", "POST", {})[0] == 200
+        eventually(lambda: server.json(f"/api/v1/jobs/{skipped}")["batch"] == 1, "the next batch")
+        assert call(server, f"/api/v1/jobs/{skipped}", "DELETE")[0] == 200
+        assert done(server, skipped, state="cancelled")["pictures"] == 1
+        assert call(server, f"/api/v1/jobs/{skipped}", "DELETE")[0] == 404, "it has ended"
+
+
+def test_gallery(folder):
+    with studio(folder) as server:
+        for seed in (1, 2, 3):
+            job = submit(server, seed=seed, prompt=f"a 100% sheep {seed}", save_images=True)
+        done(server, job)
+        shelf = lambda query="": [p["seed"] for p in server.json("/api/v1/gallery" + query)["pictures"]]
+        assert shelf() == [3, 2, 1] and shelf("?limit=1") == [3]
+        assert shelf("?search=" + urllib.parse.quote("100% sheep 2")) == [2] and shelf("?search=" + urllib.parse.quote("%2")) == []
+        first = server.json("/api/v1/gallery")["pictures"][2]
+        assert shelf(f"?before={first['id'] + 1}") == [1]
+        status, headers, file = server.request(first["url"])
+        assert status == 200 and headers["Content-Type"] == "image/png" and file == (folder / "outputs" / first["file"]).read_bytes()
+        status, headers, small = server.request(first["thumbnail"] + "?size=32")
+        assert status == 200 and headers["Content-Type"] == "image/jpeg" and len(small) < len(file)
+        assert call(server, f"/api/v1/gallery/{first['id']}", "PATCH", {"favourite": True})[0] == 200
+        assert shelf("?shelf=favourites") == [1]
+        assert call(server, f"/api/v1/gallery/{first['id']}", "PATCH", {"favourite": "yes"})[0] == 400
+        assert call(server, f"/api/v1/gallery/{first['id']}", "DELETE")[0] == 409, "first into the trash"
+        assert call(server, f"/api/v1/gallery/{first['id']}", "PATCH", {"trashed": True})[0] == 200
+        assert shelf() == [3, 2] and shelf("?shelf=trash") == [1]
+        assert call(server, f"/api/v1/gallery/{first['id']}", "DELETE")[0] == 200
+        assert not (folder / "outputs" / first["file"]).exists() and shelf("?shelf=trash") == []
+        second = server.json("/api/v1/gallery")["pictures"][1]
+        place = folder / "outputs" / second["file"]
+        (folder / "secret").write_text("secret")
+        place.unlink()
+        place.symlink_to(folder / "secret")
+        assert server.status(second["url"]) == 404, "links are not followed"
+
+
+def test_users_are_apart(folder):
+    users = folder / "users"
+    for name, password, *more in (("anna", "pw of anna"), ("bert", "pw of bert"), ("root", "pw of root", "--admin")):
+        subprocess.run([BINARY, "users", "add", name, "--users", users, *more], input=password + "\n", text=True, check=True, capture_output=True)
+    assert "pw of" not in users.read_text() and oct(users.stat().st_mode & 0o777) == "0o600"
+    listed = subprocess.run([BINARY, "users", "list", "--users", users], text=True, check=True, capture_output=True).stdout
+    assert listed.split() == ["anna", "bert", "root", "(administrator)"], listed
+    for wrong in (["add", "../x"], ["add", "a:b"], ["remove", "nobody"], ["paint"], []):
+        assert subprocess.run([BINARY, "users", *wrong, "--users", users], input="long enough\n", text=True, capture_output=True).returncode in (2, 3), wrong
+    anna, bert, root = (basic(n, f"pw of {n}") for n in ("anna", "bert", "root"))
+    with studio(folder, "--users", users) as server:
+        mine = submit(server, anna, save_images=True, name="mine")
+        done(server, mine, anna)
+        long = submit(server, anna, steps=20, width=128, height=128, n_iter=200)
+        assert (folder / "outputs/anna/txt2img-images").is_dir()
+        picture = call(server, "/api/v1/gallery", user=anna)[1]["pictures"][0]["id"]
+        for method, path, body in (("GET", f"/api/v1/jobs/{mine}", None), ("GET", f"/api/v1/jobs/{mine}/result", None), ("DELETE", f"/api/v1/jobs/{long}", None),
+                                   ("POST", f"/api/v1/jobs/{long}/interrupt", {}), ("POST", f"/api/v1/jobs/{long}/move", {"place": 0}),
+                                   ("GET", f"/api/v1/jobs/{long}/preview", None), ("GET", f"/api/v1/jobs/{mine}/pictures/0", None),
+                                   ("GET", f"/api/v1/gallery/{picture}", None), ("GET", f"/api/v1/gallery/{picture}/file", None),
+                                   ("PATCH", f"/api/v1/gallery/{picture}", {"trashed": True}), ("DELETE", f"/api/v1/gallery/{picture}", None)):
+            for other in (bert, root):
+                assert call(server, path, method, body, other)[0] == 404, (method, path)
+            assert call(server, path, method, body)[0] == 401, path
+        assert call(server, "/api/v1/jobs", user=bert)[1]["jobs"] == [] and call(server, "/api/v1/gallery", user=bert)[1]["total"] == 0
+        # Documents and log-ins.
+        assert call(server, "/api/v1/documents/form", "PUT", {"prompt": "anna's"}, anna)[0] == 200
+        assert call(server, "/api/v1/documents/form", user=bert)[0] == 404 and call(server, "/api/v1/documents/form", user=anna)[1] == {"prompt": "anna's"}
+        assert call(server, "/api/v1/documents/..%2fx", "PUT", {}, anna)[0] == 400
+        status, headers, body = server.request("/api/v1/login", "POST", json.dumps({"name": "anna", "password": "pw of anna"}), JSON)
+        assert status == 200 and "HttpOnly" in headers["Set-Cookie"] and "SameSite=Strict" in headers["Set-Cookie"]
+        session = json.loads(body)["session"]
+        assert call(server, "/api/v1/me", user={"Cookie": headers["Set-Cookie"].split(";")[0]})[1]["user"] == "anna"
+        assert call(server, "/api/v1/me", user={"Authorization": "Bearer " + session})[1] ["user"] == "anna"
+        assert call(server, "/api/v1/login", "POST", {"name": "anna", "password": "wrong"})[0] == 403
+        # Administrators.
+        assert call(server, "/api/v1/admin", user=anna)[0] == 403 and call(server, "/api/v1/admin", "PATCH", {"limits": {"max_side": 64}}, bert)[0] == 403
+        assert call(server, "/api/v1/admin", "PATCH", {"limits": {"max_side": 0}}, root)[0] == 400
+        assert call(server, "/api/v1/admin", "PATCH", {"limits": {"max_side": 64, "jobs_per_user": 2}}, root)[1]["limits"]["max_side"] == 64
+        assert call(server, "/api/v1/jobs", "POST", {**SMALL, "width": 128}, bert)[0] == 400
+        submit(server, anna)
+        assert call(server, "/api/v1/jobs", "POST", SMALL, anna)[0] == 429, "the limit of jobs"
+        done(server, submit(server, bert), bert)
+        assert call(server, f"/api/v1/jobs/{long}", "DELETE", user=anna)[0] == 200, "bert came between the batches of anna's job"
+        subprocess.run([BINARY, "users", "remove", "bert", "--users", users], check=True, capture_output=True)
+        eventually(lambda: (time.sleep(0.5), call(server, "/api/v1/me", user=bert)[0] == 401)[1], "the file is read again")
+
+
+def test_turns_and_events(folder):
+    (folder / "users").write_text("anna:password a\nbert:password b\n")
+    anna, bert = basic("anna", "password a"), basic("bert", "password b")
+    with studio(folder, "--users", folder / "users") as server:
+        listener = socket.create_connection(("127.0.0.1", server.port), 20)
+        listener.sendall(b"GET /api/v1/events HTTP/1.1\r\nHost: 127.0.0.1\r\nAuthorization: " + bert["Authorization"].encode() + b"\r\n\r\n")
+        greedy = [submit(server, anna, seed=n) for n in range(30)]
+        modest = submit(server, bert)
+        end = done(server, modest, bert)
+        left = [j for j in call(server, "/api/v1/jobs", user=anna)[1]["jobs"] if not j["ended"]]
+        assert len(left) > 15, f"bert waited for {30 - len(left)} jobs of anna's"
+        done(server, greedy[-1], anna)
+        listener.settimeout(0.5)
+        text = b""
+        with contextlib.suppress(TimeoutError):
+            while chunk := listener.recv(65536):
+                text += chunk
+        listener.close()
+        data = [json.loads(line[6:]) for line in text.decode().splitlines() if line.startswith("data: ")]
+        seen = [d for d in data if "id" in d]
+        assert {d["id"] for d in seen} == {modest} and seen[-1]["state"] == "done", "only one's own events"
+        last = max(int(line[4:]) for line in text.decode().splitlines() if line.startswith("id: "))
+        again = socket.create_connection(("127.0.0.1", server.port), 20)
+        again.sendall(b"GET /api/v1/events HTTP/1.1\r\nHost: 127.0.0.1\r\nLast-Event-ID: 0\r\nAuthorization: " + bert["Authorization"].encode() + b"\r\n\r\n")
+        eventually(lambda: b'"state":"done"' in again.recv(65536), "what was missed is told")
+        again.close()
+        assert last > 0 and end["state"] == "done"
+
+
+def test_kill_and_resume(folder):
+    """kill -9 at random moments: every accepted job is done in the end, every picture is there once, nothing is torn."""
+    chance = random.Random(4711)
+    accepted = []
+    for _ in range(5):
+        with studio(folder) as server:
+            for _ in range(4):
+                accepted.append(submit(server, seed=1000 + 10 * len(accepted), n_iter=3, save_images=True))
+            time.sleep(chance.uniform(0.0, 0.4))
+            server.process.send_signal(signal.SIGKILL)
+            server.process.wait()
+            server.end()
+    with studio(folder) as server:
+        for job in accepted:
+            assert done(server, job)["pictures"] == 3
+        shown = server.json("/api/v1/gallery?limit=1000")["pictures"]
+        wanted = sorted(1000 + 10 * n + k for n in range(len(accepted)) for k in range(3))
+        assert sorted(p["seed"] for p in shown) == wanted
+        assert png_seeds(folder / "outputs") == wanted, "no picture twice on disk"
+        for picture in shown:
+            data = (folder / "outputs" / picture["file"]).read_bytes()
+            assert data[:8] == b"\x89PNG\r\n\x1a\n" and data[-8:-4] == b"IEND"
+        assert not list((folder / "outputs").rglob(".tmp*"))
+    database = sqlite3.connect(folder / "reverie.db")
+    assert database.execute("PRAGMA integrity_check").fetchone() == ("ok",)
+    database.close()
+
+
+def test_stop_keeps_the_queue(folder):
+    with studio(folder) as server:
+        long = submit(server, steps=500, width=512, height=512)
+        second = submit(server)
+        server.stop(limit=20)
+    with studio(folder) as server:
+        jobs = {j["id"]: j for j in server.json("/api/v1/jobs")["jobs"]}
+        assert jobs[long]["state"] in ("queued", "running") and not jobs[long]["ended"], jobs
+        assert call(server, f"/api/v1/jobs/{long}", "DELETE")[0] == 200
+        done(server, second)
+
+
+def test_full_disk(folder):
+    if os.geteuid() != 0:
+        raise Skip("mounting needs root")
+    disk = folder / "disk"
+    disk.mkdir()
+    if subprocess.run(["mount", "-t", "tmpfs", "-o", "size=4m", "tmpfs", str(disk)], capture_output=True).returncode != 0:
+        raise Skip("this machine lets nothing be mounted")
+    try:
+        with studio(disk) as server:
+            long = submit(server, n_iter=60, save_images=True)
+            eventually(lambda: server.json(f"/api/v1/jobs/{long}")["pictures"] > 0, "it draws")
+            (disk / "ballast").write_bytes(b"x" * (shutil.disk_usage(disk).free - 100_000))
+            paused = eventually(lambda: server.json("/api/v1/jobs")["queue"]["paused"], "the queue says that it stands")
+            assert "full" in paused or "No space" in paused, paused
+            assert call(server, "/api/v1/jobs", "POST", SMALL)[0] == 507
+            time.sleep(0.5)
+            assert not server.json(f"/api/v1/jobs/{long}")["ended"] and server.status("/healthz") == 200
+            (disk / "ballast").unlink()
+            assert done(server, long)["pictures"] == 60
+            assert len(png_seeds(disk / "outputs")) == 60
+    finally:
+        subprocess.run(["umount", "-l", str(disk)], check=False)
+
+
+def test_a_thousand_jobs(folder):
+    """Prints figures: they depend on the machine, so only what is far off fails."""
+    with studio(folder) as server:
+        done(server, submit(server))  # the model is loaded
+        begin = time.monotonic()
+        jobs = [submit(server, seed=n) for n in range(MANY)]
+        print(f"# {MANY} jobs accepted in {time.monotonic() - begin:.2f} s, each on disk")
+        times, stop = [], threading.Event()
+
+        def poll():
+            while not stop.is_set():
+                start = time.monotonic()
+                server.json(f"/api/v1/jobs/{jobs[-1]}")
+                times.append(time.monotonic() - start)
+                time.sleep(0.5)
+        pollers = [threading.Thread(target=poll) for _ in range(20)]
+        for poller in pollers:
+            poller.start()
+        time.sleep(3)
+        listed = server.json("/api/v1/jobs?limit=1000")
+        assert listed["queue"]["jobs"] > 0 and len(listed["jobs"]) > min(100, MANY // 2)
+        stop.set()
+        for poller in pollers:
+            poller.join()
+        times.sort()
+        print(f"# status of a job with {listed['queue']['jobs']} queued, 20 clients: median {times[len(times) // 2] * 1000:.1f} ms, "
+              f"p99 {times[int(len(times) * 0.99)] * 1000:.1f} ms")
+        assert times[len(times) // 2] < (2.0 if SANITIZED else 0.25)
+        for job in jobs[MANY // 10:]:
+            assert call(server, f"/api/v1/jobs/{job}", "DELETE")[0] in (200, 404)
+        eventually(lambda: server.json("/api/v1/jobs")["queue"]["jobs"] == 0, "the queue is empty", 60)
+
+
+if __name__ == "__main__":
+    run_tests(globals())
