@@ -226,6 +226,23 @@ evaluate(RvPass *pass, const RvGuidance *guidance, const RvEvaluation *e, float 
 }
 
 bool
+rv_pass_is_stopped(const RvPass *pass)
+{
+    const int *stop = pass->request->stop;
+    return stop != NULL && __atomic_load_n(stop, __ATOMIC_RELAXED) != 0;
+}
+
+/* What the sampler expects by now stands for what it would have come to. */
+static void
+take_estimate(RvPass *pass)
+{
+    const float *denoised = rv_sampler_denoised(pass->sampler);
+    if (denoised != NULL)
+        memcpy(rv_sampler_latent(pass->sampler), denoised,
+               pass->count * (gsize)pass->request->images * sizeof *denoised);
+}
+
+bool
 rv_pass_sample(RvPass *pass, GError **error)
 {
     const RvRequest *r = pass->request;
@@ -245,6 +262,10 @@ rv_pass_sample(RvPass *pass, GError **error)
         if (!evaluate(pass, &guidance, &e, output, error))
             return false;
         rv_pass_report(pass, RV_PHASE_SAMPLE, e.index + 1, e.total);
+        if (rv_pass_is_stopped(pass) && e.index + 1 < e.total) {
+            take_estimate(pass);
+            break;
+        }
     }
     if (pass->inpaint != NULL && pass->start != NULL && r->mask_blend)
         rv_inpaint_finish(pass->inpaint, pass->start, rv_sampler_latent(pass->sampler));

@@ -34,4 +34,5 @@ bool rv_pass_text(RvPass *pass, GError **error);
 bool rv_pass_encode(RvPass *pass, GError **error);  /* the request's picture, as `start` */
 bool rv_pass_prepare(RvPass *pass, GError **error); /* ControlNets and inpainting */
 bool rv_pass_sample(RvPass *pass, GError **error);
+bool rv_pass_is_stopped(const RvPass *pass); /* the request's `stop` says so */
 void rv_pass_report(RvPass *pass, RvPhase phase, int done, int total);

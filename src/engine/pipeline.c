@@ -131,7 +131,7 @@ run_passes(Run *run, GError **error)
 {
     if (!run_pass(&run->passes[0], error))
         return false;
-    if (run->request->hires == NULL)
+    if (run->request->hires == NULL || rv_pass_is_stopped(&run->passes[0]))
         return true;
     RvStageCosts costs = run->pipeline->costs;
     run->count = 2;

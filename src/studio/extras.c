@@ -6,13 +6,6 @@
 
 #define MAX_SIDE 16384
 
-bool
-rv_extras_is_filter(const char *name)
-{
-    return name == NULL || *name == '\0' || g_ascii_strcasecmp(name, "None") == 0 ||
-           g_ascii_strcasecmp(name, "Lanczos") == 0 || g_ascii_strcasecmp(name, "Nearest") == 0;
-}
-
 static bool
 is_named(const char *name)
 {
@@ -36,16 +29,16 @@ target_size(const RvStudioJob *job, const RvPicture *picture, int *width, int *h
     return true;
 }
 
+/* Names only: a client's paths are none of its business. */
 static RvPicture *
-enlarge(const char *name, const RvPicture *picture, int width, int height, GError **error)
+enlarge(RvUpscalers *upscalers, const char *name, const RvPicture *picture, int width, int height,
+        GError **error)
 {
-    if (!rv_extras_is_filter(name)) {
+    if (!rv_upscalers_know(upscalers, name)) {
         rv_error_set(error, RV_ERROR_NOT_FOUND, name, "see /sdapi/v1/upscalers", "there is no such upscaler");
         return NULL;
     }
-    bool is_nearest = g_ascii_strcasecmp(name != NULL ? name : "", "Nearest") == 0;
-    return rv_picture_resize(picture, width, height, is_nearest ? RV_FILTER_NEAREST : RV_FILTER_LANCZOS,
-                             error);
+    return rv_upscalers_run(upscalers, picture, name, width, height, error);
 }
 
 /* `over` on top of `under`, of the same size. */
@@ -59,18 +52,18 @@ blend(RvPicture *under, const RvPicture *over, double visibility)
 }
 
 RvPicture *
-rv_extras_upscale(const RvStudioJob *job, const RvPicture *picture, GError **error)
+rv_extras_upscale(const RvStudioJob *job, const RvPicture *picture, RvUpscalers *upscalers, GError **error)
 {
     int width = 0, height = 0;
     if (!is_named(job->upscaler_1))
         return rv_picture_copy(picture, error);
     if (!target_size(job, picture, &width, &height, error))
         return NULL;
-    g_autoptr(RvPicture) result = enlarge(job->upscaler_1, picture, width, height, error);
+    g_autoptr(RvPicture) result = enlarge(upscalers, job->upscaler_1, picture, width, height, error);
     if (result == NULL)
         return NULL;
     if (is_named(job->upscaler_2) && job->upscaler_2_visibility > 0.0) {
-        g_autoptr(RvPicture) second = enlarge(job->upscaler_2, picture, width, height, error);
+        g_autoptr(RvPicture) second = enlarge(upscalers, job->upscaler_2, picture, width, height, error);
         if (second == NULL)
             return NULL;
         blend(result, second, job->upscaler_2_visibility);

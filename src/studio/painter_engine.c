@@ -13,6 +13,7 @@
 typedef struct {
     RvEngine *engine;
     RvLibrary *library;
+    RvUpscalers *upscalers;
     const RvPainterOptions *options;
     char *models_dir;
 } Painter;
@@ -42,6 +43,7 @@ engine_open(const RvPainterOptions *options, GError **error)
         return NULL;
     }
     painter->library = rv_library_new(options->folders);
+    painter->upscalers = rv_upscalers_new(painter->engine, painter->library);
     painter->models_dir = g_strdup(options->models_dir);
     return painter;
 }
@@ -52,6 +54,7 @@ engine_close(gpointer data)
     Painter *painter = data;
     if (painter == NULL)
         return;
+    rv_upscalers_free(painter->upscalers);
     rv_engine_close(painter->engine);
     rv_library_free(painter->library);
     g_free(painter->models_dir);
@@ -356,12 +359,12 @@ draw_some(RvPipeline *pipeline, RvUnit *unit, int first, int images, GError **er
 }
 
 static bool
-draw_extras(RvUnit *unit, GError **error)
+draw_extras(Painter *painter, RvUnit *unit, GError **error)
 {
     const RvStudioJob *job = unit->spec;
     const RvStudioInput *input = &g_array_index(job->init_images, RvStudioInput, unit->batch);
     g_autoptr(RvPicture) picture = load_input(input, "image", error);
-    RvPicture *result = picture != NULL ? rv_extras_upscale(job, picture, error) : NULL;
+    RvPicture *result = picture != NULL ? rv_extras_upscale(job, picture, painter->upscalers, error) : NULL;
     if (result == NULL)
         return false;
     g_autofree char *infotext = rv_extras_infotext(job, picture);
@@ -374,7 +377,7 @@ engine_draw(gpointer data, gpointer model, RvUnit *unit, GError **error)
 {
     const RvStudioJob *job = unit->spec;
     if (job->kind == RV_STUDIO_EXTRAS)
-        return draw_extras(unit, error);
+        return draw_extras(data, unit, error);
     if (job->init_images->len <= 1)
         return draw_some(model, unit, 0, job->batch_size, error);
     for (int i = 0; i < job->batch_size; i++) /* each picture from another one */

@@ -4,7 +4,6 @@
 #include "engine/request.h"
 #include "sampling/names.h"
 #include "store/files.h"
-#include "studio/extras.h"
 #include "studio/studio_internal.h"
 
 #define MAX_JOB_BATCHES 10000
@@ -129,8 +128,7 @@ rv_live_job_resolve(RvLiveJob *job, GError **error)
     g_clear_pointer(&job->model, g_free);
     g_clear_pointer(&job->vae, g_free);
     g_clear_pointer(&job->hash, g_free);
-    if (spec->kind == RV_STUDIO_EXTRAS && rv_extras_is_filter(spec->upscaler_1) &&
-        rv_extras_is_filter(spec->upscaler_2))
+    if (spec->kind == RV_STUDIO_EXTRAS)
         return true;
     const RvStudioModel *model = rv_model_list_find(studio->models, spec->model);
     if (model == NULL)
@@ -165,9 +163,30 @@ check_sizes(const RvStudioJob *spec, const RvStudioLimits *limits, GError **erro
              check_range("upscaling_resize_h", spec->upscaling_resize_h, 2 * limits->max_side, error)));
 }
 
+/* The engine takes paths for names; clients may not. */
+static bool
+check_no_path(const char *field, const char *name, GError **error)
+{
+    return name == NULL || strpbrk(name, "/\\") == NULL ||
+           rv_error_set(error, RV_ERROR_USAGE, field, "give its name", "a path is not taken here");
+}
+
+static bool
+check_no_paths(const RvStudioJob *spec, GError **error)
+{
+    for (guint i = 0; i < spec->controls->len; i++)
+        if (!check_no_path("controls.model", g_array_index(spec->controls, RvStudioControl, i).model, error))
+            return false;
+    return check_no_path("hr_upscaler", spec->hr_upscaler, error) &&
+           check_no_path("upscaler_1", spec->upscaler_1, error) &&
+           check_no_path("upscaler_2", spec->upscaler_2, error);
+}
+
 static bool
 check_names(const RvStudioJob *spec, GError **error)
 {
+    if (!check_no_paths(spec, error))
+        return false;
     RvSamplerKind sampler;
     RvScheduleKind schedule;
     if (spec->sampler_name != NULL && !rv_sampler_parse_name(spec->sampler_name, &sampler, &schedule))

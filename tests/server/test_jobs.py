@@ -101,7 +101,7 @@ def test_nonsense_is_refused(folder):
     with studio(folder) as server:
         for changes, expected in [({"kind": "paint"}, 400), ({"steps": "two"}, 400), ({"steps": -1}, 400), ({"steps": 501}, 400), ({"width": 100000}, 400),
                                   ({"width": 4097}, 400), ({"batch_size": 17}, 400), ({"n_iter": 100000}, 400), ({"model": "none"}, 404),
-                                  ({"model": "../../etc/passwd"}, 404), ({"model": "/etc/passwd"}, 404), ({"vae": "/etc/passwd"}, 404),
+                                  ({"model": "../../etc/passwd"}, 404), ({"model": "/etc/passwd"}, 404), ({"vae": "/etc/passwd"}, 404), ({"controls": [{"model": "/etc/passwd"}]}, 400), ({"hr_upscaler": "../x"}, 400),
                                   ({"sampler_name": "magic"}, 400), ({"denoising_strength": 2}, 400), ({"seed": 1.5}, 400), ({"seed": 1e300}, 400),
                                   ({"prompt": "x" * 70000}, 400), ({"enable_hr": True, "hr_scale": 16, "width": 512}, 400), ({"parts": [1]}, 400)]:
             status, answer = call(server, "/api/v1/jobs", "POST", {**SMALL, **changes})
