@@ -3,13 +3,14 @@
 #include <math.h>
 #include <string.h>
 
-/* What a half-precision device may differ by, found with the models here: twice the worst that was seen. */
+/* What a half-precision device may differ by: twice the worst of these models on an H200, and eight times
+ * that for the three bits fewer of bfloat16. */
 typedef struct {
     RvDType compute;
     double bound;
 } Bound;
 
-static const Bound bounds[] = { { RV_F32, PART_TOLERANCE }, { RV_F16, 2e-2 }, { RV_BF16, 1.2e-1 } };
+static const Bound bounds[] = { { RV_F32, PART_TOLERANCE }, { RV_F16, 6e-3 }, { RV_BF16, 5e-2 } };
 static TestDevice device;
 
 void

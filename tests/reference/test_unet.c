@@ -113,12 +113,9 @@ carry(RvProgram *from, RvProgram *to, const char *prefix, const RvUnetPrepared *
     g_assert_cmpint(made->count, ==, declared->count);
     for (int i = 0; i < made->count; i++) {
         g_autofree char *name = g_strdup_printf("%s.%d", prefix, i);
-        gsize count = (gsize)rv_shape_count(rv_shape(to, declared->item[i]));
-        g_autofree float *values = g_new(float, count);
         g_autoptr(GError) error = NULL;
-        rv_program_read(from, name, values, count * sizeof(float), &error);
+        rv_program_copy(from, name, to, name, &error);
         g_assert_no_error(error);
-        part_write_floats(to, name, values, count);
     }
 }
 

@@ -1,6 +1,7 @@
 /* group_cluster.cu - group norm in one pass over memory: a cluster of blocks holds some groups of one image
  * in its shared memory, and exchanges its sums there. Compute capability 9.0 and newer. */
 #include <cooperative_groups.h>
+#include <cuda_pipeline.h>
 
 #include "group_norm.cuh"
 #include "launch.cuh"
@@ -8,6 +9,7 @@
 #define THREADS 512
 #define MOST_GROUPS 16 /* of a cluster */
 #define MOST_BLOCKS 8
+#define MOST_COLUMNS 64 /* vectors of a tile */
 #define SEGMENTS 3 /* groups that a vector of eight channels touches: groups have four channels at least */
 #define LEAST_CHANNELS 32
 #define FIXED_SHARED (32 << 10) /* more than the kernel's own arrays */
@@ -32,7 +34,7 @@ tile_channels(int channels, int groups)
     int per_group = channels / groups, tile = least_common_multiple(per_group, 8);
     while (tile < LEAST_CHANNELS && channels % (2 * tile) == 0)
         tile *= 2;
-    return channels % tile == 0 && tile / per_group <= MOST_GROUPS && tile / 8 <= THREADS ? tile : 0;
+    return channels % tile == 0 && tile / per_group <= MOST_GROUPS && tile / 8 <= MOST_COLUMNS ? tile : 0;
 }
 
 bool
@@ -77,30 +79,47 @@ write_segments(const double2 sums[8], int channel, int per_group, double2 (*segm
     segments[segment][threadIdx.x] = sum;
 }
 
-/* The block's sum of group g of its tile, by one warp. */
+/* Sums over the rows, columns[segment][column], a warp each. */
+static __device__ __forceinline__ void
+sum_rows(const CudaGroupPlan &plan, int segment_count, const double2 (*segments)[THREADS],
+         double2 (*columns)[MOST_COLUMNS])
+{
+    int lane = threadIdx.x % 32;
+    for (int entry = threadIdx.x / 32; entry < plan.columns * segment_count; entry += THREADS / 32) {
+        int segment = entry / plan.columns, column = entry - segment * plan.columns;
+        double2 sum = make_double2(0.0, 0.0);
+        for (int row = lane; row < plan.rows; row += 32) {
+            double2 part = segments[segment][row * plan.columns + column];
+            sum.x += part.x, sum.y += part.y;
+        }
+        sum = warp_sum(sum);
+        if (lane == 0)
+            columns[segment][column] = sum;
+    }
+}
+
+/* The block's sum of group g of its tile. */
 static __device__ __forceinline__ double2
-block_sum(const CudaGroupPlan &plan, int g, int per_group, const double2 (*segments)[THREADS])
+block_sum(int g, int per_group, const double2 (*columns)[MOST_COLUMNS])
 {
     double2 sum = make_double2(0.0, 0.0);
     int first = g * per_group, last = first + per_group - 1;
     for (int column = first / 8; column <= last / 8; column++) {
-        int segment = g - column * 8 / per_group;
-        for (int row = threadIdx.x % 32; row < plan.rows; row += 32) {
-            double2 part = segments[segment][row * plan.columns + column];
-            sum.x += part.x, sum.y += part.y;
-        }
+        double2 part = columns[g - column * 8 / per_group][column];
+        sum.x += part.x, sum.y += part.y;
     }
-    return warp_sum(sum);
+    return sum;
 }
 
-/* A vector as it lies in memory, into the shared memory of the thread that reads it again. */
+/* A vector as it lies in memory, into the shared memory of the thread that reads it again; all of a thread's
+ * are under way at a time. */
 static __device__ __forceinline__ void
 keep_vector(uint4 *kept, const CudaView &x, int64_t at)
 {
     const uint4 *from = (const uint4 *)((const char *)x.data + at * (x.dtype == F32 ? 4 : 2));
-    kept[0] = from[0];
+    __pipeline_memcpy_async(kept, from, sizeof *kept);
     if (x.dtype == F32)
-        kept[1] = from[1];
+        __pipeline_memcpy_async(kept + 1, from + 1, sizeof *kept);
 }
 
 /* Sums of `count` vectors that lie `step` apart. */
@@ -159,6 +178,7 @@ __launch_bounds__(THREADS) cluster_norm(CudaNorm norm, CudaGroupPlan plan)
 #if __CUDA_ARCH__ >= 900
     extern __shared__ uint4 kept[];
     __shared__ double2 segments[SEGMENTS][THREADS];
+    __shared__ double2 columns[SEGMENTS][MOST_COLUMNS];
     __shared__ double2 exchanged[MOST_GROUPS];
     __shared__ GroupStats stats[MOST_GROUPS];
     int row = threadIdx.x / plan.columns, column = threadIdx.x - row * plan.columns;
@@ -181,15 +201,16 @@ __launch_bounds__(THREADS) cluster_norm(CudaNorm norm, CudaGroupPlan plan)
 #pragma unroll 4
     for (int k = 0; k < count; k++)
         keep_vector(own + k * step, norm.x, (first + row + (int64_t)k * plan.rows) * norm.x.stride + channel);
+    __pipeline_commit();
+    __pipeline_wait_prior(0);
     kept_sums(own, norm.x.dtype, step, count, sums);
     if (row < plan.rows)
         write_segments(sums, channel - first_channel, per_group, segments);
     __syncthreads();
-    for (int g = threadIdx.x / 32; g < tile_groups; g += THREADS / 32) {
-        double2 sum = block_sum(plan, g, per_group, segments);
-        if (threadIdx.x % 32 == 0)
-            exchanged[g] = sum;
-    }
+    sum_rows(plan, per_group % 8 == 0 ? 1 : SEGMENTS, segments, columns);
+    __syncthreads();
+    if (threadIdx.x < tile_groups)
+        exchanged[threadIdx.x] = block_sum(threadIdx.x, per_group, columns);
     exchange(plan, tile_groups, 1.0 / ((double)plan.plane * per_group), norm.eps, exchanged, stats);
     if (count > 0)
         vector_affine<8>(stats - first_channel / per_group, channel, per_group, mean, scale, shift);
