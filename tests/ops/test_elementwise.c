@@ -358,7 +358,21 @@ bench_elementwise(void)
         ops_bench(c, rv_act(ops_program(c), ops_input(c, shape, -4, 4, &x), act));
         ops_case_free(c);
     }
-    OpsCase *c = ops_case_new("glu [1,64,64,2560]");
+    const RvShape large = { 1, 256, 256, 512 }; /* more than any cache holds */
+    OpsCase *c = ops_case_new("act 1 [1,256,256,512]");
+    ops_bench(c, rv_act(ops_program(c), ops_input(c, large, -4, 4, &x), RV_ACT_SILU));
+    ops_case_free(c);
+    c = ops_case_new("glu [1,256,256,512]");
+    ops_bench(c, rv_glu(ops_program(c), ops_input(c, large, -4, 4, &x)));
+    ops_case_free(c);
+    c = ops_case_new("add [1,256,256,512]");
+    ops_bench(c, rv_add(ops_program(c), ops_input(c, large, -4, 4, &x), ops_input(c, large, -4, 4, &x)));
+    ops_case_free(c);
+    c = ops_case_new("convert to U8 [1,4096,4096,3]");
+    ops_bench(c, rv_convert(ops_program(c), ops_input(c, (RvShape) { 1, 4096, 4096, 3 }, -1, 1, &x),
+                            (RvConvert) { RV_U8, 127.5f, 127.5f }));
+    ops_case_free(c);
+    c = ops_case_new("glu [1,64,64,2560]");
     ops_bench(c, rv_glu(ops_program(c), ops_input(c, wide, -4, 4, &x)));
     ops_case_free(c);
     c = ops_case_new("add [1,64,64,1280]");

@@ -223,10 +223,16 @@ bench(void)
     bench_case((RvShape) { 1, 512, 512, 128 }, 32, RV_ACT_SILU);
     bench_case((RvShape) { 1, 64, 64, 320 }, 32, RV_ACT_SILU);
     bench_case((RvShape) { 1, 64, 64, 320 }, 32, RV_ACT_NONE);
+    bench_case((RvShape) { 1, 128, 128, 320 }, 32, RV_ACT_SILU);
+    bench_case((RvShape) { 1, 64, 64, 640 }, 32, RV_ACT_SILU);
+    bench_case((RvShape) { 1, 32, 32, 1280 }, 32, RV_ACT_SILU);
     bench_case((RvShape) { 1, 16, 16, 2560 }, 32, RV_ACT_SILU);
     bench_case((RvShape) { 1, 8, 8, 1280 }, 32, RV_ACT_SILU);
     bench_case((RvShape) { 1, 64, 64, 320 }, 0, RV_ACT_NONE);
+    bench_case((RvShape) { 1, 64, 64, 640 }, 0, RV_ACT_NONE);
+    bench_case((RvShape) { 1, 32, 32, 1280 }, 0, RV_ACT_NONE);
     bench_case((RvShape) { 2, 1, 77, 768 }, 0, RV_ACT_NONE);
+    bench_case((RvShape) { 1, 256, 256, 640 }, 0, RV_ACT_NONE);
 }
 
 int
