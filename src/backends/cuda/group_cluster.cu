@@ -49,7 +49,7 @@ plan_cluster(CudaGroupPlan *plan, const CudaNorm *norm, const CudaLimits *limits
     int64_t blocks = (int64_t)plan->tiles * plan->images;
     int cluster = 1;
     while (cluster < MOST_BLOCKS &&
-           (bytes / cluster > room || (blocks * cluster < limits->multiprocessors &&
+           (bytes / cluster > room || (2 * blocks * cluster <= limits->multiprocessors &&
                                        ceil_divide(plan->plane, 2 * cluster) >= plan->rows)))
         cluster *= 2;
     plan->piece = ceil_divide(plan->plane, cluster);
@@ -173,7 +173,7 @@ exchange(const CudaGroupPlan &plan, int tile_groups, double share, float eps, do
 #endif
 
 static __global__ void
-__launch_bounds__(THREADS) cluster_norm(CudaNorm norm, CudaGroupPlan plan)
+__launch_bounds__(THREADS, 2) cluster_norm(CudaNorm norm, CudaGroupPlan plan)
 {
 #if __CUDA_ARCH__ >= 900
     extern __shared__ uint4 kept[];
