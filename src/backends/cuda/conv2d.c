@@ -42,24 +42,29 @@ gathered(const CudaConv *s, const void *x)
     return whole;
 }
 
+/* The library, or the kernel for 64 channels: both take x in its final size. */
 static bool
-try_library(Conv2d *state, CudaDevice *device, RvOp *op, GError **error)
+choose_wide(Conv2d *state, CudaDevice *device, RvOp *op, GError **error)
 {
     const CudaConv *s = &state->conv;
+    bool is_resized = s->up_h != s->h || s->up_w != s->w;
     if (s->c % 8 != 0 || s->out_c % 8 != 0)
         return true;
     CudaConv shape = gathered(s, NULL);
-    if (!cuda_dnn_conv_new(&state->library, device, &shape, error))
+    if (cuda_conv64_takes(&shape, device->sm)) {
+        state->way = BY_CONV64;
+    } else if (!cuda_dnn_conv_new(&state->library, device, &shape, error)) {
         return false;
-    if (state->library == NULL)
-        return true;
-    if (s->up_h != s->h || s->up_w != s->w || s->x_stride != s->c)
+    } else if (state->library != NULL) {
+        state->way = BY_LIBRARY;
+        op->workspace = cuda_dnn_conv_workspace(state->library);
+    }
+    if (state->way != BY_SIMT && (is_resized || s->x_stride != s->c))
         state->gathered =
             ((gsize)s->n * (gsize)s->up_h * (gsize)s->up_w * (gsize)s->c * rv_dtype_size((RvDType)s->dtype) +
              255) &
             ~(gsize)255;
-    state->way = BY_LIBRARY;
-    op->workspace = state->gathered + cuda_dnn_conv_workspace(state->library);
+    op->workspace += state->gathered;
     return true;
 }
 
@@ -79,10 +84,8 @@ choose(Conv2d *state, CudaDevice *device, RvOp *op, GError **error)
         state->way = BY_FEW_IN;
     else if (cuda_few_out_takes(s, device->sm))
         state->way = BY_FEW_OUT;
-    else if (cuda_conv64_takes(s, device->sm))
-        state->way = BY_CONV64;
     else
-        return try_library(state, device, op, error);
+        return choose_wide(state, device, op, error);
     return true;
 }
 
@@ -102,13 +105,15 @@ prepare(CudaDevice *device, RvOp *op, GError **error)
 }
 
 static bool
-run_library(const Conv2d *state, CudaDevice *device, const RvOp *op, const CudaConv *conv,
-            cudaStream_t stream, GError **error)
+run_wide(const Conv2d *state, CudaDevice *device, const RvOp *op, const CudaConv *conv, cudaStream_t stream,
+         GError **error)
 {
     guint8 *room = op->workspace_data;
     CudaConv whole = gathered(conv, state->gathered > 0 ? room : conv->x);
     if (state->gathered > 0 && !cuda_check(cuda_resize(conv, room, stream), op->name, error))
         return false;
+    if (state->way == BY_CONV64)
+        return cuda_check(cuda_conv64(&whole, device->multiprocessors, stream), op->name, error);
     return cuda_dnn_conv_run(state->library, device, &whole, room + state->gathered, stream, error);
 }
 
@@ -122,10 +127,8 @@ run(CudaDevice *device, const RvOp *op, cudaStream_t stream, GError **error)
     is_aligned &= conv.add_kind == CUDA_ADD_NONE || (guintptr)conv.add % 16 == 0;
     if (state->way == BY_PRODUCT && cuda_gemm_takes(&conv))
         return cuda_gemm_run(state->gemm, device, &conv, stream, error);
-    if (state->way == BY_LIBRARY && is_aligned)
-        return run_library(state, device, op, &conv, stream, error);
-    if (state->way == BY_CONV64 && is_aligned)
-        return cuda_check(cuda_conv64(&conv, device->multiprocessors, stream), op->name, error);
+    if ((state->way == BY_LIBRARY || state->way == BY_CONV64) && is_aligned)
+        return run_wide(state, device, op, &conv, stream, error);
     cudaError_t status = state->way == BY_FEW_IN                  ? cuda_few_in(&conv, stream)
                          : state->way == BY_FEW_OUT && is_aligned ? cuda_few_out(&conv, stream)
                                                                   : cuda_simt_conv(&conv, stream);

@@ -204,12 +204,33 @@ cuda_graph_engines(CudaGraph *graph)
     return graph->failed ? 0 : graph->engine_count;
 }
 
+/* Whether the engine gives the same bits every time. */
+static bool
+is_deterministic(CudaGraph *graph, int engine)
+{
+    CudaNode node = make(graph, CUDNN_BACKEND_ENGINE_DESCRIPTOR);
+    cudnnBackendNumericalNote_t notes[CUDNN_NUMERICAL_NOTE_TYPE_COUNT];
+    gint64 count = 0;
+    if (node == NULL ||
+        cudnnBackendGetAttribute(graph->engines[engine], CUDNN_ATTR_ENGINECFG_ENGINE,
+                                 CUDNN_TYPE_BACKEND_DESCRIPTOR, 1, &count, &node) != CUDNN_STATUS_SUCCESS ||
+        cudnnBackendGetAttribute(node, CUDNN_ATTR_ENGINE_NUMERICAL_NOTE, CUDNN_TYPE_NUMERICAL_NOTE,
+                                 CUDNN_NUMERICAL_NOTE_TYPE_COUNT, &count, notes) != CUDNN_STATUS_SUCCESS)
+        return true;
+    for (gint64 i = 0; i < count; i++)
+        if (notes[i] == CUDNN_NUMERICAL_NOTE_NONDETERMINISTIC)
+            return false;
+    return true;
+}
+
 bool
 cuda_graph_plan(CudaGraph *graph, int engine, gsize most, CudaPlan *plan)
 {
     cudnnHandle_t handle = graph->device->dnn;
     gint64 workspace = 0, count = 0;
     *plan = (CudaPlan) { 0 };
+    if (!is_deterministic(graph, engine))
+        return false;
     bool ok = cudnnBackendCreateDescriptor(CUDNN_BACKEND_EXECUTION_PLAN_DESCRIPTOR, &plan->plan) ==
                   CUDNN_STATUS_SUCCESS &&
               cudnnBackendSetAttribute(plan->plan, CUDNN_ATTR_EXECUTION_PLAN_HANDLE, CUDNN_TYPE_HANDLE, 1,

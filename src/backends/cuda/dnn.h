@@ -32,7 +32,8 @@ void cuda_graph_pointwise(CudaGraph *graph, cudnnPointwiseMode_t mode, CudaNode 
 void cuda_graph_attention(CudaGraph *graph, CudaNode q, CudaNode k, CudaNode v, CudaNode out, CudaNode scale);
 /* Ends the description. How many engines the heuristics name; 0 when the library has none. */
 int cuda_graph_engines(CudaGraph *graph);
-/* False when the engine does not take the graph after all, or wants more than `most` bytes to work in. */
+/* False when the engine does not take the graph after all, wants more than `most` bytes to work in, or gives
+ * other bits in every run. */
 bool cuda_graph_plan(CudaGraph *graph, int engine, gsize most, CudaPlan *plan);
 void cuda_plan_free(CudaPlan *plan);
 cudnnStatus_t cuda_plan_run(const CudaPlan *plan, CudaDevice *device, int count, const gint64 *ids,

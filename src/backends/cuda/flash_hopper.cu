@@ -97,9 +97,10 @@ mask(float (&s)[KEYS / 2], int left)
             s[i] = -INFINITY;
 }
 
-/* Scores become weights relative to the largest so far; what was summed is rescaled to it. */
+/* Scores become weights relative to the largest so far; `shrink` takes what was summed before to the same
+ * base. */
 static __device__ __forceinline__ void
-soften(State &state, float (&s)[KEYS / 2], float scale)
+soften(State &state, float (&s)[KEYS / 2], float (&shrink)[2], float scale)
 {
 #pragma unroll
     for (int half = 0; half < 2; half++) {
@@ -109,8 +110,8 @@ soften(State &state, float (&s)[KEYS / 2], float scale)
             largest = fmaxf(largest, fmaxf(s[j * 4 + half * 2], s[j * 4 + half * 2 + 1]));
         largest = fmaxf(largest, __shfl_xor_sync(~0u, largest, 1));
         largest = fmaxf(largest, __shfl_xor_sync(~0u, largest, 2));
-        float base = largest == -INFINITY ? 0.0f : largest * scale;
-        float shrink = power_of_two(state.top[half] * scale - base), part = 0.0f;
+        float base = largest == -INFINITY ? 0.0f : largest * scale, part = 0.0f;
+        shrink[half] = power_of_two(state.top[half] * scale - base);
         state.top[half] = largest;
 #pragma unroll
         for (int j = 0; j < KEYS / 8; j++)
@@ -119,32 +120,43 @@ soften(State &state, float (&s)[KEYS / 2], float scale)
                 s[j * 4 + i] = power_of_two(fmaf(s[j * 4 + i], scale, -base));
                 part += s[j * 4 + i];
             }
-        state.sum[half] = state.sum[half] * shrink + part;
-#pragma unroll
-        for (int j = 0; j < WIDTH / 8; j++) {
-            state.out[j * 4 + half * 2] *= shrink;
-            state.out[j * 4 + half * 2 + 1] *= shrink;
-        }
+        state.sum[half] = state.sum[half] * shrink[half] + part;
     }
 }
 
 template <typename T>
 static __device__ __forceinline__ void
-weigh(State &state, const float (&s)[KEYS / 2], const uint8_t *values)
+start_scores(float (&s)[KEYS / 2], uint64_t q, const uint8_t *keys)
 {
-    uint32_t p[KEYS / 16][4];
+    uint64_t k = matrix_descriptor(keys);
+    products_begin();
+#pragma unroll
+    for (int step = 0; step < WIDTH / 16; step++)
+        product_128<T>(s, q + 2 * step, k + 2 * step, step > 0);
+    products_commit();
+}
+
+template <typename T>
+static __device__ __forceinline__ void
+pack(uint32_t (&p)[KEYS / 16][4], const float (&s)[KEYS / 2])
+{
 #pragma unroll
     for (int k = 0; k < KEYS / 16; k++)
 #pragma unroll
-        for (int i = 0; i < 4; i++)
-            p[k][i] = Pair<T>::pack(s[k * 8 + i * 2], s[k * 8 + i * 2 + 1]);
+        for (int j = 0; j < 4; j++)
+            p[k][j] = Pair<T>::pack(s[k * 8 + j * 2], s[k * 8 + j * 2 + 1]);
+}
+
+template <typename T>
+static __device__ __forceinline__ void
+start_weighing(State &state, const uint32_t (&p)[KEYS / 16][4], const uint8_t *values)
+{
     uint64_t v = matrix_descriptor(values);
     products_begin();
 #pragma unroll
-    for (int k = 0; k < KEYS / 16; k++)
-        product_rows_64<T>(state.out, p[k], v + k * (16 * ROW_BYTES >> 4), 1);
+    for (int step = 0; step < KEYS / 16; step++)
+        product_rows_64<T>(state.out, p[step], v + step * (16 * ROW_BYTES >> 4), 1);
     products_commit();
-    products_wait<0>();
 }
 
 /* Rows leave through the place of the queries, which nobody reads any more. */
@@ -182,6 +194,7 @@ finish(const Maps &maps, uint8_t *room, State &state, int group)
     }
 }
 
+/* While the values of a tile are weighed, the softmax of the next tile's scores. */
 template <typename T>
 static __device__ __forceinline__ void
 consume(const Maps &maps, const Memory &m, int group, int keys, int tiles, float scale)
@@ -189,6 +202,8 @@ consume(const Maps &maps, const Memory &m, int group, int keys, int tiles, float
     bool leads = threadIdx.x % 32 == 0;
     uint8_t *queries = m.q + group * 64 * ROW_BYTES;
     uint64_t q = matrix_descriptor(queries);
+    float s[KEYS / 2], shrink[2];
+    uint32_t p[KEYS / 16][4];
     State state;
 #pragma unroll
     for (int i = 0; i < WIDTH / 2; i++)
@@ -196,27 +211,43 @@ consume(const Maps &maps, const Memory &m, int group, int keys, int tiles, float
     state.top[0] = state.top[1] = -INFINITY;
     state.sum[0] = state.sum[1] = 0.0f;
     barrier_wait(m.q_full, 0);
-    for (int i = 0; i < tiles; i++) {
-        int stage = i % STAGES, parity = i / STAGES & 1;
-        float s[KEYS / 2];
-        barrier_wait(&m.k_full[stage], parity);
-        uint64_t k = matrix_descriptor(m.k + stage * TILE_BYTES);
-        products_begin();
-#pragma unroll
-        for (int step = 0; step < WIDTH / 16; step++)
-            product_128<T>(s, q + 2 * step, k + 2 * step, step > 0);
-        products_commit();
-        products_wait<0>();
+    barrier_wait(&m.k_full[0], 0);
+    start_scores<T>(s, q, m.k);
+    products_wait<0>();
+    products_hold(s);
+    if (leads)
+        barrier_arrive(&m.k_empty[0]);
+    if (keys < KEYS)
+        mask(s, keys);
+    soften(state, s, shrink, scale);
+    pack<T>(p, s);
+    for (int i = 1; i < tiles; i++) {
+        int stage = i % STAGES, before = (i - 1) % STAGES;
+        barrier_wait(&m.k_full[stage], i / STAGES & 1);
+        start_scores<T>(s, q, m.k + stage * TILE_BYTES);
+        barrier_wait(&m.v_full[before], (i - 1) / STAGES & 1);
+        start_weighing<T>(state, p, m.v + before * TILE_BYTES);
+        products_wait<1>();
+        products_hold(s);
         if (leads)
             barrier_arrive(&m.k_empty[stage]);
         if (keys - i * KEYS < KEYS)
             mask(s, keys - i * KEYS);
-        soften(state, s, scale);
-        barrier_wait(&m.v_full[stage], parity);
-        weigh<T>(state, s, m.v + stage * TILE_BYTES);
+        soften(state, s, shrink, scale);
+        products_wait<0>();
+        products_hold(state.out);
         if (leads)
-            barrier_arrive(&m.v_empty[stage]);
+            barrier_arrive(&m.v_empty[before]);
+#pragma unroll
+        for (int j = 0; j < WIDTH / 2; j++)
+            state.out[j] *= shrink[j / 2 % 2];
+        pack<T>(p, s);
     }
+    int last = (tiles - 1) % STAGES;
+    barrier_wait(&m.v_full[last], (tiles - 1) / STAGES & 1);
+    start_weighing<T>(state, p, m.v + last * TILE_BYTES);
+    products_wait<0>();
+    products_hold(state.out);
     finish<T>(maps, queries, state, group);
 }
 #endif

@@ -85,6 +85,8 @@ candidates(CudaGemm *gemm, CudaDevice *device, cublasLtMatmulHeuristicResult_t *
         return 0;
     guint32 alignment = ALIGNMENT;
     guint64 workspace = device->lt_workspace_bytes;
+    /* In place, the order of a split sum would be that of arrival. */
+    guint32 reductions = CUBLASLT_REDUCTION_SCHEME_COMPUTE_TYPE | CUBLASLT_REDUCTION_SCHEME_OUTPUT_TYPE;
     static const cublasLtMatmulPreferenceAttributes_t alignments[] = {
         CUBLASLT_MATMUL_PREF_MIN_ALIGNMENT_A_BYTES, CUBLASLT_MATMUL_PREF_MIN_ALIGNMENT_B_BYTES,
         CUBLASLT_MATMUL_PREF_MIN_ALIGNMENT_C_BYTES, CUBLASLT_MATMUL_PREF_MIN_ALIGNMENT_D_BYTES
@@ -93,6 +95,8 @@ candidates(CudaGemm *gemm, CudaDevice *device, cublasLtMatmulHeuristicResult_t *
         cublasLtMatmulPreferenceSetAttribute(preference, alignments[i], &alignment, sizeof alignment);
     cublasLtMatmulPreferenceSetAttribute(preference, CUBLASLT_MATMUL_PREF_MAX_WORKSPACE_BYTES, &workspace,
                                          sizeof workspace);
+    cublasLtMatmulPreferenceSetAttribute(preference, CUBLASLT_MATMUL_PREF_REDUCTION_SCHEME_MASK, &reductions,
+                                         sizeof reductions);
     int count = 0;
     if (cublasLtMatmulAlgoGetHeuristic(device->lt, gemm->product, gemm->a, gemm->b, gemm->c, gemm->out,
                                        preference, CANDIDATES, results, &count) != CUBLAS_STATUS_SUCCESS)

@@ -126,6 +126,15 @@ products_wait(void)
     asm volatile("wgmma.wait_group.sync.aligned %0;" ::"n"(left) : "memory");
 }
 
+/* After a wait: nothing that reads the sums is moved before it. */
+template <int count> __device__ __forceinline__ void
+products_hold(float (&d)[count])
+{
+#pragma unroll
+    for (int i = 0; i < count; i++)
+        asm volatile("" : "+f"(d[i])::"memory");
+}
+
 __device__ __forceinline__ void
 store_matrix4_transposed(uint32_t to, const uint32_t (&r)[4])
 {
