@@ -85,6 +85,11 @@ test_shapes(void)
     check((Case) {
         .n = 1, .queries = 1100, .keys = 1100, .heads = 3, .width = 8 }); /* several pieces of a head */
     check((Case) { .n = 1, .queries = 300, .keys = 513, .heads = 1, .width = 512 });
+    check((Case) { .n = 1, .queries = 77, .keys = 520, .heads = 1, .width = 512, .slice = 8 });
+    /* around the edges of tiles of 64, 128 and 192 tokens */
+    check((Case) { .n = 2, .queries = 193, .keys = 257, .heads = 3, .width = 64, .slice = 8 });
+    check((Case) { .n = 1, .queries = 192, .keys = 128, .heads = 2, .width = 56 });
+    check((Case) { .n = 3, .queries = 65, .keys = 129, .heads = 2, .width = 80, .slice = 16 });
 }
 
 static void
