@@ -6,6 +6,7 @@
 #include <math.h>
 
 #include "backends/cuda/hopper.cuh"
+#include "backends/cuda/launch.cuh"
 
 #define CHANNELS 64
 #define WIDTH 128                  /* pixels of a strip */
@@ -66,6 +67,7 @@ produce(const Maps &maps, const Memory &m, int image, int left, int top, int row
     barrier_expect(m.weights_full, 9 * TAP_BYTES);
     for (int tap = 0; tap < 9; tap++)
         tensor_load(m.weight + tap * TAP_BYTES, &maps.weight, m.weights_full, 0, tap, 0, 0);
+    wait_for_inputs();
     for (int i = 0; i < rows + 2; i++) {
         int slot = i % SLOTS, turn = i / SLOTS;
         barrier_wait(&m.empty[slot], ~turn & 1);
@@ -135,6 +137,7 @@ consume(const CudaConv &p, const Maps &maps, const Memory &m, int group, int ima
     bool leads = threadIdx.x % 128 == 0, adds = p.add_kind == CUDA_ADD_PIXEL;
     uint8_t *stage = m.stage + group * STAGE_BYTES;
     float bias[2] = {};
+    wait_for_inputs();
     for (int i = 0; i < 2; i++) {
         int channel = warp * 16 + i * 8 + lane / 4;
         if (p.bias != nullptr)
@@ -228,7 +231,7 @@ launch(const CudaConv *p, const Maps *maps, int multiprocessors, cudaStream_t st
         cudaFuncSetAttribute(conv64_kernel<T>, cudaFuncAttributeMaxDynamicSharedMemorySize, SHARED_BYTES);
     if (status != cudaSuccess)
         return status;
-    conv64_kernel<T><<<blocks, THREADS, SHARED_BYTES, stream>>>(*p, *maps, rows);
+    launch_kernel(conv64_kernel<T>, dim3(blocks), THREADS, SHARED_BYTES, 1, stream, *p, *maps, rows);
     return cudaGetLastError();
 }
 

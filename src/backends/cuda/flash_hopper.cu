@@ -5,6 +5,7 @@
 #include <math.h>
 
 #include "backends/cuda/hopper.cuh"
+#include "backends/cuda/launch.cuh"
 
 #define WIDTH 64
 #define ROW_BYTES (2 * WIDTH)
@@ -261,6 +262,7 @@ __launch_bounds__(THREADS, 1) flash_hopper_kernel(const __grid_constant__ Maps m
     Memory m = memory_of(start);
     int group = __shfl_sync(~0u, threadIdx.x / 128, 0), tiles = (keys + KEYS - 1) / KEYS;
     begin(m);
+    wait_for_inputs();
     if (group == GROUPS) {
         registers_give<24>();
         if (threadIdx.x == GROUPS * 128)
@@ -297,7 +299,8 @@ launch(const CudaAttention *p, const Maps *maps, cudaStream_t stream)
                                               cudaFuncAttributeMaxDynamicSharedMemorySize, SHARED_BYTES);
     if (status != cudaSuccess)
         return status;
-    flash_hopper_kernel<T><<<grid, THREADS, SHARED_BYTES, stream>>>(*maps, p->keys, p->scale * 1.44269504f);
+    launch_kernel(flash_hopper_kernel<T>, grid, THREADS, SHARED_BYTES, 1, stream, *maps, p->keys,
+                  p->scale * 1.44269504f);
     return cudaGetLastError();
 }
 

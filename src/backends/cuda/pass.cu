@@ -1,5 +1,6 @@
 /* Passes around the libraries: what their epilogues lack, the resize before a convolution, random numbers. */
 #include "backends/cuda/device.cuh"
+#include "backends/cuda/launch.cuh"
 
 #define THREADS 256
 
@@ -13,6 +14,7 @@ __global__ void
 __launch_bounds__(THREADS) epilogue_kernel(const CudaConv p)
 {
     typedef Vector<T, VECTOR> V;
+    wait_for_inputs();
     long long image = (long long)p.out_h * p.out_w, per_pixel = p.out_c / VECTOR,
               total = p.n * image * per_pixel;
     for (long long i = (long long)blockIdx.x * THREADS + threadIdx.x; i < total;
@@ -48,6 +50,7 @@ __global__ void
 __launch_bounds__(THREADS) resize_kernel(const CudaConv p, T *to)
 {
     typedef Vector<T, VECTOR> V;
+    wait_for_inputs();
     int per_pixel = p.c / VECTOR;
     long long total = (long long)p.n * p.up_h * p.up_w * per_pixel;
     for (long long i = (long long)blockIdx.x * THREADS + threadIdx.x; i < total;
@@ -84,9 +87,9 @@ epilogue(const CudaConv *p, cudaStream_t stream)
     bool is_wide = p->out_c % wide == 0 && aligned(p->out) && aligned(p->bias) &&
                    (p->add_kind == CUDA_ADD_NONE || (aligned(p->add) && p->add_stride % wide == 0));
     if (is_wide)
-        epilogue_kernel<T, wide><<<blocks_for(count / wide), THREADS, 0, stream>>>(*p);
+        launch_kernel(epilogue_kernel<T, wide>, dim3(blocks_for(count / wide)), THREADS, 0, 1, stream, *p);
     else
-        epilogue_kernel<T, 1><<<blocks_for(count), THREADS, 0, stream>>>(*p);
+        launch_kernel(epilogue_kernel<T, 1>, dim3(blocks_for(count)), THREADS, 0, 1, stream, *p);
     return cudaGetLastError();
 }
 
@@ -105,9 +108,10 @@ resize(const CudaConv *p, void *to, cudaStream_t stream)
     const int wide = 16 / (int)sizeof(T);
     long long count = (long long)p->n * p->up_h * p->up_w * p->c;
     if (p->c % wide == 0 && p->x_stride % wide == 0 && aligned(p->x) && aligned(to))
-        resize_kernel<T, wide><<<blocks_for(count / wide), THREADS, 0, stream>>>(*p, (T *)to);
+        launch_kernel(resize_kernel<T, wide>, dim3(blocks_for(count / wide)), THREADS, 0, 1, stream, *p,
+                      (T *)to);
     else
-        resize_kernel<T, 1><<<blocks_for(count), THREADS, 0, stream>>>(*p, (T *)to);
+        launch_kernel(resize_kernel<T, 1>, dim3(blocks_for(count)), THREADS, 0, 1, stream, *p, (T *)to);
     return cudaGetLastError();
 }
 
@@ -152,6 +156,7 @@ __global__ void
 __launch_bounds__(THREADS) few_rows_kernel(const CudaConv p, int rows)
 {
     int warp = (int)((blockIdx.x * THREADS + threadIdx.x) / 32), lane = threadIdx.x % 32;
+    wait_for_inputs();
     if (warp >= p.out_c)
         return;
     const int wide = 16 / (int)sizeof(T);
@@ -209,10 +214,10 @@ cuda_few_rows(const CudaConv *conv, cudaStream_t stream)
     unsigned blocks = (unsigned)((conv->out_c + THREADS / 32 - 1) / (THREADS / 32));
     int rows = (int)rows_of(conv);
     if (conv->dtype == DTYPE_F32)
-        few_rows_kernel<float><<<blocks, THREADS, 0, stream>>>(*conv, rows);
+        launch_kernel(few_rows_kernel<float>, dim3(blocks), THREADS, 0, 1, stream, *conv, rows);
     else if (conv->dtype == DTYPE_F16)
-        few_rows_kernel<__half><<<blocks, THREADS, 0, stream>>>(*conv, rows);
+        launch_kernel(few_rows_kernel<__half>, dim3(blocks), THREADS, 0, 1, stream, *conv, rows);
     else
-        few_rows_kernel<__nv_bfloat16><<<blocks, THREADS, 0, stream>>>(*conv, rows);
+        launch_kernel(few_rows_kernel<__nv_bfloat16>, dim3(blocks), THREADS, 0, 1, stream, *conv, rows);
     return cudaGetLastError();
 }

@@ -1,6 +1,7 @@
 /* 3x3 convolutions at the ends of the models, where a picture or a latent has few channels: bound by memory,
  * so the wide side is read or written once and the matrix units do the little arithmetic. */
 #include "backends/cuda/device.cuh"
+#include "backends/cuda/launch.cuh"
 
 #define THREADS 256
 #define WARPS (THREADS / 32)
@@ -198,6 +199,7 @@ __launch_bounds__(THREADS, 2) few_in_kernel(const CudaConv p)
             outputs.bias[j].x = o < outputs.outs ? to_float(bias[o]) : 0.0f;
             outputs.bias[j].y = o + 1 < outputs.outs ? to_float(bias[o + 1]) : 0.0f;
         }
+    wait_for_inputs();
     for (int tile = blockIdx.x; tile < across * down * p.n; tile += gridDim.x) {
         int image = tile / (across * down), rest = tile % (across * down);
         int top = rest / across * IN_H, left = rest % across * IN_W;
@@ -233,7 +235,7 @@ few_in(const CudaConv *p, cudaStream_t stream)
     int tiles = (p->w + IN_W - 1) / IN_W * ((p->h + IN_H - 1) / IN_H) * p->n,
         outs = (p->out_c + IN_OUTS - 1) / IN_OUTS;
     dim3 grid((unsigned)min(tiles, max(1, IN_BLOCKS / outs)), (unsigned)outs);
-    few_in_kernel<T><<<grid, THREADS, shared, stream>>>(*p);
+    launch_kernel(few_in_kernel<T>, grid, THREADS, shared, 1, stream, *p);
     return cudaGetLastError();
 }
 
@@ -323,6 +325,7 @@ __launch_bounds__(THREADS) few_out_kernel(const CudaConv p)
     int image = blockIdx.x / (across * down), tile = blockIdx.x % (across * down);
     int top = tile / across * OUT_H, left = tile % across * OUT_W;
     load_tap_weights<T>(p, weights, tiles);
+    wait_for_inputs();
     __syncthreads();
     for (int block = threadIdx.x / 32; block < (HALO_PIXELS + 15) / 16; block += WARPS)
         tap_products<T, tiles>(p, weights, parts, image, top, left, block);
@@ -362,7 +365,7 @@ few_out(const CudaConv *p, cudaStream_t stream)
     if (status != cudaSuccess)
         return status;
     unsigned blocks = (unsigned)((p->w + OUT_W - 1) / OUT_W * ((p->h + OUT_H - 1) / OUT_H) * p->n);
-    few_out_kernel<T, tiles><<<blocks, THREADS, shared, stream>>>(*p);
+    launch_kernel(few_out_kernel<T, tiles>, dim3(blocks), THREADS, shared, 1, stream, *p);
     return cudaGetLastError();
 }
 
