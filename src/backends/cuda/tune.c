@@ -5,8 +5,9 @@
 #include "backends/cuda/matrix.h"
 
 #define CACHE_BYTES ((gsize)160 << 20) /* more than any second-level cache of today */
+/* Each candidate runs so often; every run has weights of its own while they fit. */
 #define SERIES 3
-#define TURNS 8
+#define TURNS 10
 
 gsize
 cuda_bench_rotating(gsize weight_bytes)
@@ -18,7 +19,7 @@ gsize
 cuda_bench_turn(gsize weight_bytes, int turn)
 {
     gsize pitch = (weight_bytes + 255) & ~(gsize)255;
-    gsize copies = CLAMP(CACHE_BYTES / MAX(pitch, 1), 1, TURNS);
+    gsize copies = CLAMP(CACHE_BYTES / MAX(pitch, 1), 1, SERIES * TURNS);
     return turn < 0 ? pitch * copies : pitch * ((gsize)turn % copies);
 }
 
@@ -59,7 +60,7 @@ cuda_time(CudaDevice *device, CudaTry try_once, void *user, int index)
         float milliseconds = INFINITY;
         ok = cudaEventRecord(start, device->stream) == cudaSuccess;
         for (int turn = 0; ok && turn < TURNS; turn++)
-            ok = try_once(user, index, turn, device->stream);
+            ok = try_once(user, index, series * TURNS + turn, device->stream);
         ok = ok && cudaEventRecord(end, device->stream) == cudaSuccess &&
              cudaEventSynchronize(end) == cudaSuccess &&
              cudaEventElapsedTime(&milliseconds, start, end) == cudaSuccess;
