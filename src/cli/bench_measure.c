@@ -102,15 +102,15 @@ rv_bench_frames(RvBench *b, int frames, GError **error)
 {
     RvDeviceInfo info;
     rv_device_describe(rv_engine_device(b->engine), &info);
-    for (int i = -1; i < frames; i++) { /* the first one warms up */
+    for (int i = -RV_STARTS_UNDER_WAY; i < frames; i++) { /* every buffer's first frame warms up */
         gint64 start = g_get_monotonic_time();
         if (b->framer != NULL ? !draw_frame(b, error) : !generate_frame(b, i >= 0, error))
             return false;
         double ms = milliseconds_since(start);
-        if (i < 0) {
+        if (i == -RV_STARTS_UNDER_WAY)
             b->first_frame_seconds = rv_bench_age();
+        if (i < 0)
             continue;
-        }
         g_array_append_val(b->samples_ms, ms);
         rv_progress_bar_update(&b->bar, i + 1, frames, "frame");
     }

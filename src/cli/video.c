@@ -14,6 +14,7 @@
 #include "cli/console.h"
 #include "cli/generate.h"
 #include "cli/networks.h"
+#include "engine/framer.h"
 #include "media/output.h"
 #include "media/video.h"
 
@@ -36,6 +37,7 @@ typedef struct {
     RvPipeline *pipeline;
     RvRequest request;
     RvRequestNetworks networks;
+    RvFramer *framer; /* NULL when frames are drawn step by step */
 } Video;
 
 static const char *
@@ -135,27 +137,71 @@ leave_folder(const Video *v)
 }
 
 static bool
-draw_frame(Video *v, const RvPicture *frame, GError **error)
+save_frame(Video *v, const RvPicture *picture, const char *infotext, GError **error)
 {
-    v->request.init = frame;
-    g_autoptr(RvResult) result = rv_pipeline_generate(v->pipeline, &v->request, error);
-    v->request.init = NULL;
-    if (result == NULL)
-        return false;
     g_autofree char *path = rv_video_frame_path(v->folder, v->done);
-    return rv_picture_save(result->images[0].picture, path,
-                           &(RvPictureSaveOptions) { .infotext = result->images[0].infotext, .png_level = 1 },
-                           error);
+    if (!rv_picture_save(picture, path, &(RvPictureSaveOptions) { .infotext = infotext, .png_level = 1 },
+                         error))
+        return false;
+    v->done++;
+    return true;
 }
 
+/* Step by step, when a frame cannot be one program. */
+static bool
+generate_frame(Video *v, GError **error)
+{
+    g_autoptr(RvResult) result = rv_pipeline_generate(v->pipeline, &v->request, error);
+    return result != NULL && save_frame(v, result->images[0].picture, result->images[0].infotext, error);
+}
+
+static bool
+start_frame(Video *v, const RvPicture *frame, GError **error)
+{
+    GError *wrong = NULL;
+    v->request.init = frame;
+    bool ok = v->framer != NULL && rv_framer_start(v->framer, &v->request, &wrong);
+    if (v->framer == NULL || g_error_matches(wrong, RV_ERROR, RV_ERROR_UNSUPPORTED)) {
+        g_clear_error(&wrong);
+        g_clear_pointer(&v->framer, rv_framer_free);
+        ok = generate_frame(v, error);
+    }
+    v->request.init = NULL;
+    if (wrong != NULL)
+        g_propagate_error(error, wrong);
+    return ok;
+}
+
+/* Until no more than so many are under way. */
+static bool
+finish_frames(Video *v, int under_way, GError **error)
+{
+    while (v->framer != NULL && rv_framer_under_way(v->framer) > under_way) {
+        g_autoptr(RvPicture) picture = rv_framer_finish(v->framer, error);
+        if (picture == NULL)
+            return false;
+        RvRequest drawn = v->request;
+        drawn.init = picture; /* texts say that there was one */
+        g_autofree char *infotext = rv_framer_infotext(v->framer, &drawn);
+        if (!save_frame(v, picture, infotext, error))
+            return false;
+    }
+    return true;
+}
+
+/* A device that works beside us draws one frame while the one before it is written and the one after it read.
+ */
 static bool
 draw_frames(Video *v, GError **error)
 {
     const RvVideoInfo *info = rv_video_reader_get_info(v->reader);
+    RvDeviceInfo device;
+    rv_device_describe(rv_engine_device(v->engine), &device);
     if (v->done > 0)
         rv_console_note("%" G_GINT64_FORMAT " frames are there already, going on", v->done);
     if (!rv_video_reader_skip(v->reader, v->done, error))
         return false;
+    v->framer = rv_framer_new(v->pipeline);
     RvProgressBar bar;
     rv_progress_bar_begin(&bar, "redrawing");
     gint64 first = v->done;
@@ -165,11 +211,11 @@ draw_frames(Video *v, GError **error)
         ok = rv_video_reader_next(v->reader, &frame, error);
         if (!ok || frame == NULL)
             break;
-        ok = draw_frame(v, frame, error);
-        v->done += ok ? 1 : 0;
+        ok = start_frame(v, frame, error) && finish_frames(v, device.overlaps ? 1 : 0, error);
         rv_progress_bar_update(&bar, v->done - first,
                                info->frames > 0 ? MAX(info->frames, v->done) - first : 0, "frame");
     }
+    ok = ok && finish_frames(v, 0, error);
     rv_progress_bar_end(&bar);
     return ok;
 }
@@ -292,6 +338,7 @@ rv_command_video(int argc, char **argv)
         ok = rv_error_set(&error, RV_ERROR_USAGE, arguments[0], "put quotes around a prompt and -p before it",
                           "an argument too many");
     ok = ok && redraw(&v, &error);
+    rv_framer_free(v.framer);
     rv_pipeline_free(v.pipeline);
     rv_engine_close(v.engine);
     rv_video_reader_close(v.reader);

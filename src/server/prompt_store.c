@@ -63,24 +63,57 @@ key_of(const char *text, bool compel)
 
 /* ---- the thread ---- */
 
-static RvPrompter *
-open_prompter(RvPromptStore *store, RvEngine **engine, GError **error)
+/* The thread's. */
+typedef struct {
+    RvEngine *engine;
+    RvPrompter *prompter;
+} Encoder;
+
+static bool
+open_prompter(RvPromptStore *store, Encoder *e, GError **error)
 {
     RvEngineOptions options = { store->device, store->precision, 1, store->cancel, true };
     RvPipelineOptions pipeline = { .vae = store->vae, .models_dir = store->models_dir };
-    *engine = rv_engine_open(&options, error);
-    return *engine != NULL ? rv_prompter_open(*engine, store->model, &pipeline, error) : NULL;
+    e->engine = rv_engine_open(&options, error);
+    if (e->engine != NULL)
+        e->prompter = rv_prompter_open(e->engine, store->model, &pipeline, error);
+    return e->prompter != NULL;
+}
+
+static void
+close_prompter(Encoder *e)
+{
+    g_clear_pointer(&e->prompter, rv_prompter_free);
+    g_clear_pointer(&e->engine, rv_engine_close);
+}
+
+/* A device that was lost is opened again, once for a prompt. */
+static RvConditioning *
+encode(RvPromptStore *store, Encoder *e, const char *key, GError **error)
+{
+    RvPromptSyntax syntax = *key == 'e' ? RV_PROMPT_EXPLICIT : RV_PROMPT_PLAIN;
+    GError *wrong = NULL;
+    RvConditioning *conditioning =
+        e->prompter != NULL ? rv_prompter_encode(e->prompter, key + 1, syntax, 1, &wrong) : NULL;
+    if (e->prompter == NULL || g_error_matches(wrong, RV_ERROR, RV_ERROR_DEVICE)) {
+        g_clear_error(&wrong);
+        close_prompter(e);
+        if (open_prompter(store, e, &wrong))
+            conditioning = rv_prompter_encode(e->prompter, key + 1, syntax, 1, &wrong);
+    }
+    if (wrong != NULL)
+        g_propagate_error(error, wrong);
+    return conditioning;
 }
 
 /* Called and left with the mutex locked. */
 static void
-encode_next(RvPromptStore *store, RvPrompter *prompter)
+encode_next(RvPromptStore *store, Encoder *e)
 {
     g_autofree char *key = g_queue_pop_head(&store->wanted);
     g_autoptr(GError) error = NULL;
     g_mutex_unlock(&store->mutex);
-    RvPromptSyntax syntax = *key == 'e' ? RV_PROMPT_EXPLICIT : RV_PROMPT_PLAIN;
-    RvConditioning *conditioning = rv_prompter_encode(prompter, key + 1, syntax, 1, &error);
+    RvConditioning *conditioning = encode(store, e, key, &error);
     if (conditioning == NULL)
         rv_log(RV_LOG_WARNING, "prompt-failed", "prompt", key + 1, "error", error->message, NULL);
     g_mutex_lock(&store->mutex);
@@ -99,20 +132,19 @@ run(gpointer data)
 {
     RvPromptStore *store = data;
     g_autoptr(GError) error = NULL;
-    RvEngine *engine = NULL;
-    RvPrompter *prompter = open_prompter(store, &engine, &error);
+    Encoder e = { 0 };
+    bool is_open = open_prompter(store, &e, &error);
     g_mutex_lock(&store->mutex);
     store->open_error = g_steal_pointer(&error);
     g_cond_broadcast(&store->changed);
     while (!store->is_closed) {
-        if (prompter == NULL || g_queue_is_empty(&store->wanted))
+        if (!is_open || g_queue_is_empty(&store->wanted))
             g_cond_wait(&store->changed, &store->mutex);
         else
-            encode_next(store, prompter);
+            encode_next(store, &e);
     }
     g_mutex_unlock(&store->mutex);
-    rv_prompter_free(prompter);
-    rv_engine_close(engine);
+    close_prompter(&e);
     g_mutex_lock(&store->mutex);
     store->has_ended = true;
     g_cond_broadcast(&store->changed);

@@ -3,7 +3,7 @@ import signal
 import subprocess
 import time
 
-from common import (BINARY, MODEL, draw, environment, make_picture, read_png, refuse, reverie, run_tests, tree)
+from common import (BINARY, MODEL, difference, draw, environment, make_picture, read_png, refuse, reverie, run_tests, tree)
 from terminal import run_in_terminal
 
 BASE = ["--model", MODEL, "-p", "a fox", "--steps", 4, "--strength", 0.5, "--sampler", "euler_a", "--cfg", 1, "--threads", 1]
@@ -32,7 +32,8 @@ def test_folder_to_folder(folder):
     assert len(frames) == FRAMES and all(frame[:2] == (64, 48) for frame in frames)
     for i in (0, FRAMES - 1):
         alone = draw(folder / "one.png", "-i", source / f"shot{i + 8}.png", "--seed", 0, task="img2img", base=BASE)
-        assert alone == frames[i], "a frame is what img2img makes of it"
+        assert alone[:2] == frames[i][:2] and alone[3] == frames[i][3], "size and texts"
+        assert difference(alone[2], frames[i][2])[1] <= 1, "a frame is what img2img makes of it"
     assert f"{FRAMES} frames are there already" in redraw(source, folder / "out").error
     assert frames_of(folder / "out") == frames
     odd = make_frames(folder / "odd", 2)

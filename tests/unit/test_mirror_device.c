@@ -1,0 +1,239 @@
+/* The thread around a drawer, with one that works beside it as a GPU does: frames overlap and stay in order,
+ * failures take the drawer down to be opened anew. */
+#include "server/mirror_device.h"
+
+#define FRAME_US 30000
+
+/* Pretends a device: each frame is ready FRAME_US after the one before it. */
+typedef struct {
+    RvDrawer base;
+    GQueue ready_us; /* gint64 *, of frames under way */
+    gint64 last_us;
+    int most_under_way, started, opened;
+    int fail_start, fail_finish; /* the number of the frame that fails; 0: none */
+    int finished;
+    char *prompt; /* that it was opened with */
+} FakeDrawer;
+
+static bool
+fake_open(RvDrawer *drawer, const RvParameters *parameters, GError **error)
+{
+    FakeDrawer *d = (FakeDrawer *)drawer;
+    g_free(d->prompt);
+    d->prompt = rv_parameters_prompt(parameters);
+    d->opened++;
+    d->last_us = 0;
+    return true;
+}
+
+static bool
+fake_start(RvDrawer *drawer, const RvPicture *frame, const RvParameters *parameters, GError **error)
+{
+    FakeDrawer *d = (FakeDrawer *)drawer;
+    if (++d->started == d->fail_start)
+        return rv_error_set(error, RV_ERROR_DEVICE, "fake", NULL, "lost");
+    gint64 *ready = g_new(gint64, 1);
+    *ready = d->last_us = MAX(g_get_monotonic_time(), d->last_us) + FRAME_US;
+    g_queue_push_tail(&d->ready_us, ready);
+    d->most_under_way = MAX(d->most_under_way, (int)d->ready_us.length);
+    g_assert_cmpint((int)d->ready_us.length, <=, d->base.depth);
+    return true;
+}
+
+static RvPicture *
+fake_finish(RvDrawer *drawer, GError **error)
+{
+    FakeDrawer *d = (FakeDrawer *)drawer;
+    g_autofree gint64 *ready = g_queue_pop_head(&d->ready_us);
+    gint64 now = g_get_monotonic_time();
+    if (*ready > now)
+        g_usleep((gulong)(*ready - now));
+    if (++d->finished == d->fail_finish) {
+        rv_error_set(error, RV_ERROR_DEVICE, "fake", NULL, "lost");
+        return NULL;
+    }
+    return rv_picture_new(d->base.width, d->base.height, false, error);
+}
+
+static void
+fake_close(RvDrawer *drawer)
+{
+    g_assert_cmpint((int)((FakeDrawer *)drawer)->ready_us.length, ==, 0);
+}
+
+static void
+fake_free(RvDrawer *drawer)
+{
+    g_free(((FakeDrawer *)drawer)->prompt);
+    g_free(drawer);
+}
+
+static FakeDrawer *
+fake_new(int depth)
+{
+    static const RvDrawerClass class = { fake_open, fake_start, fake_finish, fake_close, fake_free };
+    FakeDrawer *d = g_new0(FakeDrawer, 1);
+    d->base = (RvDrawer) {
+        .class = &class, .name = "fake", .width = 8, .height = 8, .depth = depth, .expected_us = FRAME_US
+    };
+    return d;
+}
+
+typedef struct {
+    RvClock *clock;
+    RvLive *live;
+    RvState *state;
+    FakeDrawer *drawer;
+    RvMirrorDevice *device;
+    RvLiveSession *session;
+    guint32 last_shown;
+    int shown;
+    gint64 least_us, most_us; /* ages */
+} World;
+
+static void
+on_open(RvMirrorDevice *device, const GError *error, void *user)
+{
+    g_assert_null(error);
+}
+
+static void
+on_show(RvLiveSession *session, RvFrame *result, void *user)
+{
+    World *w = user;
+    gint64 age = g_get_monotonic_time() - result->born_us;
+    g_assert_cmpuint(result->sequence, >, w->last_shown);
+    w->last_shown = (guint32)result->sequence;
+    w->shown++;
+    w->least_us = w->shown == 1 ? age : MIN(w->least_us, age);
+    w->most_us = MAX(w->most_us, age);
+}
+
+static void
+picture_free(gpointer data)
+{
+    rv_picture_free(data);
+}
+
+static gboolean
+wake(gpointer data)
+{
+    return G_SOURCE_CONTINUE;
+}
+
+/* Turns the loop for so long, pushing a frame every `interval_us` (0: none). */
+static void
+run_for(World *w, gint64 us, gint64 interval_us)
+{
+    static guint32 sequence;
+    gint64 start = g_get_monotonic_time(), next = start;
+    guint source = g_timeout_add(1, wake, NULL);
+    for (gint64 now = start; now < start + us; now = g_get_monotonic_time()) {
+        if (interval_us > 0 && now >= next) {
+            RvFrame *frame = rv_frame_new(rv_picture_new(8, 8, false, NULL), 192, picture_free);
+            frame->sequence = ++sequence;
+            frame->born_us = now;
+            rv_live_session_push(w->session, frame);
+            next += interval_us;
+        }
+        g_main_context_iteration(NULL, TRUE);
+    }
+    g_source_remove(source);
+}
+
+static World *
+open_world(FakeDrawer *drawer)
+{
+    World *w = g_new0(World, 1);
+    w->clock = rv_clock_new_real(NULL);
+    w->live = rv_live_new(w->clock, &(RvLiveOptions) { .probe_first_us = 20000 });
+    w->state = rv_state_new(NULL, NULL);
+    g_assert_true(rv_state_set_text(w->state, "prompt", "kept from before", NULL));
+    w->drawer = drawer;
+    w->device =
+        rv_mirror_device_new(&drawer->base, &(RvMirrorDeviceOptions) { w->live, w->state, on_open, w });
+    while (!rv_mirror_device_is_open(w->device))
+        g_main_context_iteration(NULL, TRUE);
+    w->session =
+        rv_live_session_new(w->live, &(RvLiveSessionOptions) { .on_show = on_show, .user_data = w }, NULL);
+    return w;
+}
+
+static void
+close_world(World *w)
+{
+    rv_live_session_close(w->session);
+    rv_mirror_device_close(w->device, g_get_monotonic_time() + 10 * G_USEC_PER_SEC);
+    rv_live_free(w->live);
+    rv_clock_free(w->clock);
+    rv_state_free(w->state);
+    g_free(w);
+}
+
+/* More frames than it can draw: two are under way, and the device never idles. */
+static void
+test_full_load_overlaps(void)
+{
+    FakeDrawer *drawer = fake_new(2);
+    World *w = open_world(drawer);
+    run_for(w, 30 * FRAME_US, FRAME_US / 4);
+    g_assert_cmpint(drawer->most_under_way, ==, 2);
+    g_assert_cmpint(w->shown, >=, 12);
+    g_assert_cmpint(w->shown, <=, 30);
+    g_assert_cmpstr(drawer->prompt, ==, "kept from before");
+    close_world(w);
+}
+
+/* Fewer frames than it can draw: each is alone, and shown when it is ready. */
+static void
+test_slow_camera_waits_for_nothing(void)
+{
+    FakeDrawer *drawer = fake_new(2);
+    World *w = open_world(drawer);
+    run_for(w, 24 * FRAME_US, 2 * FRAME_US);
+    g_assert_cmpint(drawer->most_under_way, ==, 1);
+    g_assert_cmpint(w->shown, >=, 6);
+    g_assert_cmpint(w->least_us, <, FRAME_US + FRAME_US / 3);
+    close_world(w);
+}
+
+static void
+test_one_at_a_time(void)
+{
+    FakeDrawer *drawer = fake_new(1);
+    World *w = open_world(drawer);
+    run_for(w, 15 * FRAME_US, FRAME_US / 4);
+    g_assert_cmpint(drawer->most_under_way, ==, 1);
+    g_assert_cmpint(w->shown, >=, 5);
+    close_world(w);
+}
+
+/* A lost device is closed, opened again and goes on, whichever call says that it was lost. */
+static void
+test_lost_device_comes_back(void)
+{
+    for (int in_finish = 0; in_finish < 2; in_finish++) {
+        FakeDrawer *drawer = fake_new(2);
+        drawer->fail_start = in_finish ? 0 : 5;
+        drawer->fail_finish = in_finish ? 5 : 0;
+        World *w = open_world(drawer);
+        g_test_expect_message("reverie", G_LOG_LEVEL_WARNING, "*taken out*");
+        run_for(w, 30 * FRAME_US, FRAME_US / 4);
+        g_test_assert_expected_messages();
+        g_assert_cmpint(drawer->opened, ==, 2);
+        g_assert_cmpint(w->shown, >=, 12);
+        g_assert_cmpint(rv_live_working_devices(w->live), ==, 1);
+        close_world(w);
+    }
+}
+
+int
+main(int argc, char **argv)
+{
+    g_test_init(&argc, &argv, NULL);
+    g_test_add_func("/mirror-device/full-load", test_full_load_overlaps);
+    g_test_add_func("/mirror-device/slow-camera", test_slow_camera_waits_for_nothing);
+    g_test_add_func("/mirror-device/one-at-a-time", test_one_at_a_time);
+    g_test_add_func("/mirror-device/lost", test_lost_device_comes_back);
+    return g_test_run();
+}
