@@ -23,7 +23,7 @@ SANITIZED = os.environ.get("REVERIE_SANITIZER", "none") != "none"  # slow: no cl
 
 
 class Server:
-    def __init__(self):
+    def __init__(self, env=None):
         with socket.socket() as probe:
             probe.bind(("127.0.0.1", 0))
             self.port = probe.getsockname()[1]
@@ -31,7 +31,7 @@ class Server:
         self.log = tempfile.TemporaryFile()
         self.process = subprocess.Popen(
             [BINARY, "serve", "--effect", "invert", "--size", "512x512", "--listen", f"127.0.0.1:{self.port}",
-             "--data", self.data.name], stdout=subprocess.PIPE, stderr=self.log, text=True)
+             "--data", self.data.name], stdout=subprocess.PIPE, stderr=self.log, text=True, env={**os.environ, **(env or {})})
         line = self.process.stdout.readline()
         assert line.startswith("reverie: ready on "), line
 
@@ -335,6 +335,22 @@ class Load(unittest.TestCase):
         ws.close()
         if not SANITIZED:
             self.assertGreater(min(sizes), 0.7 * sizes[0])
+
+    @unittest.skipIf(SANITIZED or "REVERIE_CLOCK_STEPS" not in os.environ, "preloads a library")
+    def test_steps_of_the_wall_clock_are_not_noticed(self):
+        """An hour ahead and back every half second: every frame comes back at once."""
+        stepping = Server({"LD_PRELOAD": os.environ["REVERIE_CLOCK_STEPS"]})
+        try:
+            times = steady(stepping, 4)
+            stats = stepping.stats()
+        finally:
+            stepping.stop()
+        stepping.log.seek(0)
+        self.assertNotIn(b"cannot be preloaded", stepping.log.read())
+        self.assertGreater(len(times), 60)
+        self.assertLess(sorted(times)[len(times) // 2], 0.25)
+        self.assertLess(max(times), 1.5)
+        self.assertEqual(stats["frames"]["failed"], 0)
 
     @unittest.skipIf(SANITIZED, "measures time")
     def test_residence_is_small(self):
