@@ -13,6 +13,8 @@
 #define FIRST_ENGINE (HOPPER + 1)
 #define ENGINES 4
 #define CHOICES (FIRST_ENGINE + ENGINES)
+#define SMALL_FLOPS 1e8 /* below this cuDNN is not asked: making its plans takes longer than it could save \
+                         */
 #define MOST_WORKSPACE ((gsize)256 << 20)
 #define SCORE_BYTES ((gsize)128 << 20) /* about what the scores of the two products may take */
 #define WIDEST_FLASH 160
@@ -165,7 +167,8 @@ take_choice(Attention *state, Trial *trial, int choice)
 static void
 make_plans(Trial *trial, const CudaAttention *s, int wanted)
 {
-    if (s->causal || trial->device->sm < 80)
+    double flops = 4.0 * s->n * s->heads * s->queries * s->keys * s->width;
+    if (s->causal || trial->device->sm < 80 || flops < SMALL_FLOPS)
         return;
     CudaGraph *graph = library_graph(trial->device, s);
     int engines = MIN(cuda_graph_engines(graph), ENGINES);

@@ -5,7 +5,8 @@
 #define MOST_WORKSPACE ((gsize)256 << 20)
 #define MOST_FUSED 8 /* plans of each form to time: making one may compile a kernel */
 #define MOST_BARE 6
-/* Below this many operations the first plan is as good as any: no time goes into trying others. */
+/* Below this many operations the bare convolution and a pass will do: no time goes into compiling fused
+ * forms. */
 #define SMALL_FLOPS 5e8
 
 enum { ID_X = 1, ID_WEIGHT, ID_Y, ID_BIAS, ID_ADD, ID_SUM, ID_BIASED, ID_ADDED };
@@ -223,8 +224,8 @@ make_all_plans(Trial *trial, const CudaConv *s, int wanted)
 {
     double flops = 2.0 * s->n * s->out_h * s->out_w * s->out_c * s->kernel * s->kernel * s->c;
     bool is_small = flops < SMALL_FLOPS;
-    if (can_fuse(s) && wanted < MOST_FUSED)
-        make_plans(trial->device, s, true, is_small ? 1 : MOST_FUSED, trial->plans, wanted);
+    if (can_fuse(s) && !is_small && wanted < MOST_FUSED)
+        make_plans(trial->device, s, true, MOST_FUSED, trial->plans, wanted);
     if (wanted < 0 || wanted >= MOST_FUSED)
         make_plans(trial->device, s, false, is_small ? 2 : MOST_BARE, trial->plans + MOST_FUSED,
                    wanted < 0 ? -1 : wanted - MOST_FUSED);
