@@ -23,6 +23,7 @@ struct RvWorker {
     char *device, *precision, *models_dir;
     char **folders;
     GMainContext *context;
+    GThread *threads[2];
     GAsyncQueue *tasks, *saves;
     int cancel;                     /* atomic; the engine's flag */
     gint is_closed, loading, ended; /* atomic */
@@ -254,9 +255,9 @@ rv_worker_new(const RvWorkerOptions *options)
     g_mutex_init(&worker->mutex);
     g_queue_init(&worker->saving);
     g_atomic_ref_count_inc(&worker->count);
-    g_thread_unref(g_thread_new("studio", run_tasks, worker));
+    worker->threads[0] = g_thread_new("studio", run_tasks, worker);
     g_atomic_ref_count_inc(&worker->count);
-    g_thread_unref(g_thread_new("studio-save", run_saves, worker));
+    worker->threads[1] = g_thread_new("studio-save", run_saves, worker);
     return worker;
 }
 
@@ -275,6 +276,12 @@ rv_worker_free(RvWorker *worker, gint64 deadline_us)
     g_async_queue_push(worker->tasks, quit);
     while (g_atomic_int_get(&worker->ended) < 2 && g_get_monotonic_time() < deadline_us)
         g_usleep(1000);
+    bool have_ended = g_atomic_int_get(&worker->ended) == 2;
+    for (gsize i = 0; i < G_N_ELEMENTS(worker->threads); i++)
+        if (have_ended)
+            g_thread_join(worker->threads[i]);
+        else
+            g_thread_unref(worker->threads[i]);
     g_clear_pointer(&worker->unit, rv_unit_unref);
     g_queue_clear(&worker->saving);
     worker_unref(worker);
