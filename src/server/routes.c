@@ -66,4 +66,4 @@ const RvRoute rv_routes[] = {
     { 0 },
 };
 
-const RvRoute *const rv_route_tables[] = { rv_routes, rv_studio_routes, NULL };
+const RvRoute *const rv_route_tables[] = { rv_routes, rv_studio_routes, rv_sdapi_routes, NULL };

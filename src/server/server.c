@@ -11,6 +11,7 @@
 
 #include "server/log.h"
 #include "server/notify.h"
+#include "server/sdapi/task.h"
 #include "server/studio_routes.h"
 #include "server/tls.h"
 #include "server/transports.h"
@@ -227,7 +228,10 @@ stop_step(gpointer data)
     if ((rv_mirror_in_work(server->mirror) > 0 || rv_studio_in_work(server->studio) > 0) && passed < DRAIN_US)
         return G_SOURCE_CONTINUE;
     close_sockets(server);
-    if ((server->sockets->len > 0 || rv_mirror_clients(server->mirror) > 0) && passed < CLOSE_US)
+    rv_tasks_stop(server);
+    if ((server->sockets->len > 0 || server->tasks->len > 0 || server->replies > 0 ||
+         rv_mirror_clients(server->mirror) > 0) &&
+        passed < CLOSE_US)
         return G_SOURCE_CONTINUE;
     g_main_loop_quit(server->loop);
     return G_SOURCE_REMOVE;
@@ -291,6 +295,8 @@ finish(RvServer *server)
     rv_studio_free(server->studio, begin_us + END_US);
     forget_sockets(server);
     g_clear_object(&server->soup);
+    if (server->tasks->len == 0) /* otherwise a thread still works for one */
+        g_ptr_array_unref(server->tasks);
     rv_state_free(server->state);
     rv_auth_free(server->auth);
     rv_guard_free(server->guard);
@@ -318,6 +324,7 @@ rv_server_run(const RvServeOptions *options, const char *model, GError **error)
     signal(SIGPIPE, SIG_IGN);
     server.loop = g_main_loop_new(NULL, FALSE);
     server.sockets = g_ptr_array_new_with_free_func(g_object_unref);
+    server.tasks = g_ptr_array_new();
     server.guard = rv_guard_new(options->allowed_hosts);
     server.auth = rv_auth_new(options->token, options->users, error);
     bool ok = server.auth != NULL && open_data(&server, error) && open_studio(&server, error);

@@ -20,6 +20,8 @@ struct RvServer {
     struct RvJobEvents *job_events;
     RvOscPort *osc;
     GPtrArray *sockets; /* open WebSockets, referenced */
+    GPtrArray *tasks;   /* RvTask, requests to the picture API that are not answered yet; borrowed */
+    guint replies;      /* of such, that are being written */
     char *url, *settings_path;
     bool is_stopping;
     gint64 stop_us; /* when that began */

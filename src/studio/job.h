@@ -45,6 +45,8 @@ struct RvStudioJob {
     char *randn_source;                         /* "cpu", "nv" (NULL) or "gpu" */
     int clip_skip;                              /* 0 or 1: the last layer */
     double eta;                                 /* below 0: the sampler's own */
+    double s_churn, s_tmin, s_tmax, s_noise;    /* as engine/request.h's */
+    int eta_noise_seed_delta;                   /* added to the seed of all noise but the first */
     bool tiling;
     char *syntax; /* "a1111" (NULL), "plain", "explicit" (compel's) */
 

@@ -1,0 +1,13 @@
+/* answer.h - from results to what A1111's clients read. Any thread. */
+#pragma once
+#include "server/sdapi/script.h"
+
+typedef struct {
+    JsonObject *fields, *options; /* of the request */
+    bool is_img2img;
+    RvStudioResult *result; /* the last one */
+    RvScript *script;       /* NULL without */
+} RvAnswerInput;
+
+/* {"images","parameters","info"}; NULL with an error. */
+JsonObject *rv_answer_generation(const RvAnswerInput *input, GError **error);

@@ -1,0 +1,237 @@
+/* generate.c - txt2img and img2img: one request, one or several jobs, one answer. */
+#include <string.h>
+
+#include "server/sdapi/answer.h"
+#include "server/sdapi/handlers.h"
+#include "server/sdapi/plan.h"
+#include "server/sdapi/schemas.h"
+#include "server/sdapi/script.h"
+#include "server/sdapi/user_data.h"
+#include "server/server.h"
+#include "store/store.h"
+#include "studio/studio.h"
+
+/* A request from its body to its answer; the data of its task. */
+typedef struct {
+    bool is_img2img;
+    JsonObject *own_options; /* the user's, over the defaults */
+    JsonArray *styles;
+    GPtrArray *upscalers;
+    JsonObject *fields, *options;
+    JsonObject *to_keep;   /* override_settings that stay; NULL: none do */
+    bool model_is_guessed; /* it is only an infotext's */
+    RvStudioJob *job;      /* to be submitted next */
+    RvScript *script;      /* NULL without */
+    RvStudioResult *result;
+    gint64 id; /* of the job that is in the queue; 0: none */
+} Generation;
+
+static void
+generation_free(gpointer data)
+{
+    Generation *g = data;
+    g_clear_pointer(&g->own_options, json_object_unref);
+    g_clear_pointer(&g->styles, json_array_unref);
+    g_clear_pointer(&g->upscalers, g_ptr_array_unref);
+    g_clear_pointer(&g->fields, json_object_unref);
+    g_clear_pointer(&g->options, json_object_unref);
+    g_clear_pointer(&g->to_keep, json_object_unref);
+    rv_studio_job_free(g->job);
+    rv_script_free(g->script);
+    rv_studio_result_unref(g->result);
+    g_free(g);
+}
+
+static RvReply
+refusal_reply(const RvRefusal *refusal)
+{
+    return rv_reply_problem(refusal->status, refusal->kind, refusal->detail, "");
+}
+
+/* ---- the plan: in a thread ---- */
+
+static bool
+merge_options(Generation *g, JsonObject *given, RvReply *reply)
+{
+    g_autoptr(JsonArray) problems = json_array_new();
+    g_autoptr(JsonObject) from_text = json_object_new();
+    JsonObject *overrides = rv_fields_has(g->fields, "override_settings")
+                                ? json_object_get_object_member(g->fields, "override_settings")
+                                : NULL;
+    rv_plan_apply_infotext(g->fields, given, g->is_img2img, from_text);
+    g_autoptr(JsonObject) first = rv_settings_merge(g->own_options, from_text, problems);
+    if (first != NULL)
+        g->options = rv_settings_merge(first, overrides, problems);
+    if (g->options == NULL) {
+        *reply = rv_reply_invalid(g_steal_pointer(&problems));
+        return false;
+    }
+    g->model_is_guessed = json_object_has_member(from_text, "sd_model_checkpoint") &&
+                          (overrides == NULL || !json_object_has_member(overrides, "sd_model_checkpoint"));
+    if (overrides != NULL && !rv_fields_bool(g->fields, "override_settings_restore_afterwards"))
+        g->to_keep = json_object_ref(overrides);
+    return true;
+}
+
+static RvReply
+plan(RvTask *task)
+{
+    Generation *g = task->data;
+    g_autoptr(JsonObject) given = NULL;
+    g_auto(RvRefusal) refusal = { 0 };
+    RvReply reply = { 0 };
+    if (!rv_task_fields(task, &g->fields, &given, &reply) || !merge_options(g, given, &reply))
+        return reply;
+    RvScriptInput input = { g->fields, g->is_img2img, g->options, g->styles, g->upscalers };
+    g->script = rv_script_new(&input, &refusal);
+    if (g->script != NULL)
+        g->job = rv_script_next(g->script, NULL, &refusal);
+    else if (refusal.detail == NULL)
+        g->job = rv_plan_job(g->fields, g->is_img2img, g->options, g->styles, &refusal);
+    if (g->job == NULL)
+        return refusal_reply(&refusal);
+    return reply;
+}
+
+/* ---- the answer: in a thread ---- */
+
+static RvReply
+answer(RvTask *task)
+{
+    Generation *g = task->data;
+    g_autoptr(GError) error = NULL;
+    RvAnswerInput input = { g->fields, g->options, g->is_img2img, g->result, g->script };
+    JsonObject *object = rv_answer_generation(&input, &error);
+    return object != NULL ? rv_reply_object(object) : rv_reply_error(error);
+}
+
+/* ---- the queue: on the main loop ---- */
+
+static void submit(RvTask *task);
+
+static void
+on_accepted(gint64 id, const GError *error, void *user)
+{
+    if (error != NULL)
+        rv_task_end(user, rv_reply_error(error));
+}
+
+/* The script's next job, from the last result: in a thread. */
+static RvReply
+plan_next(RvTask *task)
+{
+    Generation *g = task->data;
+    g_auto(RvRefusal) refusal = { 0 };
+    g->job = rv_script_next(g->script, g->result, &refusal);
+    return refusal.detail != NULL ? refusal_reply(&refusal) : (RvReply) { 0 };
+}
+
+static void
+on_next_planned(RvTask *task, RvReply reply)
+{
+    Generation *g = task->data;
+    if (reply.status != 0)
+        rv_task_end(task, reply);
+    else if (g->job != NULL)
+        submit(task);
+    else
+        rv_task_run(task, answer, NULL);
+}
+
+static void
+on_done(RvStudioResult *result, void *user)
+{
+    RvTask *task = user;
+    Generation *g = task->data;
+    g->id = 0;
+    task->waits_for_job = false;
+    rv_studio_result_unref(g->result);
+    g->result = rv_studio_result_ref(result);
+    if (result->state == RV_STUDIO_FAILED)
+        rv_task_end(task, rv_reply_error(result->error));
+    else if (result->state != RV_STUDIO_DONE)
+        rv_task_end(task, rv_reply_problem(409, "HTTPException", "the job was cancelled", ""));
+    else if (g->script != NULL)
+        rv_task_run(task, plan_next, on_next_planned);
+    else
+        rv_task_run(task, answer, NULL);
+}
+
+/* Nobody waits for a job that has not begun. */
+static void
+on_gone(RvTask *task)
+{
+    Generation *g = task->data;
+    if (g->id != 0)
+        rv_studio_stop(rv_server_studio(task->server), task->user, g->id, RV_STUDIO_CANCEL_IF_QUEUED, NULL);
+}
+
+static void
+submit(RvTask *task)
+{
+    Generation *g = task->data;
+    RvStudioWaiter waiter = { on_accepted, on_done, task };
+    g_autoptr(GError) error = NULL;
+    g->id = rv_studio_submit(rv_server_studio(task->server), task->user, g_steal_pointer(&g->job), &waiter,
+                             &error);
+    task->waits_for_job = g->id != 0;
+    if (g->id == 0)
+        rv_task_end(task, rv_reply_error(error));
+}
+
+/* An infotext from elsewhere may name a model that is not here: then the user's own is meant. */
+static void
+check_guessed_model(RvTask *task)
+{
+    Generation *g = task->data;
+    g_autofree char *path = g->job->model != NULL
+                                ? rv_studio_find_model(rv_server_studio(task->server), g->job->model, NULL)
+                                : NULL;
+    if (path == NULL)
+        rv_studio_set_text(&g->job->model, rv_fields_text(g->own_options, "sd_model_checkpoint"));
+}
+
+static void
+on_planned(RvTask *task, RvReply reply)
+{
+    Generation *g = task->data;
+    if (reply.status != 0) {
+        rv_task_end(task, reply);
+        return;
+    }
+    if (g->model_is_guessed)
+        check_guessed_model(task);
+    if (g->to_keep != NULL)
+        rv_user_options_change(task->server, task->user, g->to_keep, NULL);
+    if (task->message == NULL) /* the client has gone already */
+        rv_task_end(task, rv_reply_null());
+    else
+        submit(task);
+}
+
+static void
+serve(const RvCall *call, bool is_img2img)
+{
+    RvTask *task = rv_task_new(call);
+    Generation *g = g_new0(Generation, 1);
+    g->is_img2img = is_img2img;
+    g->own_options = rv_user_options(call->server, call->user);
+    g->styles = rv_user_styles(call->server, call->user);
+    g->upscalers = rv_server_upscalers(call->server);
+    task->data = g;
+    task->free_data = generation_free;
+    rv_task_watch_client(task, on_gone);
+    rv_task_run(task, plan, on_planned);
+}
+
+void
+rv_sdapi_txt2img(const RvCall *call)
+{
+    serve(call, false);
+}
+
+void
+rv_sdapi_img2img(const RvCall *call)
+{
+    serve(call, true);
+}

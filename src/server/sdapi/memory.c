@@ -1,0 +1,68 @@
+/* memory.c - how much memory there is, and what this server is. */
+#include <string.h>
+#include <sys/utsname.h>
+#include <unistd.h>
+
+#include "server/sdapi/handlers.h"
+#include "server/server.h"
+
+/* A line "NAME:   123 kB" of a file in /proc, in bytes; -1 without one. */
+static gint64
+line_of(const char *text, const char *name)
+{
+    const char *line = strstr(text, name);
+    return line != NULL ? g_ascii_strtoll(line + strlen(name), NULL, 10) * 1024 : -1;
+}
+
+/* The process's own share is "used", as A1111 reports it. */
+static JsonObject *
+host_memory(void)
+{
+    JsonObject *ram = json_object_new();
+    g_autofree char *machine = NULL, *process = NULL;
+    if (!g_file_get_contents("/proc/meminfo", &machine, NULL, NULL) ||
+        !g_file_get_contents("/proc/self/status", &process, NULL, NULL)) {
+        json_object_set_string_member(ram, "error", "/proc cannot be read");
+        return ram;
+    }
+    gint64 total = line_of(machine, "MemTotal:"), used = line_of(process, "VmRSS:");
+    json_object_set_int_member(ram, "free", total - used);
+    json_object_set_int_member(ram, "used", used);
+    json_object_set_int_member(ram, "total", total);
+    return ram;
+}
+
+/* What models take is known here; what else is on a device only its driver knows. */
+static JsonObject *
+device_memory(const RvCall *call)
+{
+    JsonObject *cuda = json_object_new(), *allocated = json_object_new();
+    gint64 bytes = (gint64)rv_studio_device_bytes(rv_server_studio(call->server));
+    json_object_set_int_member(allocated, "current", bytes);
+    json_object_set_int_member(allocated, "peak", bytes);
+    json_object_set_string_member(cuda, "error", "the whole device's memory is not known");
+    json_object_set_object_member(cuda, "allocated", allocated);
+    return cuda;
+}
+
+void
+rv_sdapi_memory(const RvCall *call)
+{
+    JsonObject *memory = json_object_new();
+    json_object_set_object_member(memory, "ram", host_memory());
+    json_object_set_object_member(memory, "cuda", device_memory(call));
+    rv_reply_send(call, rv_reply_object(memory));
+}
+
+void
+rv_sdapi_sysinfo(const RvCall *call)
+{
+    JsonObject *info = json_object_new();
+    struct utsname system;
+    json_object_set_string_member(info, "Version", "reverie-" REVERIE_VERSION);
+    if (uname(&system) == 0)
+        json_object_set_string_member(info, "Platform", system.sysname);
+    json_object_set_int_member(info, "CPU count", sysconf(_SC_NPROCESSORS_ONLN));
+    json_object_set_object_member(info, "RAM", host_memory());
+    rv_reply_send(call, rv_reply_object(info));
+}
