@@ -5,7 +5,10 @@ import re
 import struct
 import zlib
 
+import serve
 from serve import Server
+
+serve.PATIENCE = 120  # requests wait for their pictures
 
 SMALL = {"prompt": "a red fox", "steps": 1, "width": 64, "height": 64, "seed": 7, "sampler_name": "Euler"}
 
