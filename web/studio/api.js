@@ -1,0 +1,108 @@
+// The server's routes, as this page uses them. Every failure is an ApiError with the server's own words.
+
+export class ApiError extends Error {
+  constructor(message, status) {
+    super(message);
+    this.status = status;
+  }
+}
+
+// FastAPI's list of problems, A1111's {"error","detail","errors"}, or our own {"error"}.
+function words(body, reply) {
+  if (Array.isArray(body?.detail))
+    return body.detail.map((d) => `${d.loc?.slice(1).join(".") ?? "request"}: ${d.msg}`).join("; ");
+  const text = [body?.detail, body?.errors, body?.error].find((t) => typeof t === "string" && t !== "");
+  return text ?? `${reply.status} ${reply.statusText}`;
+}
+
+async function call(method, path, body, { signal } = {}) {
+  let reply;
+  try {
+    reply = await fetch(path, {
+      method,
+      signal,
+      cache: "no-store",
+      headers: body === undefined ? {} : { "Content-Type": "application/json" },
+      body: body === undefined ? undefined : JSON.stringify(body),
+    });
+  } catch (error) {
+    if (error.name === "AbortError") throw error;
+    throw new ApiError("The server cannot be reached.", 0);
+  }
+  const text = await reply.text();
+  let value = null;
+  try {
+    value = text === "" ? null : JSON.parse(text);
+  } catch {
+    value = null;
+  }
+  if (!reply.ok) throw new ApiError(words(value, reply), reply.status);
+  return value;
+}
+
+const get = (path, options) => call("GET", path, undefined, options);
+const post = (path, body = {}, options) => call("POST", path, body, options);
+const query = (values) => {
+  const used = Object.entries(values).filter(([, v]) => v !== undefined && v !== "" && v !== false);
+  return used.length ? `?${new URLSearchParams(used)}` : "";
+};
+
+// A1111's lists.
+export const lists = {
+  models: () => get("/sdapi/v1/sd-models"),
+  vaes: () => get("/sdapi/v1/sd-vae"),
+  samplers: () => get("/sdapi/v1/samplers"),
+  schedulers: () => get("/sdapi/v1/schedulers"),
+  upscalers: () => get("/sdapi/v1/upscalers"),
+  latentModes: () => get("/sdapi/v1/latent-upscale-modes"),
+  loras: () => get("/sdapi/v1/loras"),
+  embeddings: () => get("/sdapi/v1/embeddings"),
+  styles: () => get("/sdapi/v1/prompt-styles"),
+  controlModels: () => get("/controlnet/model_list"),
+  controlModules: () => get("/controlnet/module_list"),
+  refreshModels: () => post("/sdapi/v1/refresh-checkpoints"),
+  refreshLoras: () => post("/sdapi/v1/refresh-loras"),
+};
+export const detect = (module, image, resolution) =>
+  post("/controlnet/detect", { controlnet_module: module, controlnet_input_images: [image], controlnet_processor_res: resolution });
+export const pngInfo = (image) => post("/sdapi/v1/png-info", { image });
+export const getOptions = () => get("/sdapi/v1/options");
+export const setOptions = (changes) => post("/sdapi/v1/options", changes);
+export const countTokens = (prompt, options) => get(`/api/v1/tokens${query({ prompt })}`, options);
+
+// Jobs: kind is "txt2img", "img2img" or "extras"; request has A1111's names.
+export const jobs = {
+  submit: (kind, request) => post("/api/v1/jobs", { kind, request }),
+  list: (before) => get(`/api/v1/jobs${query({ before })}`),
+  status: (id) => get(`/api/v1/jobs/${id}`),
+  result: (id) => get(`/api/v1/jobs/${id}/result`),
+  cancel: (id) => call("DELETE", `/api/v1/jobs/${id}`),
+  interrupt: (id) => post(`/api/v1/jobs/${id}/interrupt`),
+  skip: (id) => post(`/api/v1/jobs/${id}/skip`),
+  move: (id, place) => post(`/api/v1/jobs/${id}/move`, { place }),
+  preview: (id, version) => `/api/v1/jobs/${id}/preview?v=${version}`,
+};
+
+export const gallery = {
+  list: (filters) => get(`/api/v1/gallery${query(filters)}`),
+  picture: (id) => `/api/v1/gallery/${id}/picture`,
+  thumbnail: (id) => `/api/v1/gallery/${id}/thumbnail`,
+  change: (id, changes) => call("PATCH", `/api/v1/gallery/${id}`, changes),
+  remove: (id) => call("DELETE", `/api/v1/gallery/${id}`),
+};
+
+// What this user's pages remember: small JSON documents kept by the server.
+export const documents = {
+  load: (name) => get(`/api/v1/documents/${name}`),
+  save: (name, value) => call("PUT", `/api/v1/documents/${name}`, value),
+};
+
+// Server-sent events; handlers by name. The browser reconnects by itself and says where it stopped.
+export function watchEvents(handlers, onLink) {
+  const source = new EventSource("/api/v1/events");
+  for (const [name, handle] of Object.entries(handlers))
+    source.addEventListener(name, (event) => handle(JSON.parse(event.data)));
+  source.addEventListener("open", () => onLink(true));
+  source.addEventListener("error", () => onLink(false));
+  return source;
+}

@@ -1,0 +1,46 @@
+// The upscaling page: one picture, one or two upscalers.
+import { make } from "../common/dom.js";
+import { acceptPictures, base64Of, isPicture, readDataUrl } from "./files.js";
+
+export class Extras {
+  constructor(place, onSubmit) {
+    this.url = null;
+    this.input = make("input", { type: "file", accept: "image/*", hidden: true });
+    this.input.addEventListener("change", () => this.#take(this.input.files[0]));
+    this.drop = make("button", { type: "button", class: "drop", onclick: () => this.input.click() });
+    this.first = make("select", { id: "x-upscaler1" });
+    this.second = make("select", { id: "x-upscaler2" });
+    this.visibility = make("input", { type: "range", id: "x-visibility", min: 0, max: 1, step: 0.05, value: 0 });
+    this.scale = make("input", { type: "number", id: "x-scale", min: 1, max: 8, step: 0.1, value: 2 });
+    const field = (label, input) => make("div", { class: "field" }, make("label", { for: input.id, text: label }), input);
+    place.append(this.input, this.drop, make("div", { class: "group" }, field("Upscaler", this.first), field("Scale", this.scale),
+      field("Second upscaler", this.second), field("Its share", this.visibility)),
+      make("button", { type: "submit", class: "primary", text: "Upscale" }));
+    place.addEventListener("submit", (event) => {
+      event.preventDefault();
+      if (this.url !== null) onSubmit(this.toRequest());
+    });
+    acceptPictures(place, (file) => this.#take(file));
+    this.set(null);
+  }
+
+  async #take(file) {
+    this.input.value = "";
+    if (isPicture(file)) this.set(await readDataUrl(file));
+  }
+
+  setUpscalers(names) {
+    for (const menu of [this.first, this.second]) menu.replaceChildren(...names.map((name) => make("option", { value: name, text: name })));
+    this.first.value = names.find((name) => name !== "None") ?? "None";
+  }
+
+  set(url) {
+    this.url = url;
+    this.drop.replaceChildren(url === null ? "Drop a picture here, paste one, or click to choose" : make("img", { src: url, alt: "Picture to upscale" }));
+  }
+
+  toRequest() {
+    return { image: base64Of(this.url), resize_mode: 0, upscaling_resize: Number(this.scale.value), upscaler_1: this.first.value,
+      upscaler_2: this.second.value, extras_upscaler_2_visibility: Number(this.visibility.value) };
+  }
+}

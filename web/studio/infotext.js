@@ -1,0 +1,40 @@
+// A1111's "parameters" text: prompt, "Negative prompt: ...", and a last line of "Key: value, Key: value".
+// Values that hold commas or colons are JSON strings.
+
+const PAIR = /\s*(\w[\w \-/]+):\s*("(?:\\.|[^\\"])+"|[^,]*)(?:,|$)/g;
+
+export function parseInfotext(text) {
+  const lines = text.trim().split("\n");
+  const last = lines.at(-1) ?? "";
+  const pairs = [...last.matchAll(PAIR)];
+  const settings = {};
+  if (pairs.length >= 3) {
+    lines.pop();
+    for (const [, key, raw] of pairs) settings[key.trim()] = raw.startsWith('"') ? JSON.parse(raw) : raw.trim();
+  }
+  const at = lines.findIndex((line) => line.startsWith("Negative prompt:"));
+  const positive = at < 0 ? lines : lines.slice(0, at);
+  const negative = at < 0 ? [] : [lines[at].slice("Negative prompt:".length).trim(), ...lines.slice(at + 1)];
+  return { prompt: positive.join("\n").trim(), negative: negative.join("\n").trim(), settings, hasSettings: pairs.length >= 3 };
+}
+
+const NUMBERS = {
+  Steps: "steps", "CFG scale": "cfg_scale", Seed: "seed", "Variation seed": "subseed", "Variation seed strength": "subseed_strength",
+  "Denoising strength": "denoising_strength", "Hires upscale": "hr_scale", "Hires steps": "hr_second_pass_steps", "Mask blur": "mask_blur",
+  "Refiner switch at": "refiner_switch_at",
+};
+const TEXTS = { Sampler: "sampler_name", "Schedule type": "scheduler", "Hires upscaler": "hr_upscaler", Refiner: "refiner_checkpoint" };
+
+// What the form takes from it: {form: changes by field name, model, clipSkip}.
+export function toForm({ settings }) {
+  const form = {};
+  for (const [key, name] of Object.entries(NUMBERS))
+    if (settings[key] !== undefined && !Number.isNaN(Number(settings[key]))) form[name] = Number(settings[key]);
+  for (const [key, name] of Object.entries(TEXTS)) if (settings[key] !== undefined) form[name] = settings[key];
+  const size = /^(\d+)x(\d+)$/.exec(settings.Size ?? "");
+  if (size) [form.width, form.height] = [Number(size[1]), Number(size[2])];
+  form.enable_hr = settings["Hires upscale"] !== undefined;
+  if (form.enable_hr && form.denoising_strength !== undefined) form.hr_denoising_strength = form.denoising_strength;
+  if (settings.Sampler !== undefined && settings["Schedule type"] === undefined) form.scheduler = "Automatic";
+  return { form, model: settings.Model, clipSkip: settings["Clip skip"] === undefined ? 1 : Number(settings["Clip skip"]) };
+}

@@ -1,0 +1,87 @@
+// The queue as the server has it: this user's jobs with position, time left and buttons.
+import { make } from "../common/dom.js";
+import { jobs } from "./api.js";
+
+export const isLive = (job) => job.state === "queued" || job.state === "running";
+
+export function clock(seconds) {
+  if (!(seconds >= 0)) return "";
+  const whole = Math.ceil(seconds);
+  return whole < 60 ? `${whole} s` : `${Math.floor(whole / 60)} min ${whole % 60} s`;
+}
+
+export function describe(job) {
+  if (job.state === "queued") return `${job.position} in the queue${job.eta >= 0 ? `, done in ${clock(job.eta)}` : ""}`;
+  if (job.state !== "running") return job.error ?? job.state;
+  const part = job.phase === "sample" ? `step ${job.step} of ${job.steps}` : job.phase;
+  const batch = job.batches > 1 ? `, batch ${job.batch + 1} of ${job.batches}` : "";
+  return `${part}${batch}${job.eta >= 0 ? `, ${clock(job.eta)} left` : ""}`;
+}
+
+export class Queue {
+  constructor(place, { onSelect, tell }) {
+    this.place = place;
+    this.jobs = new Map();
+    this.rows = new Map();
+    this.onSelect = onSelect;
+    this.tell = tell;
+  }
+
+  async reload() {
+    const { jobs: list } = await jobs.list();
+    this.jobs = new Map(list.filter(isLive).map((job) => [job.id, job]));
+    this.show();
+  }
+
+  // A status from an event; returns true when the job just ended.
+  update(job) {
+    const was = this.jobs.get(job.id);
+    if (isLive(job)) this.jobs.set(job.id, { ...was, ...job });
+    else this.jobs.delete(job.id);
+    this.show();
+    return was !== undefined && !isLive(job);
+  }
+
+  get running() {
+    return [...this.jobs.values()].find((job) => job.state === "running") ?? null;
+  }
+
+  #row(id) {
+    const act = (work) => async () => {
+      try {
+        await work();
+      } catch (error) {
+        this.tell(error.message);
+      }
+    };
+    const what = make("span", { class: "what" });
+    const when = make("span", { class: "when" });
+    const bar = make("progress", { max: 1, value: 0, "aria-label": "Progress" });
+    const up = make("button", { type: "button", class: "quiet", text: "↑", "aria-label": "Earlier", onclick: act(() => jobs.move(id, Math.max(0, this.#place(id) - 1))) });
+    const stop = make("button", { type: "button", class: "quiet danger", text: "✕", "aria-label": "Cancel", onclick: act(() => jobs.cancel(id)) });
+    const row = make("li", { class: "job", "data-job": id }, what, make("span", { class: "tools" }, up, stop), when, bar);
+    return { row, what, when, bar, up };
+  }
+
+  #place(id) {
+    return [...this.jobs.values()].filter((job) => job.state === "queued").sort((a, b) => a.position - b.position).findIndex((job) => job.id === id);
+  }
+
+  show() {
+    const order = [...this.jobs.values()].sort((a, b) => (a.state === "running" ? -1 : a.position) - (b.state === "running" ? -1 : b.position));
+    for (const id of [...this.rows.keys()]) if (!this.jobs.has(id)) this.rows.delete(id);
+    for (const job of order) {
+      if (!this.rows.has(job.id)) this.rows.set(job.id, this.#row(job.id));
+      const { row, what, when, bar, up } = this.rows.get(job.id);
+      row.classList.toggle("running", job.state === "running");
+      what.textContent = job.prompt || `${job.kind} ${job.id}`;
+      what.title = job.prompt ?? "";
+      when.textContent = describe(job);
+      bar.hidden = job.state !== "running";
+      bar.value = job.progress ?? 0;
+      up.hidden = job.state !== "queued";
+    }
+    const rows = order.map((job) => this.rows.get(job.id).row);
+    if (rows.some((row, index) => this.place.children[index] !== row) || rows.length !== this.place.children.length) this.place.replaceChildren(...rows);
+  }
+}
