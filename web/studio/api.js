@@ -65,6 +65,7 @@ export const lists = {
 };
 export const detect = (module, image, resolution) =>
   post("/controlnet/detect", { controlnet_module: module, controlnet_input_images: [image], controlnet_processor_res: resolution });
+export const scriptInfo = () => get("/sdapi/v1/script-info");
 export const pngInfo = (image) => post("/sdapi/v1/png-info", { image });
 export const getOptions = () => get("/sdapi/v1/options");
 export const setOptions = (changes) => post("/sdapi/v1/options", changes);

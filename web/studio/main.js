@@ -2,16 +2,19 @@
 // lives on the server, so that another device, or this one after a reload, goes on where it was.
 import { byId, load, make, save, throttle } from "../common/dom.js";
 import { documents, getOptions, jobs, lists, setOptions, watchEvents } from "./api.js";
+import { ControlNet } from "./control_net.js";
 import { Extras } from "./extras.js";
 import { FIELDS, toRequest } from "./fields.js";
 import { acceptPictures, fetchDataUrl, readDataUrl } from "./files.js";
 import { Form, prompts } from "./form.js";
 import { Gallery } from "./gallery.js";
+import { Networks } from "./networks.js";
 import { parseInfotext, toForm } from "./infotext.js";
 import { PngInfo } from "./png_info.js";
 import { bindPrompt } from "./prompt_box.js";
 import { isLive, Queue } from "./queue.js";
 import { Result } from "./result.js";
+import { Scripts } from "./scripts.js";
 import { Source } from "./source.js";
 import { setUpTabs } from "./tabs.js";
 import { Viewer } from "./viewer.js";
@@ -32,6 +35,9 @@ const gallery = new Gallery({ onOpen: openViewer, tell });
 const result = new Result({ onOpen: openViewer, onSend: send });
 const extras = new Extras(byId("page-extras"), (request) => submit("extras", request));
 const pngInfo = new PngInfo(byId("page-pnginfo"), { onUse: fillFrom, onSend: send, tell });
+const controlNet = new ControlNet(byId("controlnet-units"), byId("controlnet-state"), tell);
+const scripts = new Scripts(byId("script"), byId("script-state"), tell);
+const networks = new Networks(byId("networks"), byId("prompt"), { onModel: chooseModel, tell });
 const tabs = setUpTabs((tab) => chooseKind(tab));
 const recount = [bindPrompt(byId("prompt"), byId("prompt-tokens"), remember), bindPrompt(byId("negative"), byId("negative-tokens"), remember)];
 let isRestoring = false;
@@ -52,7 +58,10 @@ function showProblem(text) {
 }
 
 function chooseKind(tab) {
-  if (tab === "txt2img" || tab === "img2img") form.setKind(tab);
+  if (tab === "txt2img" || tab === "img2img") {
+    form.setKind(tab);
+    scripts.setKind(tab);
+  }
   byId("source-panel").hidden = tab !== "img2img";
   byId("page-generate").setAttribute("aria-labelledby", `tab-${tab}`);
   remember();
@@ -120,7 +129,7 @@ async function send(where, item) {
 
 function request() {
   const values = toRequest(form.kind, form.values);
-  return { ...values, ...prompts(), ...(form.kind === "img2img" ? source.toRequest() : {}), save_images: true, send_images: false,
+  return { ...values, ...prompts(), ...(form.kind === "img2img" ? source.toRequest() : {}), ...controlNet.toRequest(), ...scripts.toRequest(), save_images: true, send_images: false,
     override_settings: { sd_model_checkpoint: byId("model").value, sd_vae: byId("vae").value, CLIP_stop_at_last_layers: Number(byId("clip-skip").value) } };
 }
 
@@ -202,6 +211,11 @@ async function fillLists() {
   extras.setUpscalers(upscalers.map((u) => u.name));
 }
 
+function chooseModel(title) {
+  byId("model").value = title;
+  byId("model").dispatchEvent(new Event("change"));
+}
+
 function addStyle() {
   const style = byId("styles").styles?.find((s) => s.name === byId("styles").value);
   if (!style) return;
@@ -252,6 +266,7 @@ async function begin() {
   } catch (error) {
     showProblem(error.message);
   }
+  await Promise.all([scripts.load(), controlNet.load(), networks.load()]);
   await restore();
   await queue.reload().catch((error) => showProblem(error.message));
   watchEvents({ job: jobChanged, progress: jobChanged, queue: queueChanged }, (isOpen) => {

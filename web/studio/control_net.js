@@ -1,0 +1,123 @@
+// ControlNet units: a picture each, its preprocessor and model, how strongly and when it steers.
+import { make } from "../common/dom.js";
+import { detect, lists } from "./api.js";
+import { acceptPictures, base64Of, isPicture, readDataUrl } from "./files.js";
+import { PoseEditor } from "./pose_editor.js";
+
+const UNITS = 3;
+const MODES = ["Balanced", "My prompt is more important", "ControlNet is more important"];
+const RESIZES = ["Just Resize", "Crop and Resize", "Resize and Fill"];
+
+class Unit {
+  constructor(index, onChange, tell) {
+    this.url = null;
+    this.onChange = onChange;
+    this.tell = tell;
+    const id = (name) => `cn${index}-${name}`;
+    const slider = (name, max, value) => make("input", { type: "range", id: id(name), min: 0, max, step: 0.01, value });
+    this.enabled = make("input", { type: "checkbox", id: id("enabled") });
+    this.module = make("select", { id: id("module") });
+    this.model = make("select", { id: id("model") });
+    this.mode = make("select", { id: id("mode") }, ...MODES.map((text) => make("option", { value: text, text })));
+    this.resize = make("select", { id: id("resize") }, ...RESIZES.map((text) => make("option", { value: text, text })));
+    this.resize.value = RESIZES[1];
+    this.weight = slider("weight", 2, 1);
+    this.start = slider("start", 1, 0);
+    this.end = slider("end", 1, 1);
+    this.input = make("input", { type: "file", accept: "image/*", hidden: true });
+    this.input.addEventListener("change", () => this.#take(this.input.files[0]));
+    this.drop = make("button", { type: "button", class: "drop", text: "Picture: drop, paste or click", onclick: () => this.input.click() });
+    this.preview = make("img", { class: "map", alt: "What the preprocessor makes of it", hidden: true });
+    acceptPictures(this.drop, (file) => this.#take(file));
+    const field = (label, input) => {
+      const shown = input.type === "range" ? make("output", { text: input.value }) : null;
+      input.addEventListener("input", () => {
+        if (shown) shown.value = input.value;
+        onChange();
+      });
+      return make("div", { class: "field" }, make("label", { for: input.id }, label, ...(shown ? [shown] : [])), input);
+    };
+    this.enabled.addEventListener("change", onChange);
+    this.element = make("fieldset", { class: "unit-box" }, make("legend", {}, make("label", { class: "check" }, this.enabled, `Unit ${index + 1}`)),
+      this.input, this.drop, make("div", { class: "row" },
+        make("button", { type: "button", class: "quiet", text: "Preview", title: "Run the preprocessor", onclick: () => this.#preview() }),
+        make("button", { type: "button", class: "quiet", text: "Draw a pose…", onclick: () => this.#editPose() })),
+      this.preview, make("div", { class: "group" }, field("Preprocessor", this.module), field("Model", this.model), field("Weight", this.weight),
+        field("Control mode", this.mode), field("Begins", this.start), field("Ends", this.end), field("Resize", this.resize)));
+  }
+
+  setLists(modules, models) {
+    this.module.replaceChildren(...modules.map((text) => make("option", { value: text, text })));
+    this.model.replaceChildren(...["None", ...models].map((text) => make("option", { value: text, text })));
+  }
+
+  async #take(file) {
+    this.input.value = "";
+    if (isPicture(file)) this.set(await readDataUrl(file));
+  }
+
+  set(url) {
+    this.url = url;
+    this.drop.replaceChildren(make("img", { src: url, alt: "Picture that steers" }));
+    this.preview.hidden = true;
+    this.enabled.checked = true;
+    this.onChange();
+  }
+
+  async #preview() {
+    if (this.url === null) return;
+    try {
+      const { images } = await detect(this.module.value, base64Of(this.url), 512);
+      this.preview.src = `data:image/png;base64,${images[0]}`;
+      this.preview.hidden = false;
+    } catch (error) {
+      this.tell(error.message);
+    }
+  }
+
+  #editPose() {
+    new PoseEditor((url) => {
+      this.set(url);
+      this.module.value = "none";
+      const pose = [...this.model.options].find((option) => /pose/i.test(option.value));
+      if (pose) this.model.value = pose.value;
+    }).open();
+  }
+
+  get isUsed() {
+    return this.enabled.checked && this.url !== null;
+  }
+
+  toRequest() {
+    return { enabled: true, image: base64Of(this.url), module: this.module.value, model: this.model.value, weight: Number(this.weight.value),
+      guidance_start: Number(this.start.value), guidance_end: Number(this.end.value), control_mode: this.mode.value, resize_mode: this.resize.value };
+  }
+}
+
+export class ControlNet {
+  constructor(place, state, tell) {
+    this.state = state;
+    this.tell = tell;
+    this.units = Array.from({ length: UNITS }, (_, index) => new Unit(index, () => this.#show(), tell));
+    place.append(...this.units.map((unit) => unit.element));
+  }
+
+  async load() {
+    try {
+      const [{ module_list: modules }, { model_list: models }] = await Promise.all([lists.controlModules(), lists.controlModels()]);
+      for (const unit of this.units) unit.setLists(modules, models);
+    } catch (error) {
+      this.tell(error.message);
+    }
+  }
+
+  #show() {
+    const used = this.units.filter((unit) => unit.isUsed).length;
+    this.state.textContent = used ? `${used} in use` : "";
+  }
+
+  toRequest() {
+    const used = this.units.filter((unit) => unit.isUsed);
+    return used.length ? { alwayson_scripts: { ControlNet: { args: used.map((unit) => unit.toRequest()) } } } : {};
+  }
+}

@@ -1,0 +1,149 @@
+// A figure of OpenPose's 18 points to drag about; the result is the coloured map that openpose models are steered by.
+import { make } from "../common/dom.js";
+
+const SIZE = 512;
+// Nose, neck, right shoulder elbow wrist, left the same, right hip knee ankle, left the same, eyes and ears (right first).
+const STANDING = [[256, 90], [256, 150], [206, 150], [186, 225], [176, 295], [306, 150], [326, 225], [336, 295], [226, 290], [222, 380], [220, 465],
+  [286, 290], [290, 380], [292, 465], [244, 78], [268, 78], [230, 86], [282, 86]];
+const LIMBS = [[1, 2], [1, 5], [2, 3], [3, 4], [5, 6], [6, 7], [1, 8], [8, 9], [9, 10], [1, 11], [11, 12], [12, 13], [1, 0], [0, 14], [14, 16], [0, 15], [15, 17]];
+const colour = (index) => `hsl(${Math.round((index * 360) / 18)} 100% 50%)`;
+const NAMES = ["nose", "neck", "right shoulder", "right elbow", "right wrist", "left shoulder", "left elbow", "left wrist", "right hip", "right knee",
+  "right ankle", "left hip", "left knee", "left ankle", "right eye", "left eye", "right ear", "left ear"];
+
+export class PoseEditor {
+  constructor(onDone) {
+    this.people = [STANDING.map((point) => [...point])];
+    this.chosen = null;
+    this.canvas = make("canvas", { width: SIZE, height: SIZE, class: "pose", tabindex: 0, role: "application",
+      "aria-label": "Pose: drag the points; Tab chooses one, arrow keys move it, Delete hides it" });
+    this.status = make("span", { class: "unit", role: "status" });
+    const button = (text, onclick, kind) => make("button", { type: "button", class: kind, text, onclick });
+    this.dialog = make("dialog", { class: "pose-dialog", "aria-label": "Pose editor" }, this.canvas, this.status, make("div", { class: "row" },
+      button("Use this pose", () => {
+        onDone(this.toUrl());
+        this.dialog.close();
+      }, "primary"),
+      button("Add a person", () => this.#add()), button("Start again", () => this.#reset()), button("Cancel", () => this.dialog.close(), "quiet")));
+    this.dialog.addEventListener("close", () => this.dialog.remove());
+    this.#bind();
+  }
+
+  open() {
+    document.body.append(this.dialog);
+    this.dialog.showModal();
+    this.#draw();
+  }
+
+  #reset() {
+    this.people = [STANDING.map((point) => [...point])];
+    this.chosen = null;
+    this.#draw();
+  }
+
+  #add() {
+    const by = 60 * this.people.length;
+    this.people.push(STANDING.map(([x, y]) => [Math.min(SIZE - 4, x + by), y]));
+    this.#draw();
+  }
+
+  #at(event) {
+    const box = this.canvas.getBoundingClientRect();
+    return [((event.clientX - box.left) * SIZE) / box.width, ((event.clientY - box.top) * SIZE) / box.height];
+  }
+
+  #nearest([x, y]) {
+    let best = null;
+    this.people.forEach((person, who) => person.forEach((point, index) => {
+      if (point === null) return;
+      const distance = Math.hypot(point[0] - x, point[1] - y);
+      if (distance < 18 && (best === null || distance < best.distance)) best = { who, index, distance };
+    }));
+    return best;
+  }
+
+  #put([x, y]) {
+    const clamp = (value) => Math.min(SIZE - 1, Math.max(0, value));
+    this.people[this.chosen.who][this.chosen.index] = [clamp(x), clamp(y)];
+    this.#draw();
+  }
+
+  #bind() {
+    let dragging = false;
+    this.canvas.addEventListener("pointerdown", (event) => {
+      this.chosen = this.#nearest(this.#at(event));
+      dragging = this.chosen !== null;
+      if (dragging) this.canvas.setPointerCapture(event.pointerId);
+      this.#draw();
+    });
+    this.canvas.addEventListener("pointermove", (event) => dragging && this.#put(this.#at(event)));
+    this.canvas.addEventListener("pointerup", () => (dragging = false));
+    this.canvas.addEventListener("keydown", (event) => this.#key(event));
+  }
+
+  #key(event) {
+    const step = { ArrowLeft: [-4, 0], ArrowRight: [4, 0], ArrowUp: [0, -4], ArrowDown: [0, 4] }[event.key];
+    if (event.key === "Tab" && !event.shiftKey) {
+      const next = this.chosen === null ? 0 : this.chosen.who * 18 + this.chosen.index + 1;
+      if (next >= this.people.length * 18) return;
+      this.chosen = { who: Math.floor(next / 18), index: next % 18 };
+    } else if (this.chosen === null) return;
+    else if (step) {
+      const point = this.people[this.chosen.who][this.chosen.index] ?? STANDING[this.chosen.index];
+      this.#put([point[0] + step[0], point[1] + step[1]]);
+    } else if (event.key === "Delete") this.people[this.chosen.who][this.chosen.index] = null;
+    else return;
+    event.preventDefault();
+    this.#draw();
+  }
+
+  #paint(context) {
+    context.fillStyle = "#000";
+    context.fillRect(0, 0, SIZE, SIZE);
+    for (const person of this.people) {
+      LIMBS.forEach(([from, to], index) => {
+        if (person[from] === null || person[to] === null) return;
+        const [[x1, y1], [x2, y2]] = [person[from], person[to]];
+        context.save();
+        context.translate((x1 + x2) / 2, (y1 + y2) / 2);
+        context.rotate(Math.atan2(y2 - y1, x2 - x1));
+        context.fillStyle = colour(index);
+        context.globalAlpha = 0.6;
+        context.beginPath();
+        context.ellipse(0, 0, Math.hypot(x2 - x1, y2 - y1) / 2, 4, 0, 0, 2 * Math.PI);
+        context.fill();
+        context.restore();
+      });
+      person.forEach((point, index) => {
+        if (point === null) return;
+        context.fillStyle = colour(index);
+        context.beginPath();
+        context.arc(point[0], point[1], 4, 0, 2 * Math.PI);
+        context.fill();
+      });
+    }
+  }
+
+  #draw() {
+    const context = this.canvas.getContext("2d");
+    this.#paint(context);
+    if (this.chosen === null) {
+      this.status.textContent = "Drag a point.";
+      return;
+    }
+    const point = this.people[this.chosen.who][this.chosen.index];
+    this.status.textContent = `${NAMES[this.chosen.index]}${point === null ? " (hidden)" : ""}`;
+    if (point === null) return;
+    context.strokeStyle = "#fff";
+    context.beginPath();
+    context.arc(point[0], point[1], 9, 0, 2 * Math.PI);
+    context.stroke();
+  }
+
+  toUrl() {
+    const map = document.createElement("canvas");
+    map.width = SIZE;
+    map.height = SIZE;
+    this.#paint(map.getContext("2d"));
+    return map.toDataURL("image/png");
+  }
+}
