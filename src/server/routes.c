@@ -19,6 +19,8 @@ const RvRoute rv_routes[] = {
       .help = "Page: the mirror; ?autoconnect&camera&debug&prompt&transport=auto|webrtc|ws" },
     { "GET", "/view", RV_AUTH_REQUIRED, false, rv_pages_get, .parameter = "view.html",
       .help = "Page: what a mirror shows, for OBS and projectors" },
+    { "GET", "/studio", RV_AUTH_REQUIRED, false, rv_pages_get, .parameter = "studio.html",
+      .help = "Page: the studio" },
     { "GET", "/static/{path}", RV_AUTH_NONE, false, rv_pages_file, .help = "Files of the pages" },
 
     { "GET", "/ws", RV_AUTH_REQUIRED, true, .socket = rv_websocket_open,
@@ -40,6 +42,8 @@ const RvRoute rv_routes[] = {
       .help = "Server-sent events: state at every change, stats every second" },
     { "GET", "/api/routes", RV_AUTH_REQUIRED, false, rv_health_routes, .help = "This list" },
 
+    { "GET", "/api/v1/tokens", RV_AUTH_REQUIRED, false, rv_tokens_get,
+      .help = "?prompt=TEXT: tokens of a prompt and the chunks that they fill, {\"count\",\"chunks\"}" },
     { "GET,POST", "/set", RV_AUTH_REQUIRED, true, rv_control_set,
       .help = "?prompt=TEXT, as in transformirror-web" },
     PARAMETER("/prompt/{text}", "prompt", "The prompt (of a pair: the first); also ?msg=TEXT"),

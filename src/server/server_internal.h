@@ -48,6 +48,9 @@ void rv_osc_port_add_metrics(const RvOscPort *port, GString *to);
 void rv_pages_get(const RvCall *call);  /* the route's parameter names the file */
 void rv_pages_file(const RvCall *call); /* `/static/{path}` */
 
+/* tokens.c */
+void rv_tokens_get(const RvCall *call);
+
 /* control.c */
 void rv_control_state(const RvCall *call);
 void rv_control_set(const RvCall *call);
