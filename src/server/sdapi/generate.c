@@ -109,11 +109,21 @@ answer(RvTask *task)
 
 static void submit(RvTask *task);
 
+/* With ?wait=0 the answer is the number of the job (of a script: of its first), once it is on disk. */
 static void
 on_accepted(gint64 id, const GError *error, void *user)
 {
-    if (error != NULL)
-        rv_task_end(user, rv_reply_error(error));
+    RvTask *task = user;
+    const char *wait = task->query != NULL ? g_hash_table_lookup(task->query, "wait") : NULL;
+    if (error != NULL) {
+        rv_task_end(task, rv_reply_error(error));
+    } else if (g_strcmp0(wait, "0") == 0) {
+        JsonObject *accepted = json_object_new();
+        json_object_set_int_member(accepted, "id", id);
+        RvReply reply = rv_reply_object(accepted);
+        reply.status = 202;
+        rv_task_answer(task, reply);
+    }
 }
 
 /* The script's next job, from the last result: in a thread. */

@@ -184,7 +184,7 @@ on_written(SoupServerMessage *message, gpointer data)
 }
 
 void
-rv_task_end(RvTask *task, RvReply reply)
+rv_task_answer(RvTask *task, RvReply reply)
 {
     if (task->message != NULL) {
         g_signal_handlers_disconnect_by_data(task->message, task);
@@ -195,8 +195,13 @@ rv_task_end(RvTask *task, RvReply reply)
         g_clear_object(&task->message);
     }
     rv_reply_clear(&reply);
-    if (task->look != 0)
-        g_source_remove(task->look);
+    g_clear_handle_id(&task->look, g_source_remove);
+}
+
+void
+rv_task_end(RvTask *task, RvReply reply)
+{
+    rv_task_answer(task, reply);
     g_ptr_array_remove_fast(task->server->tasks, task);
     if (task->free_data != NULL)
         task->free_data(task->data);

@@ -53,6 +53,8 @@ RvTask *rv_task_new(const RvCall *call);
 /* `on_gone` is called, on the main loop, when the client goes away before the answer: within a second or so.
  */
 void rv_task_watch_client(RvTask *task, void (*on_gone)(RvTask *task));
+/* Answers now; the task goes on without its client, and its end answers nothing more. Main loop. */
+void rv_task_answer(RvTask *task, RvReply reply);
 /* Ends all tasks that wait for jobs, with 503: their jobs stay in the queue, or were kept. Main loop. */
 void rv_tasks_stop(RvServer *server);
 /* Answers, and frees the task; main loop. Takes what `reply` holds. */
