@@ -71,12 +71,12 @@ export const getOptions = () => get("/sdapi/v1/options");
 export const setOptions = (changes) => post("/sdapi/v1/options", changes);
 export const countTokens = (prompt, options) => get(`/api/v1/tokens${query({ prompt })}`, options);
 
-// Jobs: kind is "txt2img", "img2img" or "extras"; request has A1111's names.
+// Jobs. Pictures are made by A1111's routes, which answer with the job's number as soon as the server keeps it.
 export const jobs = {
-  submit: (kind, request) => post("/api/v1/jobs", { kind, request }),
+  draw: (kind, request) => post(`/sdapi/v1/${kind}?wait=0`, request),
+  enlarge: (request) => post("/api/v1/jobs", { kind: "extras", ...request }),
   list: (before) => get(`/api/v1/jobs${query({ before })}`),
-  status: (id) => get(`/api/v1/jobs/${id}`),
-  result: (id) => get(`/api/v1/jobs/${id}/result`),
+  result: (id) => get(`/api/v1/jobs/${id}/result?images=false`),
   cancel: (id) => call("DELETE", `/api/v1/jobs/${id}`),
   interrupt: (id) => post(`/api/v1/jobs/${id}/interrupt`),
   skip: (id) => post(`/api/v1/jobs/${id}/skip`),
@@ -84,13 +84,13 @@ export const jobs = {
   preview: (id, version) => `/api/v1/jobs/${id}/preview?v=${version}`,
 };
 
+// shelf: "all", "favourites" or "trash".
 export const gallery = {
   list: (filters) => get(`/api/v1/gallery${query(filters)}`),
-  picture: (id) => `/api/v1/gallery/${id}/picture`,
-  thumbnail: (id) => `/api/v1/gallery/${id}/thumbnail`,
   change: (id, changes) => call("PATCH", `/api/v1/gallery/${id}`, changes),
   remove: (id) => call("DELETE", `/api/v1/gallery/${id}`),
 };
+export const whoAmI = () => get("/api/v1/me");
 
 // What this user's pages remember: small JSON documents kept by the server.
 export const documents = {

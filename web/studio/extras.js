@@ -40,7 +40,7 @@ export class Extras {
   }
 
   toRequest() {
-    return { image: base64Of(this.url), resize_mode: 0, upscaling_resize: Number(this.scale.value), upscaler_1: this.first.value,
-      upscaler_2: this.second.value, extras_upscaler_2_visibility: Number(this.visibility.value) };
+    return { init_images: [base64Of(this.url)], extras_resize_mode: 0, upscaling_resize: Number(this.scale.value), upscaler_1: this.first.value,
+      upscaler_2: this.second.value, upscaler_2_visibility: Number(this.visibility.value), save_images: true };
   }
 }

@@ -16,9 +16,9 @@ export class Gallery {
   }
 
   async #fetch(before) {
-    const filters = { search: this.search.value.trim(), favourite: byId("gallery-favourites").checked, trash: byId("gallery-trash").checked, limit: PAGE, before };
-    const { pictures } = await gallery.list(filters);
-    return pictures.map((picture) => ({ ...picture, url: gallery.picture(picture.id), thumbnail: gallery.thumbnail(picture.id) }));
+    const shelf = byId("gallery-trash").checked ? "trash" : byId("gallery-favourites").checked ? "favourites" : "all";
+    const { pictures } = await gallery.list({ search: this.search.value.trim(), shelf, limit: PAGE, before });
+    return pictures.map((picture) => ({ ...picture, name: picture.file?.split("/").at(-1) }));
   }
 
   async reload() {
@@ -34,6 +34,11 @@ export class Gallery {
     const older = await this.#fetch(this.items.at(-1).id);
     this.items.push(...older);
     this.#show(older.length === PAGE);
+  }
+
+  async remove(item) {
+    await gallery.remove(item.id);
+    await this.reload();
   }
 
   async change(item, changes) {

@@ -1,7 +1,7 @@
 // The studio: a form that makes jobs, the queue that draws them, the pictures that came of it. What the form holds
 // lives on the server, so that another device, or this one after a reload, goes on where it was.
 import { byId, load, make, save, throttle } from "../common/dom.js";
-import { documents, getOptions, jobs, lists, setOptions, watchEvents } from "./api.js";
+import { documents, getOptions, jobs, lists, setOptions, watchEvents, whoAmI } from "./api.js";
 import { ControlNet } from "./control_net.js";
 import { Extras } from "./extras.js";
 import { FIELDS, toRequest } from "./fields.js";
@@ -23,12 +23,12 @@ const form = new Form(byId("fields"), remember);
 const source = new Source(byId("source-panel"), sourceChanged, tell);
 const queue = new Queue(byId("queue"), { tell });
 const viewer = new Viewer([
-  { text: "★", title: "Favourite", act: (item) => item.id && gallery.change(item, { favourite: !item.favourite }) },
+  { text: "★", title: "Favourite", act: (item) => kept(item) && gallery.change(kept(item), { favourite: !item.favourite }) },
   { text: "To image", act: (item) => send("img2img", item) },
   { text: "To inpaint", act: (item) => send("inpaint", item) },
   { text: "To upscale", act: (item) => send("extras", item) },
   { text: "Use its settings", act: (item) => fillFrom(item.infotext ?? "") },
-  { text: "Bin", title: "Into the trash, or out of it", act: (item) => item.id && gallery.change(item, { trash: !item.trash }) },
+  { text: "Bin", title: "Into the trash; what lies there is removed for good", act: discard },
 ]);
 const openViewer = (items, index) => viewer.open(items, index);
 const gallery = new Gallery({ onOpen: openViewer, tell });
@@ -42,6 +42,16 @@ const tabs = setUpTabs((tab) => chooseKind(tab));
 const recount = [bindPrompt(byId("prompt"), byId("prompt-tokens"), remember), bindPrompt(byId("negative"), byId("negative-tokens"), remember)];
 let isRestoring = false;
 let awaited = null; // the job whose pictures the middle will show
+
+// The gallery's row of a picture: that of a job's result says which it is.
+const kept = (item) => (item.gallery === undefined ? item : item.gallery > 0 ? { ...item, id: item.gallery } : null);
+
+async function discard(item) {
+  const own = kept(item);
+  if (own === null) return;
+  if (!own.trashed) await gallery.change(own, { trashed: true });
+  else if (confirm("Remove this picture for good?")) await gallery.remove(own);
+}
 
 let toastTimer = 0;
 function tell(text) {
@@ -136,7 +146,7 @@ function request() {
 async function submit(kind, body) {
   showProblem(null);
   try {
-    const { id } = await jobs.submit(kind, body);
+    const { id } = kind === "extras" ? await jobs.enlarge(body) : await jobs.draw(kind, body);
     awaited = id;
     await queue.reload();
     showNow();
@@ -155,10 +165,10 @@ async function generate() {
 
 async function showResult(id) {
   try {
-    const { pictures, seconds } = await jobs.result(id);
-    const items = pictures.map((picture) => ({ ...picture, name: picture.path?.split("/").at(-1) }));
-    result.set(items, seconds === undefined ? "" : `${seconds.toFixed(1)} s`);
-    if (items.length) form.lastSeed = items[0].seed;
+    const { pictures, seconds, notes } = await jobs.result(id);
+    result.set(pictures.map((picture, index) => ({ ...picture, name: `${id}-${index + 1}.png` })), `${seconds.toFixed(1)} s`);
+    if (pictures.length) form.lastSeed = pictures[0].seed;
+    if (notes.length) tell(notes.join("; "));
   } catch (error) {
     showProblem(error.message);
   }
@@ -170,7 +180,7 @@ async function jobChanged(job) {
   if (!ended && isLive(job)) return;
   if (job.state === "failed" && job.id === awaited) showProblem(job.error);
   if (job.pictures > 0) await Promise.all([showResult(job.id), gallery.reload()]);
-  if (byId("forever").checked && job.id === awaited && job.state === "done") await generate();
+  if (byId("forever").checked && job.id === awaited && job.state === "done" && !job.interrupted) await generate();
 }
 
 function showNow() {
@@ -261,6 +271,7 @@ function setTheme(theme) {
 async function begin() {
   setTheme(load("theme", matchMedia("(prefers-color-scheme: light)").matches ? "light" : "dark"));
   bindControls();
+  whoAmI().then(({ name }) => (byId("user").textContent = name ?? ""), () => {});
   try {
     await fillLists();
   } catch (error) {
