@@ -115,8 +115,11 @@ export class Form {
       box.hidden = !isOn(field, this.kind, this.values);
       show(this.values[field.name]);
     }
-    for (const { group, outer } of this.groups)
+    for (const { group, outer } of this.groups) {
+      const was = outer.hidden;
       outer.hidden = (group.when !== undefined && !group.when(this.values)) || group.fields.every((field) => !isOn(field, this.kind, this.values));
+      if (was && !outer.hidden && group.when !== undefined) outer.open = true;
+    }
   }
 }
 

@@ -238,6 +238,20 @@ function addStyle() {
   }
 }
 
+// A style is this user's: the prompts as they stand, under a name.
+async function saveStyle() {
+  const name = prompt("The style's name", byId("styles").value)?.trim();
+  if (!name) return;
+  const styles = [...(byId("styles").styles ?? []).filter((style) => style.name !== name), { name, ...prompts() }];
+  try {
+    await documents.save("styles", { styles });
+    await fillLists();
+    byId("styles").value = name;
+  } catch (error) {
+    tell(error.message);
+  }
+}
+
 function bindControls() {
   byId("page-generate").addEventListener("submit", (event) => {
     event.preventDefault();
@@ -246,6 +260,7 @@ function bindControls() {
   byId("interrupt").addEventListener("click", onRunning(jobs.interrupt));
   byId("skip").addEventListener("click", onRunning(jobs.skip));
   byId("style-apply").addEventListener("click", addStyle);
+  byId("style-save").addEventListener("click", saveStyle);
   byId("paste").addEventListener("click", () => fillFrom(byId("prompt").value));
   acceptPictures(byId("prompt"), async (file) => {
     await pngInfo.set(await readDataUrl(file));

@@ -5,7 +5,7 @@
 #include "studio/studio.h"
 
 #define OPTIONS "options"
-#define STYLES "styles"
+#define STYLES "page/styles" /* the page keeps it through /api/v1/documents */
 
 static JsonNode *
 read_document(RvServer *server, const char *user, const char *name)
@@ -57,7 +57,9 @@ JsonArray *
 rv_user_styles(RvServer *server, const char *user)
 {
     g_autoptr(JsonNode) node = read_document(server, user, STYLES);
-    return node != NULL && JSON_NODE_HOLDS_ARRAY(node) ? json_node_dup_array(node) : json_array_new();
+    JsonObject *document = node != NULL && JSON_NODE_HOLDS_OBJECT(node) ? json_node_get_object(node) : NULL;
+    JsonNode *list = document != NULL ? json_object_get_member(document, "styles") : NULL;
+    return list != NULL && JSON_NODE_HOLDS_ARRAY(list) ? json_node_dup_array(list) : json_array_new();
 }
 
 GPtrArray *
