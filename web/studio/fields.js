@@ -18,7 +18,6 @@ export const GROUPS = [
       { name: "batch_size", label: "Pictures at a time", type: "number", min: 1, max: 8, step: 1, value: 1, on: both },
       { name: "n_iter", label: "Times", type: "number", min: 1, max: 100, step: 1, value: 1, on: both },
       { name: "seed", label: "Seed", type: "seed", min: -1, max: 4294967295, step: 1, value: -1, on: both, wide: true },
-      { name: "tiling", label: "Tiling", type: "check", value: false, on: both },
     ],
   },
   {
@@ -52,14 +51,10 @@ export const GROUPS = [
       { name: "hr_denoising_strength", label: "Denoising strength", type: "range", min: 0, max: 1, step: 0.01, value: 0.7, on: ["txt2img"], when: hires, wide: true },
     ],
   },
-  {
-    title: "Refiner",
-    fields: [
-      { name: "refiner_checkpoint", label: "Model", type: "list", list: "refiners", value: "", on: both, wide: true },
-      { name: "refiner_switch_at", label: "Switch at", type: "range", min: 0, max: 1, step: 0.01, value: 0.8, on: both, wide: true, when: (form) => form.refiner_checkpoint !== "" },
-    ],
-  },
 ];
+
+// What the built-in model is made for; others begin with the values above.
+export const MINI = { sampler_name: "Euler", steps: 4, width: 256, height: 256, cfg_scale: 1 };
 
 export const FIELDS = GROUPS.flatMap((group) => group.fields);
 export const isOn = (field, kind, form) => field.on.includes(kind) && (field.when === undefined || field.when(form));
@@ -71,9 +66,5 @@ export function toRequest(kind, form) {
     if (isOn(field, kind, form)) request[field.name] = form[field.name];
   if (kind === "txt2img" && form.enable_hr) request.denoising_strength = form.hr_denoising_strength;
   delete request.hr_denoising_strength;
-  if (!request.refiner_checkpoint) {
-    delete request.refiner_checkpoint;
-    delete request.refiner_switch_at;
-  }
   return request;
 }

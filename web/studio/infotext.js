@@ -21,9 +21,8 @@ export function parseInfotext(text) {
 const NUMBERS = {
   Steps: "steps", "CFG scale": "cfg_scale", Seed: "seed", "Variation seed": "subseed", "Variation seed strength": "subseed_strength",
   "Denoising strength": "denoising_strength", "Hires upscale": "hr_scale", "Hires steps": "hr_second_pass_steps", "Mask blur": "mask_blur",
-  "Refiner switch at": "refiner_switch_at",
 };
-const TEXTS = { Sampler: "sampler_name", "Schedule type": "scheduler", "Hires upscaler": "hr_upscaler", Refiner: "refiner_checkpoint" };
+const TEXTS = { Sampler: "sampler_name", "Schedule type": "scheduler", "Hires upscaler": "hr_upscaler" };
 
 // What the form takes from it: {form: changes by field name, model, clipSkip}.
 export function toForm({ settings }) {

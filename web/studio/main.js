@@ -4,7 +4,7 @@ import { byId, load, make, save, throttle } from "../common/dom.js";
 import { documents, getOptions, jobs, lists, setOptions, watchEvents, whoAmI } from "./api.js";
 import { ControlNet } from "./control_net.js";
 import { Extras } from "./extras.js";
-import { FIELDS, toRequest } from "./fields.js";
+import { FIELDS, MINI, toRequest } from "./fields.js";
 import { acceptPictures, fetchDataUrl, readDataUrl } from "./files.js";
 import { Form, prompts } from "./form.js";
 import { Gallery } from "./gallery.js";
@@ -99,6 +99,7 @@ async function restore() {
     byId("negative").value = kept.negative_prompt ?? "";
     tabs.select(kept.kind === "img2img" ? "img2img" : "txt2img");
   }
+  if (kept === null && byId("model").value === "mini") form.set(MINI);
   isRestoring = false;
   recount.forEach((count) => count());
 }
@@ -216,7 +217,6 @@ async function fillLists() {
     samplers: pairs(samplers.map((s) => s.name)),
     schedulers: schedulers.map((s) => [s.label, s.label]),
     hrUpscalers: pairs([...latent.map((l) => l.name), ...upscalers.map((u) => u.name).filter((name) => name !== "None")]),
-    refiners: [["", "None"], ...models.map((m) => [m.title, m.title])],
   });
   extras.setUpscalers(upscalers.map((u) => u.name));
 }
