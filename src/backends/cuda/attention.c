@@ -13,8 +13,9 @@
 #define FIRST_ENGINE (HOPPER + 1)
 #define ENGINES 4
 #define CHOICES (FIRST_ENGINE + ENGINES)
-#define SMALL_FLOPS 1e8 /* below this cuDNN is not asked: making its plans takes longer than it could save \
-                         */
+#define SMALL_FLOPS                                                                        \
+    1e8 /* below this cuDNN is not asked: making its plans takes longer than it could save \
+         */
 #define MOST_WORKSPACE ((gsize)256 << 20)
 #define SCORE_BYTES ((gsize)128 << 20) /* about what the scores of the two products may take */
 #define WIDEST_FLASH 160
