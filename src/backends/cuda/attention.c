@@ -244,7 +244,7 @@ static bool
 prepare(CudaDevice *device, RvOp *op, GError **error)
 {
     for (int i = 0; i < 3; i++)
-        if (op->in[i].dtype != device->compute)
+        if (op->in[i].dtype != op->out.dtype)
             return cuda_refuse_dtype(op, op->in[i].dtype, error);
     Attention *state = g_new0(Attention, 1);
     op->state = state;
@@ -260,7 +260,7 @@ prepare(CudaDevice *device, RvOp *op, GError **error)
     }
     bool is_aligned = s->width % 8 == 0 && s->keys % 8 == 0 && s->q_stride % 8 == 0 && s->k_stride % 8 == 0 &&
                       s->v_stride % 8 == 0;
-    if (device->compute == RV_F32 || s->width <= WIDEST_FLASH || !is_aligned)
+    if (op->out.dtype == RV_F32 || s->width <= WIDEST_FLASH || !is_aligned)
         return true;
     return choose_products(state, device, op, error);
 }

@@ -72,7 +72,7 @@ static bool
 choose(Conv2d *state, CudaDevice *device, RvOp *op, GError **error)
 {
     const CudaConv *s = &state->conv;
-    if (device->compute == RV_F32 && !is_product(s))
+    if (op->out.dtype == RV_F32 && !is_product(s))
         return true;
     if (is_product(s)) {
         if (!cuda_gemm_new(&state->gemm, device, s, error))
@@ -92,7 +92,7 @@ choose(Conv2d *state, CudaDevice *device, RvOp *op, GError **error)
 static bool
 prepare(CudaDevice *device, RvOp *op, GError **error)
 {
-    if (op->in[0].dtype != device->compute)
+    if (op->in[0].dtype != op->out.dtype)
         return cuda_refuse_dtype(op, op->in[0].dtype, error);
     if (op->conv2d.kernel % 2 == 0 || op->conv2d.kernel > 7)
         return rv_error_set(

@@ -245,6 +245,10 @@ cuda_prepare(void *device, RvOp *op, GError **error)
     if (kind == NULL)
         return rv_error_set(error, RV_ERROR_UNSUPPORTED, op->name, "use --device cpu",
                             "the CUDA back end has no %s", rv_op_kind_name(op->kind));
+    if (op->out.dtype == RV_BF16 && cuda->sm < 80)
+        return rv_error_set(error, RV_ERROR_DEVICE, cuda->name,
+                            "use --precision fp32, or --vae taesd for SDXL",
+                            "this GPU has no bf16 arithmetic, which %s needs", op->name);
     return cuda_bind(cuda, error) && (kind->prepare == NULL || kind->prepare(cuda, op, error));
 }
 

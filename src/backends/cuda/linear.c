@@ -20,7 +20,7 @@ release(CudaDevice *device, RvOp *op)
 static bool
 prepare(CudaDevice *device, RvOp *op, GError **error)
 {
-    if (op->in[0].dtype != device->compute)
+    if (op->in[0].dtype != op->out.dtype)
         return cuda_refuse_dtype(op, op->in[0].dtype, error);
     Linear *linear = g_new0(Linear, 1);
     op->state = linear;

@@ -16,20 +16,20 @@ static bool
 pack(void *user, RvOp *op, void *memory, gsize bytes, GError **error)
 {
     CudaDevice *device = user;
-    guint8 *weight = memory, *bias = weight + matrix_bytes(op, device->compute);
+    guint8 *weight = memory, *bias = weight + matrix_bytes(op, op->out.dtype);
     CudaLayout layout = op->kind == RV_OP_CONV2D && op->conv2d.kernel > 1 ? CUDA_OIHW_TO_OHWI : CUDA_PLAIN;
     for (int i = 0; i < RV_OP_WEIGHTS; i += 2) {
         const RvArray *from = &op->weight[i].array, *add = &op->weight[i + 1].array;
         if (from->data == NULL)
             continue;
-        if (!cuda_load_weight(device, from, layout, device->compute, weight, error))
+        if (!cuda_load_weight(device, from, layout, op->out.dtype, weight, error))
             return false;
-        weight += (gsize)rv_array_count(from) * rv_dtype_size(device->compute);
+        weight += (gsize)rv_array_count(from) * rv_dtype_size(op->out.dtype);
         if (add->data == NULL)
             continue;
-        if (!cuda_load_weight(device, add, CUDA_PLAIN, device->compute, bias, error))
+        if (!cuda_load_weight(device, add, CUDA_PLAIN, op->out.dtype, bias, error))
             return false;
-        bias += (gsize)rv_array_count(add) * rv_dtype_size(device->compute);
+        bias += (gsize)rv_array_count(add) * rv_dtype_size(op->out.dtype);
     }
     return true;
 }
@@ -41,9 +41,9 @@ cuda_pack(CudaDevice *device, RvOp *op, CudaConv *conv, GError **error)
     for (int i = 0; i < RV_OP_WEIGHTS; i++)
         if (op->weight[i].array.data != NULL)
             g_string_append_printf(key, " %s", op->weight[i].name);
-    gsize matrix = matrix_bytes(op, device->compute);
+    gsize matrix = matrix_bytes(op, op->out.dtype);
     bool has_bias = op->weight[1].array.data != NULL;
-    gsize bytes = matrix + (has_bias ? (gsize)conv->out_c * rv_dtype_size(device->compute) : 0);
+    gsize bytes = matrix + (has_bias ? (gsize)conv->out_c * rv_dtype_size(op->out.dtype) : 0);
     guint8 *memory = rv_weight_set_get(op->weights, key->str, bytes, op, pack, error);
     g_string_free(key, TRUE);
     conv->weight = memory;
