@@ -104,6 +104,8 @@ on_show(RvLiveSession *session, RvFrame *result, void *user_data)
         if (result->stage_us[i] > 0 || i == RV_STAGE_WAIT || i == RV_STAGE_SERVICE || i == RV_STAGE_HOLD)
             rv_histogram_add(&mirror->stages[i], result->stage_us[i]);
     rv_histogram_add(&mirror->ages, now_us - result->born_us);
+    if (!client->options.has_jpegs)
+        rv_take_shown(client->take, shown, NULL);
     client->options.on_shown(shown, client->options.user); /* may close the client */
     show_watchers(mirror, id, shown);
 }
@@ -142,6 +144,7 @@ rv_client_open(RvServer *server, const RvClientOptions *options, GError **error)
     client->transport = g_strdup(options->transport);
     client->address = g_strdup(options->address);
     client->opened_us = g_get_monotonic_time();
+    client->take = rv_take_new(rv_server_recording(server), client->id);
     g_ptr_array_add(mirror->clients, client);
     rv_log(RV_LOG_INFO, "client-open", "client", name, "transport", client->transport, "address",
            client->address, "effect", options->effect, NULL);
@@ -161,6 +164,7 @@ rv_client_close(RvClient *client)
            "late", rv_log_int((gint64)stats.counters.late), "failed",
            rv_log_int((gint64)stats.counters.failed), NULL);
     rv_live_session_close(client->session);
+    rv_take_close(client->take);
     g_ptr_array_remove(client->mirror->clients, client);
     g_free(client->transport);
     g_free(client->address);
@@ -190,6 +194,8 @@ rv_client_push_rgb(RvClient *client, RvPicture *picture, const RvFrameStamp *sta
         picture->height > MAX_SIDE)
         return rv_error_set(error, RV_ERROR_INVALID, "frame", "send 16 to 8192 pixels a side",
                             "a picture of %d x %d", picture->width, picture->height);
+    if (!client->options.has_jpegs)
+        rv_take_picture(client->take, picture, stamp->arrived_us);
     if (rv_state_is_paused(client->mirror->state))
         return true; /* the last picture stays */
     RvFrame *frame = rv_frame_new(g_steal_pointer(&taken), (gsize)picture->width * (gsize)picture->height * 3,
@@ -209,6 +215,18 @@ rv_client_output_size(const RvClient *client, int *width, int *height)
     bool is_main = client->part == RV_MIRROR_MAIN;
     *width = is_main ? mirror->width : rv_mirror_device_drawer(mirror->effect)->width;
     *height = is_main ? mirror->height : rv_mirror_device_drawer(mirror->effect)->height;
+}
+
+void
+rv_client_record_input(RvClient *client, GBytes *message, gsize offset, gint64 arrived_us)
+{
+    rv_take_jpeg(client->take, message, offset, arrived_us);
+}
+
+void
+rv_client_record_output(RvClient *client, RvShown *shown, GBytes *jpeg)
+{
+    rv_take_shown(client->take, shown, jpeg);
 }
 
 void

@@ -39,6 +39,9 @@ typedef struct {
     const char *transport; /* "ws", "webrtc": for logs and statistics; copied */
     const char *address;   /* of the peer, for logs; may be NULL; copied */
     const char *effect;    /* NULL: what the server runs; "invert": colours inverted, no model */
+    /* Frames come and go as JPEGs, which the transport gives to rv_client_record_...(); what other transports
+     * carry is recorded without them. */
+    bool has_jpegs;
     void (*on_shown)(RvShown *shown, void *user);
     /* The server stops: close the connection and the client soon. NULL for WebSockets, which the server
      * closes itself. */
@@ -56,6 +59,11 @@ guint64 rv_client_id(const RvClient *client); /* as in /api/stats and the logs *
 bool rv_client_push_rgb(RvClient *client, RvPicture *picture, const RvFrameStamp *stamp, GError **error);
 /* Size of the pictures that will be shown, pixels. */
 void rv_client_output_size(const RvClient *client, int *width, int *height);
+
+/* For recordings (recording.h), while they are on: a JPEG as it came, `offset` bytes into `message`, and one
+ * as it was sent, of `shown`. */
+void rv_client_record_input(RvClient *client, GBytes *message, gsize offset, gint64 arrived_us);
+void rv_client_record_output(RvClient *client, RvShown *shown, GBytes *jpeg);
 
 /* What only the transport knows, for /metrics and /api/stats. */
 typedef enum {

@@ -25,6 +25,10 @@ rv_control_build_state(RvServer *server)
     json_builder_begin_object(json);
     rv_state_add_json(server->state, json);
     json_builder_end_object(json);
+    json_builder_set_member_name(json, "recording");
+    json_builder_begin_object(json);
+    rv_recording_add_json(server->recording, json);
+    json_builder_end_object(json);
     rv_mirror_add_fast_trt(server->mirror, port_of(server), json);
     json_builder_end_object(json);
     return json;
@@ -52,6 +56,38 @@ rv_control_state(const RvCall *call)
         }
     }
     g_autoptr(JsonBuilder) json = rv_control_build_state(server);
+    rv_answer_json(call, 200, json);
+}
+
+static bool
+set_recording(const RvCall *call, GError **error)
+{
+    g_autoptr(GBytes) body = body_of(call);
+    gsize size;
+    const char *text = g_bytes_get_data(body, &size);
+    g_autoptr(JsonObject) object = rv_json_parse_object(text, size, error);
+    if (object == NULL)
+        return false;
+    JsonNode *on = json_object_get_member(object, "on");
+    if (on == NULL || !JSON_NODE_HOLDS_VALUE(on) || json_node_get_value_type(on) != G_TYPE_BOOLEAN)
+        return rv_error_set(error, RV_ERROR_USAGE, "on", "send {\"on\":true} or {\"on\":false}",
+                            "it is not said what to do");
+    return rv_recording_set(call->server->recording, json_node_get_boolean(on), error);
+}
+
+void
+rv_control_recording(const RvCall *call)
+{
+    g_autoptr(GError) error = NULL;
+    bool is_change = strcmp(soup_server_message_get_method(call->message), "POST") == 0;
+    if (is_change && !set_recording(call, &error)) {
+        rv_answer_error(call, error);
+        return;
+    }
+    g_autoptr(JsonBuilder) json = json_builder_new();
+    json_builder_begin_object(json);
+    rv_recording_add_json(call->server->recording, json);
+    json_builder_end_object(json);
     rv_answer_json(call, 200, json);
 }
 

@@ -40,6 +40,7 @@ rv_health_metrics(const RvCall *call)
     rv_metrics_sample(text, "reverie_login_failures_total", NULL, (double)rv_auth_failures(server->auth));
     rv_metrics_head(text, "reverie_parameters_revision", "gauge", "How often the live parameters changed.");
     rv_metrics_sample(text, "reverie_parameters_revision", NULL, rv_state_revision(server->state));
+    rv_recording_add_metrics(server->recording, text);
     rv_osc_port_add_metrics(server->osc, text);
     rv_metrics_process(text);
     rv_answer_text(call, 200, "text/plain; version=0.0.4; charset=utf-8", text->str);

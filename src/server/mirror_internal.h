@@ -4,6 +4,7 @@
 #include "server/metrics.h"
 #include "server/mirror.h"
 #include "server/mirror_device.h"
+#include "server/recording.h"
 
 /* One scheduler for what the server runs, one for clients that ask for the effect. */
 typedef enum { RV_MIRROR_MAIN, RV_MIRROR_EFFECT, RV_MIRROR_N } RvMirrorPart;
@@ -37,6 +38,7 @@ struct RvClient {
     char *transport, *address;
     RvClientOptions options;
     RvLiveSession *session;
+    RvTake *take; /* what is recorded of it */
     gint64 opened_us;
     guint64 counters[RV_CLIENT_N_COUNTERS];
     gint64 recent[RV_CLIENT_N_TIMES][RV_CLIENT_RECENT]; /* rings of what the transport measured */

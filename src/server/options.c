@@ -30,6 +30,11 @@ static const Row rows[] = {
       "Where settings and certificates are kept (default: ~/.local/share/reverie)" },
     { "outputs", FOLDER, AT(outputs), "DIR", NULL,
       "Where users' pictures are kept (default: outputs in --data)" },
+    { "record", FOLDER, AT(record), "DIR", NULL,
+      "Record what mirrors are sent and shown, as films in this folder; POST /api/recording stops and goes "
+      "on" },
+    { "record-limit", NUMBER, AT(record_limit), "MB", "2048",
+      "A recorded file's size, after which another begins (default: 2048)", 1, 1 << 20 },
     { "models", FOLDER, AT(models), "DIR", NULL, "Where names of models are looked up" },
     { "model", FOLDER, AT(model), "M", NULL,
       "Model: folder, .safetensors file, or a name in --models (default: mini)" },

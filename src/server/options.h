@@ -10,10 +10,10 @@
 
 typedef struct {
     char *listen, *data, *models, *model, *device, *precision, *vae, *size, *effect;
-    char *outputs;
+    char *outputs, *record;
     char *users, *token, *tls_cert, *tls_key, *public_address, *config, *pace, *web, *log, *allowed_hosts;
     gboolean tls_self_signed, insecure;
-    int udp_port, osc, threads, max_clients, model_memory;
+    int udp_port, osc, threads, max_clients, model_memory, record_limit;
     /* What they mean, once finished. */
     char *host;          /* of `listen`, without brackets */
     int port;            /* 0: any free one */

@@ -38,6 +38,8 @@ const RvRoute rv_routes[] = {
       .help = "Live parameters and figures; POST changes those in its JSON" },
     { "GET", "/api/stats", RV_AUTH_REQUIRED, false, rv_health_stats,
       .help = "Figures of the last minute, per session and device" },
+    { "GET,POST", "/api/recording", RV_AUTH_REQUIRED, false, rv_control_recording,
+      .help = "Films of what mirrors are sent and shown (--record); POST {\"on\":true|false}" },
     { "GET", "/api/events", RV_AUTH_REQUIRED, false, rv_events_get,
       .help = "Server-sent events: state at every change, stats every second" },
     { "GET", "/api/routes", RV_AUTH_REQUIRED, false, rv_health_routes, .help = "This list" },

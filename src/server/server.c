@@ -41,6 +41,12 @@ rv_server_studio(RvServer *server)
     return server->studio;
 }
 
+RvRecording *
+rv_server_recording(RvServer *server)
+{
+    return server->recording;
+}
+
 const RvServeOptions *
 rv_server_options(RvServer *server)
 {
@@ -64,6 +70,14 @@ open_studio(RvServer *server, GError **error)
                                 .model_bytes = (gsize)o->model_memory << 20 };
     server->studio = rv_studio_new(&options, error);
     return server->studio != NULL;
+}
+
+static bool
+open_recording(RvServer *server, GError **error)
+{
+    const RvServeOptions *o = server->options;
+    server->recording = rv_recording_new(o->record, o->record_limit, server->state, error);
+    return server->recording != NULL;
 }
 
 static void
@@ -90,6 +104,7 @@ on_state_change(RvState *state, void *user)
     if (server->mirror == NULL) /* while they are read */
         return;
     rv_mirror_apply_state(server->mirror);
+    rv_recording_note(server->recording);
     rv_events_state_changed(server->events);
     if (server->save == 0)
         server->save = g_timeout_add(SAVE_AFTER_MS, on_save, server);
@@ -293,6 +308,7 @@ finish(RvServer *server)
         soup_server_disconnect(server->soup);
     rv_mirror_free(server->mirror, begin_us + END_US);
     rv_studio_free(server->studio, begin_us + END_US);
+    rv_recording_free(server->recording, begin_us + END_US);
     forget_sockets(server);
     g_clear_object(&server->soup);
     if (server->tasks->len == 0) /* otherwise a thread still works for one */
@@ -327,7 +343,8 @@ rv_server_run(const RvServeOptions *options, const char *model, GError **error)
     server.tasks = g_ptr_array_new();
     server.guard = rv_guard_new(options->allowed_hosts);
     server.auth = rv_auth_new(options->token, options->users, error);
-    bool ok = server.auth != NULL && open_data(&server, error) && open_studio(&server, error);
+    bool ok = server.auth != NULL && open_data(&server, error) && open_recording(&server, error) &&
+              open_studio(&server, error);
     if (ok) {
         server.events = rv_events_new(&server);
         server.job_events = rv_job_events_new(&server);

@@ -4,6 +4,7 @@
 #include "server/client.h"
 #include "server/mirror.h"
 #include "server/options.h"
+#include "server/recording.h"
 #include "server/state.h"
 #include "studio/studio.h"
 
@@ -15,4 +16,5 @@ bool rv_server_run(const RvServeOptions *options, const char *model, GError **er
 RvMirror *rv_server_mirror(RvServer *server);
 RvState *rv_server_state(RvServer *server);
 RvStudio *rv_server_studio(RvServer *server);
+RvRecording *rv_server_recording(RvServer *server);
 const RvServeOptions *rv_server_options(RvServer *server);

@@ -14,6 +14,7 @@ struct RvServer {
     RvState *state;
     RvMirror *mirror;
     RvStudio *studio;
+    RvRecording *recording;
     RvAuth *auth;
     RvGuard *guard;
     RvEvents *events;
@@ -56,6 +57,8 @@ void rv_control_state(const RvCall *call);
 void rv_control_set(const RvCall *call);
 void rv_control_parameter(const RvCall *call);
 void rv_control_ignored(const RvCall *call);
+/* GET and POST {"on":BOOL}. */
+void rv_control_recording(const RvCall *call);
 void rv_control_debug(const RvCall *call);
 /* The object that `/api/state` answers; also in events. */
 JsonBuilder *rv_control_build_state(RvServer *server);

@@ -157,8 +157,10 @@ send_picture(const RvOutletPicture *picture, void *user)
     else
         send_bytes(ws, jpeg, size);
     count(ws, RV_CLIENT_FRAMES_OUT, 1);
-    if (ws->client != NULL)
+    if (ws->client != NULL) {
         note_times(ws, picture);
+        rv_client_record_output(ws->client, picture->shown, picture->jpeg);
+    }
     gsize payload = size + (ws->has_header ? RV_FRAME_HEADER_SIZE : 0);
     rv_send_window_sent(&ws->window, (guint32)picture->shown->stamp.sequence, framed_size(payload), true,
                         g_get_monotonic_time());
@@ -210,6 +212,7 @@ take_frame(Socket *ws, GBytes *message, gsize offset, guint64 sequence, gint64 c
     if (ws->inlet == NULL)
         return;
     ws->sequence = sequence;
+    rv_client_record_input(ws->client, message, offset, ws->heard_us);
     RvFrameStamp stamp = { sequence, captured_us, ws->heard_us };
     rv_inlet_push(ws->inlet, message, offset, &stamp);
 }
@@ -306,6 +309,7 @@ open_peer(Socket *ws, const RvCall *call, GError **error)
         return ws->watch != NULL;
     }
     RvClientOptions options = { .transport = "ws",
+                                .has_jpegs = true,
                                 .address = soup_server_message_get_remote_host(call->message),
                                 .effect =
                                     call->query == NULL ? NULL : g_hash_table_lookup(call->query, "effect"),
