@@ -88,7 +88,8 @@ check_folder(const char *folder, GError **error)
     g_autofree char *probe = g_build_filename(folder, ".reverie-XXXXXX", NULL);
     int fd = g_mkstemp(probe); /* rights alone do not tell: file systems may be read-only */
     if (fd < 0)
-        return rv_error_set(error, RV_ERROR_USAGE, folder, "check its rights, or choose another with --record",
+        return rv_error_set(error, RV_ERROR_USAGE, folder,
+                            "check its rights, or choose another with --record",
                             "cannot keep recordings there: %s", g_strerror(errno));
     close(fd);
     unlink(probe);

@@ -1,5 +1,8 @@
 // The mirror over WebRTC, and what it does when WebRTC does not carry.
 import assert from "node:assert/strict";
+import { mkdtempSync, readdirSync, readFileSync, rmSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
 import { after, before, test } from "node:test";
 import { colourAt, isNear, launch, linkOf, openMirror, shownCount, shownFrames, waitForFrames, waitForLink } from "./lib/browser.mjs";
 import { Server } from "./lib/server.mjs";
@@ -27,6 +30,23 @@ test("frames return inverted and in order over WebRTC", async () => {
   assert.equal((await linkOf(page)).text, "WebRTC (first choice)");
   assert.deepEqual(page.faults, []);
   await page.context().close();
+});
+
+test("both ways are recorded", async () => {
+  const folder = mkdtempSync(join(tmpdir(), "reverie-takes-"));
+  const recorder = await Server.start({ options: ["--record", folder] });
+  const page = await openMirror(browser, recorder.url, { query: "autoconnect&debug&transport=webrtc" });
+  await waitForLink(page, { state: "live", transport: "webrtc" });
+  await waitForFrames(page, 30);
+  await page.context().close();
+  await recorder.stop();
+  const files = readdirSync(folder).sort();
+  assert.deepEqual(files.map((name) => name.replace(/^[-\d_]+_1_/, "")), ["input.mkv", "output.mkv", "prompts.jsonl"]);
+  for (const name of files.slice(0, 2)) {
+    const film = readFileSync(join(folder, name)).toString("latin1");
+    assert.ok(film.split("\xff\xd8\xff").length > 20, `${name} holds too few pictures`);
+  }
+  rmSync(folder, { recursive: true });
 });
 
 test("a server without WebRTC is used over WebSocket at once, and the page says why", async () => {

@@ -71,7 +71,7 @@ def test_environment_and_file(folder):
 def test_help_names_every_option(_):
     text = subprocess.run([os.environ.get("REVERIE", "build/reverie"), "serve", "--help"], capture_output=True, check=True).stdout.decode()
     for name in ("listen data models model device precision size effect users token tls-cert tls-key tls-self-signed udp-port "
-                 "osc config pace threads insecure").split():
+                 "osc config pace threads insecure record record-limit").split():
         assert f"--{name}" in text, name
 
 
