@@ -5,7 +5,7 @@ import re
 import shutil
 import subprocess
 
-from common import (BINARY, FAST, MODEL, REFERENCE, copy_model, difference, draw, json_lines, make_picture, read_png,
+from common import (BINARY, FAST, MODEL, REFERENCE, SANITIZED, Skip, copy_model, difference, draw, json_lines, make_picture, read_png,
                     reverie, run_tests, tree, write_png)
 from terminal import run_in_terminal
 
@@ -336,6 +336,8 @@ def test_preview_file(folder):
 
 
 def test_bench(folder):
+    if SANITIZED:
+        raise Skip("it measures time")
     keys = {"device", "precision", "frames", "ms", "per_stage_ms", "tflop", "ceiling", "fraction_of_ceiling", "peak_device_bytes", "samples_ms"}
     for kind in (["frame", "--frames", 3], ["steps", "--steps", 4]):
         reverie("bench", *kind, "--model", MODEL, "--size", "64x64", "--sampler", "euler", "--threads", 1, "--json", folder / "f.json", "--svg", folder / "f.svg")
