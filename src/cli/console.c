@@ -63,9 +63,9 @@ rv_progress_bar_update(RvProgressBar *bar, double done, double total, const char
     } else {
         g_string_append_printf(line, " %.0f %s", done, unit);
     }
-    if (done > 0 && seconds > 0) {
-        double rate = done / seconds;
-        if (rate >= 1.0)
+    if (done > bar->already && seconds > 0) {
+        double rate = (done - bar->already) / seconds;
+        if (rate >= 1.0 || g_str_has_suffix(unit, "B")) /* nobody counts seconds per megabyte */
             g_string_append_printf(line, "  %.2f %s/s  ", rate, unit);
         else
             g_string_append_printf(line, "  %.2f s/%s  ", 1.0 / rate, unit);

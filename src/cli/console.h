@@ -20,7 +20,8 @@ typedef struct {
     char *label;
     gint64 start; /* microseconds, monotonic */
     gint64 last_drawn;
-    bool is_shown; /* a bar is on the line now */
+    bool is_shown;  /* a bar is on the line now */
+    double already; /* was done before the bar began; not counted in the rate */
 } RvProgressBar;
 
 void rv_progress_bar_begin(RvProgressBar *bar, const char *label);

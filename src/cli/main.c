@@ -13,7 +13,7 @@ static const RvCommand commands[] = {
     { "video", "redraw every frame of a film or of a folder of pictures", rv_command_video },
     { "serve", "the mirror: live video through a model, in a browser", rv_command_serve },
     { "users", "say who may log in to a server", rv_command_users },
-    { "models", "list, inspect, verify and convert models", rv_command_models },
+    { "models", "list, inspect, verify, convert and download models", rv_command_models },
     { "tokenize", "show the tokens that a prompt becomes", rv_command_tokenize },
     { "bench", "measure frames, steps and loading on this machine", rv_command_bench },
 };

@@ -1,4 +1,4 @@
-/* models.c - `reverie models`: list, info, verify, convert. */
+/* models.c - `reverie models`: list, info, verify, convert; pull is pull.c. */
 #include <math.h>
 #include <stdio.h>
 #include <string.h>
@@ -6,6 +6,7 @@
 #include "base/error.h"
 #include "cli/console.h"
 #include "cli/generate.h"
+#include "cli/pull.h"
 #include "weights/convert.h"
 #include "weights/lora.h"
 
@@ -262,21 +263,31 @@ rv_command_models(int argc, char **argv)
         { "output", 'o', 0, G_OPTION_ARG_FILENAME, &output,
           "convert: a folder, or a name that ends in .safetensors", "OUT" },
         { "precision", 0, 0, G_OPTION_ARG_STRING, &precision, "convert: fp16 (default), bf16, fp32", "P" },
-        { "json", 0, 0, G_OPTION_ARG_NONE, &rv_generate_options.json, "info: one JSON object", NULL },
+        { "json", 0, 0, G_OPTION_ARG_NONE, &rv_generate_options.json, "info, pull: one JSON object", NULL },
         { 0 },
     };
-    const RvOptionGroup groups[] = { { NULL, entries }, { NULL, NULL } };
+    const RvOptionGroup groups[] = { { NULL, entries },
+                                     { "Options of pull", rv_pull_entries },
+                                     { NULL, NULL } };
+    g_autofree char *pull_names = rv_pull_names();
+    g_autofree char *summary = g_strconcat(
+        "list: the models that have a name here. info: family, variant, parts, what is missing.\n"
+        "verify: every tensor there, of the right shape, every number finite.\n"
+        "convert: another precision or layout.\n"
+        "pull: downloads a model into the first folder of --models, $REVERIE_MODELS, ./models: a NAME of "
+        "those "
+        "below,\nhf:OWNER/REPO, hf:OWNER/REPO:FILE or https://... A run that was cut off goes on when it is "
+        "repeated.\nA token is taken from $HF_TOKEN.\n\nNames that pull knows:\n",
+        pull_names, NULL);
     g_autoptr(GError) error = NULL;
     g_auto(GStrv) arguments = NULL;
     rv_generate_options_init();
-    bool ok = rv_parse_options(
-        &argc, &argv, "list | info MODEL | verify MODEL | convert MODEL -o OUT",
-        "list: the models that have a name here. info: family, variant, parts, what is missing.\n"
-        "verify: every tensor there, of the right shape, every number finite.\n"
-        "convert: another precision or layout.",
-        "Examples:\n  reverie models info sd15.safetensors\n"
-        "  reverie models convert sd15.safetensors -o sd15-folder --precision fp16\n",
-        groups, &arguments, &error);
+    bool ok = rv_parse_options(&argc, &argv,
+                               "list | info MODEL | verify MODEL | convert MODEL -o OUT | pull NAME", summary,
+                               "Examples:\n  reverie models info sd15.safetensors\n"
+                               "  reverie models convert sd15.safetensors -o sd15-folder --precision fp16\n"
+                               "  reverie models pull sdxl-turbo --variant fp16\n",
+                               groups, &arguments, &error);
     const char *what = ok && arguments[0] != NULL ? arguments[0] : "";
     const char *model = *what != '\0' ? arguments[1] : NULL;
     bool one_model = model != NULL && arguments[2] == NULL;
@@ -288,9 +299,11 @@ rv_command_models(int argc, char **argv)
         ok = verify(model, &error);
     else if (ok && strcmp(what, "convert") == 0 && one_model)
         ok = convert(model, &error);
+    else if (ok && strcmp(what, "pull") == 0 && one_model)
+        ok = rv_models_pull(model, &error);
     else if (ok)
         ok = rv_error_set(&error, RV_ERROR_USAGE, "models", "see reverie models --help",
-                          "say list, or info, verify or convert and one model");
+                          "say list, or info, verify, convert or pull and one model");
     rv_generate_options_clear();
     return ok ? 0 : rv_console_fail(error);
 }
