@@ -9,6 +9,10 @@ const sharp = require("sharp");
 const metadata = require("stable-diffusion-image-metadata");
 const SMALL = { prompt: "a red fox", negative_prompt: "blue", steps: 1, width: 64, height: 64, seed: 7 };
 
+// Two of the packages mix the two kinds of modules, which Node tells apart by itself from 20.19 and 22.12 on only.
+const [major, minor] = process.versions.node.split(".").map(Number);
+const tooOld = major < 20 || (major === 20 && minor < 19) || (major === 22 && minor < 12) ? "Node 20.19 or newer loads this package" : false;
+
 let server;
 before(async () => (server = await startServer()));
 after(() => server.stop());
@@ -113,7 +117,8 @@ test("a1111-webui-api: model switch by name, log-in", async () => {
   }
 });
 
-describe("stable-diffusion-client", () => {
+describe("stable-diffusion-client", { skip: tooOld }, () => {
+  if (tooOld) return;
   const { StableDiffusionApi } = require("stable-diffusion-client");
   const api = () => new StableDiffusionApi({ baseUrl: server.url, defaultStepCount: 1 });
 
@@ -136,7 +141,7 @@ describe("stable-diffusion-client", () => {
   });
 });
 
-describe("node-sd-webui", () => {
+describe("node-sd-webui", { skip: tooOld }, () => {
   test("txt2img, img2img, png-info", async () => {
     const { default: sdwebui } = await import("node-sd-webui");
     const client = sdwebui({ apiUrl: server.url });
