@@ -24,7 +24,8 @@ MODEL = REFERENCE / "tiny-sd15"
 FAST = ["--model", MODEL, "--steps", 2, "--width", 64, "--height", 64, "--seed", 7, "--sampler", "euler", "--threads", 1,
         "-p", "a red fox"]
 SANITIZED = os.environ.get("REVERIE_SANITIZER", "none") != "none"
-SANITIZER_OPTIONS = {"ASAN_OPTIONS": "exitcode=99", "UBSAN_OPTIONS": "halt_on_error=1:exitcode=98:print_stacktrace=1"}
+SANITIZER_OPTIONS = {"ASAN_OPTIONS": "exitcode=99", "LSAN_OPTIONS": f"suppressions={DATA.parent / 'sanitizers.supp'}:print_suppressions=0",
+                     "UBSAN_OPTIONS": "halt_on_error=1:exitcode=98:print_stacktrace=1"}
 ERROR_LINE = re.compile(r"reverie: [^\n]+ \([^\n]+\): [^\n]+")
 
 

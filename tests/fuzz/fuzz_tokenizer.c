@@ -47,8 +47,7 @@ use(const RvTokenizer *tokenizer, const char *text)
     g_autofree char *back = rv_tokenizer_decode(tokenizer, (const gint32 *)(void *)ids->data, ids->len);
     if (!g_utf8_validate(back, -1, NULL))
         abort();
-    g_autofree char *plain = rv_text_unescape_html(text);
-    rv_tokenizer_word(tokenizer, plain);
+    rv_tokenizer_word(tokenizer, text);
 }
 
 static void

@@ -32,7 +32,7 @@ _gst.gst_init(None, None)
 
 # GLib's table of quarks, which GStreamer makes grow, "leaks" by design (tests/unit/test_video.c); all else counts.
 _suppressions = tempfile.NamedTemporaryFile("w", suffix=".lsan")
-_suppressions.write("leak:call_init\n")
+_suppressions.write("leak:call_init\nleak:ld-linux-x86-64\n")
 _suppressions.flush()
 SANITIZER = {"ASAN_OPTIONS": SANITIZER_OPTIONS["ASAN_OPTIONS"] + ":fast_unwind_on_malloc=0",
              "LSAN_OPTIONS": f"suppressions={_suppressions.name}"}
