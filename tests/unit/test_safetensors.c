@@ -138,7 +138,8 @@ test_bad_headers(void)
         g_autoptr(GError) error = NULL;
         g_autofree char *path = make_file(bad[i].header, 0, bad[i].data);
         RvSafetensors *file = rv_safetensors_open(path, &error);
-        g_test_message("%s: %s", bad[i].header, error ? error->message : "accepted");
+        g_autofree char *shown = g_strescape(bad[i].header, NULL);
+        g_test_message("%s: %s", shown, error ? error->message : "accepted");
         g_assert_null(file);
         g_assert_error(error, RV_ERROR, RV_ERROR_INVALID);
         g_assert_nonnull(strstr(error->message, bad[i].says));
