@@ -1,8 +1,11 @@
-/* What serving costs: `reverie serve --effect invert` is started, sent frames over a WebSocket one at a
- * time, and its processor time per frame is compared with libjpeg-turbo's own for the same pictures (decode
- * the frame, encode the inverted one), measured in this process in the same run.
+/* What serving costs: `reverie serve --effect invert` is started, sent frames over a WebSocket one at a time,
+ * and its processor time per frame (user and system, all threads) is compared with libjpeg-turbo's own for
+ * the same pictures (decode the frame, encode the inverted one), measured in this process in the same run: to
+ * and from RGB, and to and from the planes inside a JPEG, which is what the server does when nobody needs
+ * RGB.
  *
- * bench-serving REVERIE [SIZE [FRAMES [QUALITY]]] */
+ * bench-serving REVERIE [SIZE [FRAMES [QUALITY [FPS]]]]; FPS 0, the default: the next frame when one is back.
+ */
 #include <gio/gio.h>
 #include <math.h>
 #include <netinet/in.h>
@@ -71,32 +74,73 @@ thread_seconds(void)
     return (double)now.tv_sec + (double)now.tv_nsec / 1e9;
 }
 
+/* libjpeg-turbo alone, handles and buffers kept. */
 typedef struct {
+    const char *name;
+    bool has_planes;
     tjhandle decoder, encoder;
-    guint8 *rgb;
+    guint8 *samples; /* RGB, or planes one behind the other */
     unsigned char *out;
     int size, quality;
     double seconds; /* processor time so far */
 } Turbo;
 
-/* Decodes `jpeg` and encodes its inverse, handles and buffers kept. Between two served frames, so that
- * caches are as cold and cores as busy as the server finds them. */
+static void
+turbo_open(Turbo *turbo, const char *name, bool has_planes, int size, int quality)
+{
+    gsize pixels = (gsize)size * (gsize)size;
+    *turbo = (Turbo) { .name = name, .has_planes = has_planes, .size = size, .quality = quality };
+    turbo->decoder = tjInitDecompress();
+    turbo->encoder = tjInitCompress();
+    turbo->samples = g_malloc(3 * pixels);
+    turbo->out = tjAlloc((int)tjBufSize(size, size, TJSAMP_420));
+}
+
+static void
+turbo_close(Turbo *turbo)
+{
+    tjDestroy(turbo->decoder);
+    tjDestroy(turbo->encoder);
+    g_free(turbo->samples);
+    tjFree(turbo->out);
+}
+
+static int
+turbo_decode(Turbo *turbo, guint8 *planes[3], const guint8 *jpeg, unsigned long bytes)
+{
+    return turbo->has_planes ? tjDecompressToYUVPlanes(turbo->decoder, jpeg, bytes, planes, turbo->size, NULL,
+                                                       turbo->size, TJFLAG_FASTDCT)
+                             : tjDecompress2(turbo->decoder, jpeg, bytes, turbo->samples, turbo->size, 0,
+                                             turbo->size, TJPF_RGB, TJFLAG_FASTDCT);
+}
+
+static int
+turbo_encode(Turbo *turbo, guint8 *planes[3])
+{
+    unsigned long written = tjBufSize(turbo->size, turbo->size, TJSAMP_420);
+    const guint8 *from[3] = { planes[0], planes[1], planes[2] };
+    return turbo->has_planes
+               ? tjCompressFromYUVPlanes(turbo->encoder, from, turbo->size, NULL, turbo->size, TJSAMP_420,
+                                         &turbo->out, &written, turbo->quality, TJFLAG_NOREALLOC)
+               : tjCompress2(turbo->encoder, turbo->samples, turbo->size, 0, turbo->size, TJPF_RGB,
+                             &turbo->out, &written, TJSAMP_420, turbo->quality, TJFLAG_NOREALLOC);
+}
+
+/* Decodes `jpeg` and encodes its inverse; inverting is not counted. Between two served frames, so that caches
+ * are as cold and cores as busy as the server finds them. */
 static void
 turbo_frame(Turbo *turbo, const guint8 *jpeg, unsigned long bytes)
 {
-    gsize samples = 3 * (gsize)turbo->size * (gsize)turbo->size;
+    gsize pixels = (gsize)turbo->size * (gsize)turbo->size;
+    gsize samples = turbo->has_planes ? pixels * 3 / 2 : 3 * pixels;
+    guint8 *planes[3] = { turbo->samples, turbo->samples + pixels, turbo->samples + pixels * 5 / 4 };
     double from = thread_seconds();
-    must(tjDecompress2(turbo->decoder, jpeg, bytes, turbo->rgb, turbo->size, 0, turbo->size, TJPF_RGB,
-                       TJFLAG_FASTDCT) == 0,
-         "decoding");
+    must(turbo_decode(turbo, planes, jpeg, bytes) == 0, "decoding");
     turbo->seconds += thread_seconds() - from;
     for (gsize i = 0; i < samples; i++)
-        turbo->rgb[i] = 255 - turbo->rgb[i];
-    unsigned long written = tjBufSize(turbo->size, turbo->size, TJSAMP_420);
+        turbo->samples[i] = 255 - turbo->samples[i];
     from = thread_seconds();
-    must(tjCompress2(turbo->encoder, turbo->rgb, turbo->size, 0, turbo->size, TJPF_RGB, &turbo->out, &written,
-                     TJSAMP_420, turbo->quality, TJFLAG_NOREALLOC) == 0,
-         "encoding");
+    must(turbo_encode(turbo, planes) == 0, "encoding");
     turbo->seconds += thread_seconds() - from;
 }
 
@@ -191,7 +235,8 @@ process_seconds(const Server *server)
     return (double)(user + kernel) / (double)sysconf(_SC_CLK_TCK);
 }
 
-/* The p99 of what the server adds to codecs and effect, from its own statistics; the first session's. */
+/* What the server adds to codecs and effect, from its own statistics (the last 256 frames of a session); the
+ * first session's. */
 static void
 print_residence(const Server *server)
 {
@@ -208,61 +253,108 @@ print_residence(const Server *server)
     must(g_input_stream_read_all(g_io_stream_get_input_stream(G_IO_STREAM(connection)), reply, 65535, &size,
                                  NULL, NULL),
          "reading statistics");
-    const char *at = strstr(reply, "\"residence\""), *p50 = at != NULL ? strstr(at, "\"p50\":") : NULL,
-               *p99 = at != NULL ? strstr(at, "\"p99\":") : NULL;
-    must(p50 != NULL && p99 != NULL, "finding the residence");
-    printf("residence      %6.2f ms p50, %.2f ms p99 beyond codecs and effect\n",
-           g_ascii_strtod(p50 + 6, NULL), g_ascii_strtod(p99 + 6, NULL));
+    const char *at = strstr(reply, "\"residence\"");
+    printf("residence                ");
+    for (const char *const *name = (const char *const[]) { "p50", "p95", "p99", "max", NULL }; *name != NULL;
+         name++) {
+        g_autofree char *key = g_strdup_printf("\"%s\":", *name);
+        const char *value = at != NULL ? strstr(at, key) : NULL;
+        must(value != NULL, "finding the residence");
+        printf(" %s %.2f", *name, g_ascii_strtod(value + strlen(key), NULL));
+    }
+    printf(" ms beyond codecs and effect\n");
+}
+
+typedef struct {
+    int size, frames, quality;
+    double fps; /* 0: one at a time */
+    guint8 *jpeg;
+    unsigned long bytes;
+    Turbo turbos[2];
+} Bench;
+
+typedef struct {
+    double served, wall; /* seconds a frame: of the server's processor time, of a round */
+    double returned;     /* mean bytes of a frame that came back */
+} Outcome;
+
+static void
+one_round(Server *server, Bench *bench, gint64 due_us, Outcome *sum)
+{
+    while (bench->fps > 0 && g_get_monotonic_time() < due_us)
+        g_usleep((gulong)MAX(due_us - g_get_monotonic_time(), 1));
+    send_frame(server, bench->jpeg, bench->bytes);
+    sum->returned += (double)receive_frame(server);
+    for (gsize i = 0; i < G_N_ELEMENTS(bench->turbos); i++)
+        turbo_frame(&bench->turbos[i], bench->jpeg, bench->bytes);
+}
+
+static Outcome
+measure(Server *server, Bench *bench)
+{
+    Outcome sum = { 0 };
+    double from = 0;
+    gint64 start_us = g_get_monotonic_time(), measured_us = 0;
+    for (int i = 0; i < WARM_UP + bench->frames; i++) {
+        if (i == WARM_UP) {
+            sum = (Outcome) { 0 };
+            bench->turbos[0].seconds = bench->turbos[1].seconds = 0;
+            from = process_seconds(server);
+            measured_us = g_get_monotonic_time();
+        }
+        gint64 due_us = bench->fps > 0 ? start_us + (gint64)(i * 1e6 / bench->fps) : 0;
+        one_round(server, bench, due_us, &sum);
+    }
+    return (Outcome) { .served = (process_seconds(server) - from) / bench->frames,
+                       .wall = (double)(g_get_monotonic_time() - measured_us) / 1e6 / bench->frames,
+                       .returned = sum.returned / bench->frames };
+}
+
+static void
+print_row(const char *name, double seconds)
+{
+    printf("%-24s %6.2f ms of one core a frame  %6.1f frames/s per core\n", name, seconds * 1e3, 1 / seconds);
+}
+
+static void
+print_outcome(const Bench *bench, const Outcome *outcome)
+{
+    printf("%dx%d, %lu bytes in, %.0f out, %d frames (%.1f ms a round)\n", bench->size, bench->size,
+           bench->bytes, outcome->returned, bench->frames, outcome->wall * 1e3);
+    print_row("reverie", outcome->served);
+    for (gsize i = 0; i < G_N_ELEMENTS(bench->turbos); i++)
+        print_row(bench->turbos[i].name, bench->turbos[i].seconds / bench->frames);
+    for (gsize i = 0; i < G_N_ELEMENTS(bench->turbos); i++)
+        printf("overhead over %-10s %6.1f %%\n", i == 0 ? "RGB" : "planes",
+               100 * (outcome->served * bench->frames / bench->turbos[i].seconds - 1));
+    /* A machine too busy for the rate makes the server lower its quality, which costs it less. */
+    if (outcome->returned < 0.99 * (double)bench->bytes)
+        printf("NOT COMPARABLE: the server lowered its quality, because it or this program had to wait\n");
 }
 
 int
 main(int argc, char **argv)
 {
-    must(argc >= 2, "usage: bench-serving REVERIE [SIZE [FRAMES [QUALITY]]]:");
-    int size = argc > 2 ? atoi(argv[2]) : 1024, frames = argc > 3 ? atoi(argv[3]) : 400;
-    int quality = argc > 4 ? atoi(argv[4]) : 85;
-    g_autofree guint8 *rgb = draw(size);
-    unsigned long bytes;
-    guint8 *jpeg = compress(rgb, size, quality, &bytes);
+    must(argc >= 2, "usage: bench-serving REVERIE [SIZE [FRAMES [QUALITY [FPS]]]]:");
+    Bench bench = { .size = argc > 2 ? atoi(argv[2]) : 1024,
+                    .frames = argc > 3 ? atoi(argv[3]) : 400,
+                    .quality = argc > 4 ? atoi(argv[4]) : 85,
+                    .fps = argc > 5 ? atof(argv[5]) : 0 };
+    g_autofree guint8 *rgb = draw(bench.size);
+    bench.jpeg = compress(rgb, bench.size, bench.quality, &bench.bytes);
+    turbo_open(&bench.turbos[0], "libjpeg-turbo, RGB", false, bench.size, bench.quality);
+    turbo_open(&bench.turbos[1], "libjpeg-turbo, planes", true, bench.size, bench.quality);
     g_autofree char *data = g_dir_make_tmp("reverie-bench-XXXXXX", NULL);
     Server server;
-    start(&server, argv[1], size, data);
+    start(&server, argv[1], bench.size, data);
     open_socket(&server);
-    gsize returned = 0;
-    double from = 0, wall = 0;
-    Turbo turbo = { tjInitDecompress(),
-                    tjInitCompress(),
-                    g_malloc(3 * (gsize)size * (gsize)size),
-                    tjAlloc((int)tjBufSize(size, size, TJSAMP_420)),
-                    size,
-                    quality,
-                    0 };
-    for (int i = -WARM_UP; i < frames; i++) {
-        if (i == 0) {
-            turbo.seconds = 0;
-            from = process_seconds(&server);
-            wall = (double)g_get_monotonic_time();
-        }
-        send_frame(&server, jpeg, bytes);
-        returned = receive_frame(&server);
-        turbo_frame(&turbo, jpeg, bytes);
-    }
-    double served = (process_seconds(&server) - from) / frames;
-    wall = ((double)g_get_monotonic_time() - wall) / 1e6 / frames;
-    double own = turbo.seconds / frames;
+    Outcome outcome = measure(&server, &bench);
+    print_outcome(&bench, &outcome);
     print_residence(&server);
     g_subprocess_send_signal(server.process, 15);
     g_subprocess_wait(server.process, NULL, NULL);
-    printf("%dx%d, %lu bytes in, %zu out, %d frames one at a time (%.1f ms a round)\n", size, size, bytes,
-           returned, frames, wall * 1e3);
-    printf("reverie        %6.2f ms of one core a frame  %6.1f frames/s per core\n", served * 1e3,
-           1 / served);
-    printf("libjpeg-turbo  %6.2f ms of one core a frame  %6.1f frames/s per core\n", own * 1e3, 1 / own);
-    printf("overhead       %6.1f %%\n", 100 * (served / own - 1));
-    tjFree(jpeg);
-    tjFree(turbo.out);
-    g_free(turbo.rgb);
-    tjDestroy(turbo.decoder);
-    tjDestroy(turbo.encoder);
+    tjFree(bench.jpeg);
+    turbo_close(&bench.turbos[0]);
+    turbo_close(&bench.turbos[1]);
     return 0;
 }

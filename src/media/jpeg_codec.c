@@ -14,10 +14,17 @@ typedef struct {
     gsize size;
 } Buffer;
 
+/* Of a JPEG. */
+typedef struct {
+    int width, height;
+    int subsampling, colours; /* TJSAMP, TJCS */
+} Header;
+
 struct RvJpegCodec {
     tjhandle decoder, encoder;
-    Buffer decoded; /* the whole picture, before it is cut and resized */
-    Buffer shrunk;  /* a frame before it is encoded */
+    Buffer decoded;   /* the whole picture, before it is cut and resized */
+    Buffer converted; /* from planes to RGB, before it is shrunk */
+    Buffer shrunk;    /* a frame before it is encoded */
     Buffer encoded;
     RvFit *fit_in, *fit_out;
 };
@@ -42,6 +49,7 @@ rv_jpeg_codec_free(RvJpegCodec *codec)
     tjDestroy(codec->decoder);
     tjDestroy(codec->encoder);
     g_free(codec->decoded.data);
+    g_free(codec->converted.data);
     g_free(codec->shrunk.data);
     g_free(codec->encoded.data);
     rv_fit_free(codec->fit_in);
@@ -80,22 +88,24 @@ has_end(const guint8 *data, gsize size)
 }
 
 static bool
-read_header(RvJpegCodec *codec, const guint8 *data, gsize size, int *width, int *height, GError **error)
+read_header(RvJpegCodec *codec, const guint8 *data, gsize size, Header *header, GError **error)
 {
-    int subsampling = 0, colours = 0;
+    *header = (Header) { 0 };
     if (size < 4 || data[0] != 0xff || data[1] != 0xd8)
         return invalid(error, "it does not begin as one");
     if (size > RV_JPEG_MAX_BYTES)
         return invalid(error, "more than 16 MiB");
     if (!has_end(data, size))
         return invalid(error, "it is cut short");
-    if (tjDecompressHeader3(codec->decoder, data, size, width, height, &subsampling, &colours) != 0 &&
+    if (tjDecompressHeader3(codec->decoder, data, size, &header->width, &header->height, &header->subsampling,
+                            &header->colours) != 0 &&
         tjGetErrorCode(codec->decoder) != TJERR_WARNING)
         return invalid(error, tjGetErrorStr2(codec->decoder));
-    if (colours == TJCS_CMYK || colours == TJCS_YCCK)
+    if (header->colours == TJCS_CMYK || header->colours == TJCS_YCCK)
         return invalid(error, "it is CMYK, not RGB or grey");
-    if (*width < 1 || *height < 1 || *width > RV_JPEG_MAX_SIDE || *height > RV_JPEG_MAX_SIDE ||
-        (guint64)*width * (guint64)*height > RV_JPEG_MAX_PIXELS)
+    if (header->width < 1 || header->height < 1 || header->width > RV_JPEG_MAX_SIDE ||
+        header->height > RV_JPEG_MAX_SIDE ||
+        (guint64)header->width * (guint64)header->height > RV_JPEG_MAX_PIXELS)
         return invalid(error, "it has more than 16 million pixels");
     return true;
 }
@@ -111,12 +121,13 @@ shrink_factor(const RvRect *used, int width, int height)
     return factor;
 }
 
+#define DECODE_FLAGS (TJFLAG_FASTDCT | TJFLAG_LIMITSCANS)
+
+/* What a decoding that returned `status` came to. */
 static bool
-decompress(RvJpegCodec *codec, const guint8 *data, gsize size, guint8 *rgb, int width, int height,
-           GError **error)
+is_decoded(RvJpegCodec *codec, int status, GError **error)
 {
-    int flags = TJFLAG_FASTDCT | TJFLAG_LIMITSCANS;
-    if (tjDecompress2(codec->decoder, data, size, rgb, width, 0, height, TJPF_RGB, flags) == 0)
+    if (status == 0)
         return true;
     const char *message = tjGetErrorStr2(codec->decoder);
     if (tjGetErrorCode(codec->decoder) == TJERR_WARNING && strcasestr(message, "premature end") == NULL)
@@ -124,18 +135,23 @@ decompress(RvJpegCodec *codec, const guint8 *data, gsize size, guint8 *rgb, int 
     return invalid(error, message);
 }
 
-bool
-rv_jpeg_codec_decode(RvJpegCodec *codec, const void *data, gsize size, guint8 *rgb, int width, int height,
-                     GError **error)
+static bool
+decompress(RvJpegCodec *codec, const guint8 *data, gsize size, guint8 *rgb, int width, int height,
+           GError **error)
 {
-    int full_width = 0, full_height = 0;
-    if (!read_header(codec, data, size, &full_width, &full_height, error))
-        return false;
-    if (full_width == width && full_height == height)
+    int status = tjDecompress2(codec->decoder, data, size, rgb, width, 0, height, TJPF_RGB, DECODE_FLAGS);
+    return is_decoded(codec, status, error);
+}
+
+static bool
+decode_rgb(RvJpegCodec *codec, const guint8 *data, gsize size, const Header *header, guint8 *rgb, int width,
+           int height, GError **error)
+{
+    if (header->width == width && header->height == height)
         return decompress(codec, data, size, rgb, width, height, error);
-    RvRect used = rv_fit_rect(full_width, full_height, width, height);
+    RvRect used = rv_fit_rect(header->width, header->height, width, height);
     tjscalingfactor factor = { 1, shrink_factor(&used, width, height) };
-    int scaled_width = TJSCALED(full_width, factor), scaled_height = TJSCALED(full_height, factor);
+    int scaled_width = TJSCALED(header->width, factor), scaled_height = TJSCALED(header->height, factor);
     gsize stride = 3 * (gsize)scaled_width;
     if (!buffer_need(&codec->decoded, stride * (gsize)scaled_height, error) ||
         !decompress(codec, data, size, codec->decoded.data, scaled_width, scaled_height, error))
@@ -144,6 +160,64 @@ rv_jpeg_codec_decode(RvJpegCodec *codec, const void *data, gsize size, guint8 *r
     const guint8 *from = codec->decoded.data + (gsize)used.y * stride + 3 * (gsize)used.x;
     rv_fit_resize(codec->fit_in, from, stride, used.width, used.height, rgb, width, height);
     return true;
+}
+
+bool
+rv_jpeg_codec_decode(RvJpegCodec *codec, const void *data, gsize size, guint8 *rgb, int width, int height,
+                     GError **error)
+{
+    Header header;
+    return read_header(codec, data, size, &header, error) &&
+           decode_rgb(codec, data, size, &header, rgb, width, height, error);
+}
+
+static RvRaster *
+decode_planes(RvJpegCodec *codec, const guint8 *data, gsize size, const Header *header, GError **error)
+{
+    g_autoptr(RvRaster) raster = rv_raster_new_planes(header->width, header->height, error);
+    if (raster == NULL)
+        return NULL;
+    int status = tjDecompressToYUVPlanes(codec->decoder, data, size, raster->planes, header->width, NULL,
+                                         header->height, DECODE_FLAGS);
+    return is_decoded(codec, status, error) ? g_steal_pointer(&raster) : NULL;
+}
+
+RvRaster *
+rv_jpeg_codec_decode_raster(RvJpegCodec *codec, const void *data, gsize size, int width, int height,
+                            bool takes_planes, GError **error)
+{
+    Header header;
+    if (!read_header(codec, data, size, &header, error))
+        return NULL;
+    if (takes_planes && header.subsampling == TJSAMP_420 && header.colours == TJCS_YCbCr &&
+        header.width == width && header.height == height && width % 2 == 0 && height % 2 == 0)
+        return decode_planes(codec, data, size, &header, error);
+    g_autoptr(RvPicture) picture = rv_picture_new(width, height, false, error);
+    if (picture == NULL || !decode_rgb(codec, data, size, &header, picture->rgb, width, height, error))
+        return NULL;
+    return rv_raster_new_picture(g_steal_pointer(&picture));
+}
+
+/* `planes` NULL: from `rgb`. */
+static GBytes *
+compress(RvJpegCodec *codec, const guint8 *rgb, const guint8 *planes[3], int width, int height,
+         int subsampling, int quality, GError **error)
+{
+    if (!buffer_need(&codec->encoded, tjBufSize(width, height, subsampling), error))
+        return NULL;
+    unsigned long size = codec->encoded.size;
+    quality = CLAMP(quality, 1, 100);
+    int status = planes != NULL
+                     ? tjCompressFromYUVPlanes(codec->encoder, planes, width, NULL, height, subsampling,
+                                               &codec->encoded.data, &size, quality, TJFLAG_NOREALLOC)
+                     : tjCompress2(codec->encoder, rgb, width, 0, height, TJPF_RGB, &codec->encoded.data,
+                                   &size, subsampling, quality, TJFLAG_NOREALLOC);
+    if (status != 0) {
+        rv_error_set(error, RV_ERROR_FAILED, NULL, NULL, "cannot write a JPEG frame: %s",
+                     tjGetErrorStr2(codec->encoder));
+        return NULL;
+    }
+    return g_bytes_new(codec->encoded.data, size);
 }
 
 GBytes *
@@ -160,18 +234,28 @@ rv_jpeg_codec_encode(RvJpegCodec *codec, const guint8 *rgb, int width, int heigh
         width = to_width;
         height = to_height;
     }
-    quality = CLAMP(quality, 1, 100);
     int subsampling = quality < FULL_CHROMA_QUALITY ? TJSAMP_420 : TJSAMP_444;
-    if (!buffer_need(&codec->encoded, tjBufSize(width, height, subsampling), error))
-        return NULL;
-    unsigned long size = codec->encoded.size;
-    if (tjCompress2(codec->encoder, rgb, width, 0, height, TJPF_RGB, &codec->encoded.data, &size, subsampling,
-                    quality, TJFLAG_NOREALLOC) != 0) {
-        rv_error_set(error, RV_ERROR_FAILED, NULL, NULL, "cannot write a JPEG frame: %s",
-                     tjGetErrorStr2(codec->encoder));
-        return NULL;
+    return compress(codec, rgb, NULL, width, height, subsampling, quality, error);
+}
+
+GBytes *
+rv_jpeg_codec_encode_raster(RvJpegCodec *codec, const RvRaster *raster, int to_width, int to_height,
+                            int quality, GError **error)
+{
+    int width = raster->width, height = raster->height;
+    const guint8 *rgb = raster->picture != NULL ? raster->picture->rgb : NULL;
+    bool is_whole = to_width <= 0 || to_height <= 0 || (to_width == width && to_height == height);
+    if (rgb == NULL && is_whole) {
+        const guint8 *planes[3] = { raster->planes[0], raster->planes[1], raster->planes[2] };
+        return compress(codec, NULL, planes, width, height, TJSAMP_420, quality, error);
     }
-    return g_bytes_new(codec->encoded.data, size);
+    if (rgb == NULL) {
+        if (!buffer_need(&codec->converted, 3 * (gsize)width * (gsize)height, error) ||
+            !rv_raster_write_rgb(raster, codec->converted.data, error))
+            return NULL;
+        rgb = codec->converted.data;
+    }
+    return rv_jpeg_codec_encode(codec, rgb, width, height, to_width, to_height, quality, error);
 }
 
 struct RvJpegPool {

@@ -1,10 +1,9 @@
-/* jpeg_codec.h - JPEG to and from RGB frames in memory, for live video (src/media/jpeg.c is for files).
+/* jpeg_codec.h - JPEG to and from frames in memory, for live video (src/media/jpeg.c is for files).
  *
  * A codec keeps turbojpeg handles and buffers, so a steady stream allocates only its results. A pool runs
  * codec work in threads of its own; each of its threads has one codec. */
 #pragma once
-#include <glib.h>
-#include <stdbool.h>
+#include "media/raster.h"
 
 #define RV_JPEG_MAX_BYTES (16u << 20)
 #define RV_JPEG_MAX_PIXELS (4096u * 4096u) /* as in the file: 100 MB of coefficients when progressive */
@@ -24,11 +23,19 @@ G_DEFINE_AUTOPTR_CLEANUP_FUNC(RvJpegCodec, rv_jpeg_codec_free)
 bool rv_jpeg_codec_decode(RvJpegCodec *codec, const void *data, gsize size, guint8 *rgb, int width,
                           int height, GError **error);
 
+/* The same into a new raster. It has planes if `takes_planes` and the JPEG holds just these: colour at half
+ * resolution, the size wanted; else RGB. */
+RvRaster *rv_jpeg_codec_decode_raster(RvJpegCodec *codec, const void *data, gsize size, int width, int height,
+                                      bool takes_planes, GError **error);
+
 /* Encodes `rgb`, [height, width, 3], packed, as a baseline JPEG of `quality` 1 to 100: chroma at half
  * resolution below 95, full from there. to_width x to_height: size of the JPEG, no larger than the frame
  * and of about its aspect; 0 for the frame's own. Free with g_bytes_unref. */
 GBytes *rv_jpeg_codec_encode(RvJpegCodec *codec, const guint8 *rgb, int width, int height, int to_width,
                              int to_height, int quality, GError **error);
+/* The same of a raster; planes keep their half resolution at every quality. */
+GBytes *rv_jpeg_codec_encode_raster(RvJpegCodec *codec, const RvRaster *raster, int to_width, int to_height,
+                                    int quality, GError **error);
 
 typedef struct RvJpegPool RvJpegPool;
 typedef void (*RvJpegWork)(RvJpegCodec *codec, void *data);

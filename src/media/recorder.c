@@ -190,17 +190,18 @@ finish_file(RvRecorder *r, GError **error)
 static GBytes *
 jpeg_of(RvRecorder *r, const RvRecorderFrame *frame, int *width, int *height)
 {
+    const RvRaster *raster = frame->raster;
     int subsampling, colours;
     if (frame->jpeg != NULL &&
         tjDecompressHeader3(r->header, g_bytes_get_data(frame->jpeg, NULL), g_bytes_get_size(frame->jpeg),
                             width, height, &subsampling, &colours) == 0 &&
-        (frame->rgb == NULL || (*width == frame->width && *height == frame->height)))
+        (raster == NULL || (*width == raster->width && *height == raster->height)))
         return g_bytes_ref(frame->jpeg);
-    if (frame->rgb == NULL)
+    if (raster == NULL)
         return NULL;
-    *width = frame->width;
-    *height = frame->height;
-    return rv_jpeg_codec_encode(r->codec, frame->rgb, *width, *height, 0, 0, QUALITY, NULL);
+    *width = raster->width;
+    *height = raster->height;
+    return rv_jpeg_codec_encode_raster(r->codec, raster, 0, 0, QUALITY, NULL);
 }
 
 static bool
@@ -341,7 +342,8 @@ rv_recorder_push(RvRecorder *recorder, const RvRecorderFrame *frame)
 {
     Item *item = g_new0(Item, 1);
     item->frame = *frame;
-    item->bytes = frame->rgb != NULL ? (gsize)frame->width * (gsize)frame->height * 3 : 0;
+    if (frame->raster != NULL)
+        rv_raster_samples(frame->raster, &item->bytes);
     if (frame->jpeg != NULL)
         item->bytes += g_bytes_get_size(g_bytes_ref(frame->jpeg));
     if (!rv_recorder_has_room(recorder, item->bytes)) {

@@ -7,7 +7,8 @@
  * the pictures change in size, and instead of a file that is there already. */
 #pragma once
 #include <gio/gio.h>
-#include <stdbool.h>
+
+#include "media/raster.h"
 
 typedef struct RvRecorder RvRecorder;
 
@@ -30,11 +31,10 @@ typedef struct {
 
 /* A frame: its JPEG, or its pixels, or both; pixels are taken when the JPEG has not their size. */
 typedef struct {
-    gint64 time_us;    /* g_get_monotonic_time() when it came or was shown */
-    GBytes *jpeg;      /* may be NULL; a reference is taken */
-    const guint8 *rgb; /* [height, width, 3], packed; may be NULL */
-    int width, height; /* of `rgb` */
-    gpointer owner;    /* keeps `rgb`; handed over, refused or not */
+    gint64 time_us;         /* g_get_monotonic_time() when it came or was shown */
+    GBytes *jpeg;           /* may be NULL; a reference is taken */
+    const RvRaster *raster; /* may be NULL */
+    gpointer owner;         /* keeps `raster`; handed over, refused or not */
     GDestroyNotify release;
 } RvRecorderFrame;
 

@@ -32,7 +32,7 @@ shown_new(RvFrame *frame, gint64 now_us)
     gint64 finished_us = now_us - frame->stage_us[RV_STAGE_HOLD],
            started_us = finished_us - frame->stage_us[RV_STAGE_SERVICE];
     s->shown = (RvShown) {
-        .picture = drawn->picture,
+        .raster = drawn->raster,
         .stamp = { frame->sequence, frame->capture_us, frame->born_us, frame->stage_us[RV_STAGE_DECODE] },
         .render_us = frame->stage_us[RV_STAGE_RENDER],
         .revision = frame->revision,
@@ -178,28 +178,29 @@ rv_client_id(const RvClient *client)
 }
 
 static void
-free_picture(gpointer picture)
+free_raster(gpointer raster)
 {
-    rv_picture_free(picture);
+    rv_raster_free(raster);
 }
 
 bool
-rv_client_push_rgb(RvClient *client, RvPicture *picture, const RvFrameStamp *stamp, GError **error)
+rv_client_push(RvClient *client, RvRaster *raster, const RvFrameStamp *stamp, GError **error)
 {
-    g_autoptr(RvPicture) taken = picture;
+    g_autoptr(RvRaster) taken = raster;
     if (client->mirror->refuses)
         return rv_error_set(error, RV_ERROR_BUSY, "server", "connect again in a moment",
                             "the server is stopping");
-    if (picture->width < MIN_SIDE || picture->height < MIN_SIDE || picture->width > MAX_SIDE ||
-        picture->height > MAX_SIDE)
+    if (raster->width < MIN_SIDE || raster->height < MIN_SIDE || raster->width > MAX_SIDE ||
+        raster->height > MAX_SIDE)
         return rv_error_set(error, RV_ERROR_INVALID, "frame", "send 16 to 8192 pixels a side",
-                            "a picture of %d x %d", picture->width, picture->height);
+                            "a picture of %d x %d", raster->width, raster->height);
     if (!client->options.has_jpegs)
-        rv_take_picture(client->take, picture, stamp->arrived_us);
+        rv_take_picture(client->take, raster, stamp->arrived_us);
     if (rv_state_is_paused(client->mirror->state))
         return true; /* the last picture stays */
-    RvFrame *frame = rv_frame_new(g_steal_pointer(&taken), (gsize)picture->width * (gsize)picture->height * 3,
-                                  free_picture);
+    gsize bytes;
+    rv_raster_samples(raster, &bytes);
+    RvFrame *frame = rv_frame_new(g_steal_pointer(&taken), bytes, free_raster);
     frame->sequence = stamp->sequence;
     frame->capture_us = stamp->captured_us;
     frame->born_us = stamp->arrived_us;
@@ -215,6 +216,16 @@ rv_client_output_size(const RvClient *client, int *width, int *height)
     bool is_main = client->part == RV_MIRROR_MAIN;
     *width = is_main ? mirror->width : rv_mirror_device_drawer(mirror->effect)->width;
     *height = is_main ? mirror->height : rv_mirror_device_drawer(mirror->effect)->height;
+}
+
+/* Devices of one part have drawers of one kind. */
+bool
+rv_client_takes_planes(const RvClient *client)
+{
+    const RvMirror *mirror = client->mirror;
+    const RvMirrorDevice *device =
+        client->part == RV_MIRROR_MAIN ? g_ptr_array_index(mirror->devices, 0) : mirror->effect;
+    return rv_drawer_takes_planes(rv_mirror_device_drawer(device));
 }
 
 void

@@ -7,7 +7,7 @@
  * A client never blocks and holds a bounded number of frames: pushing while the mailbox is full replaces
  * the frame in it. */
 #pragma once
-#include "media/picture.h"
+#include "media/raster.h"
 
 typedef struct RvServer RvServer;
 typedef struct RvClient RvClient;
@@ -22,7 +22,7 @@ typedef struct {
 
 /* A picture to show. Reference-counted, so that an encoder thread may keep it; the contents are read-only. */
 typedef struct {
-    RvPicture *picture; /* RGB, without alpha */
+    RvRaster *raster;   /* planes only where the client pushed planes */
     RvFrameStamp stamp; /* of the frame that it was made from */
     guint32 revision;   /* of the live parameters that it was made with */
     /* Where the time went: arrived_us (stamp) -> pushed -> started on a device -> finished -> shown now. */
@@ -54,9 +54,11 @@ RvClient *rv_client_open(RvServer *server, const RvClientOptions *options, GErro
 void rv_client_close(RvClient *client); /* no callback comes after; accepts NULL */
 
 guint64 rv_client_id(const RvClient *client); /* as in /api/stats and the logs */
-/* Takes `picture` (any size of 16 to 8192 a side, the mirror crops and scales), whatever the result.
+/* Takes `raster` (any size of 16 to 8192 a side, the mirror crops and scales), whatever the result.
  * RV_ERROR_INVALID for a size out of range, RV_ERROR_BUSY while the server stops. */
-bool rv_client_push_rgb(RvClient *client, RvPicture *picture, const RvFrameStamp *stamp, GError **error);
+bool rv_client_push(RvClient *client, RvRaster *raster, const RvFrameStamp *stamp, GError **error);
+/* Whether planes are worked on as they are; else they would only be converted. */
+bool rv_client_takes_planes(const RvClient *client);
 /* Size of the pictures that will be shown, pixels. */
 void rv_client_output_size(const RvClient *client, int *width, int *height);
 

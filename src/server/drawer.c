@@ -1,65 +1,78 @@
 #include "server/drawer.h"
 
-#include <string.h>
-
-static void
-blend(RvPicture *drawn, const RvPicture *frame, double opacity)
+bool
+rv_drawer_takes_planes(const RvDrawer *drawer)
 {
-    gsize size = (gsize)drawn->width * (gsize)drawn->height * 3;
-    int weight = (int)(opacity * 256.0 + 0.5);
-    for (gsize i = 0; i < size; i++)
-        drawn->rgb[i] = (guint8)((drawn->rgb[i] * weight + frame->rgb[i] * (256 - weight) + 128) >> 8);
+    return drawer->class->draw != NULL;
 }
 
-static void
-flip(RvPicture *picture)
+/* Takes `frame`; gives it in a size and kind that the drawer can draw. */
+static RvRaster *
+fit(const RvDrawer *drawer, RvRaster *frame, GError **error)
 {
-    for (int y = 0; y < picture->height; y++) {
-        guint8 *left = picture->rgb + (gsize)y * (gsize)picture->width * 3,
-               *right = left + 3 * (picture->width - 1);
-        for (; left < right; left += 3, right -= 3) {
-            guint8 pixel[3];
-            memcpy(pixel, left, 3);
-            memcpy(left, right, 3);
-            memcpy(right, pixel, 3);
-        }
-    }
+    bool has_size = frame->width == drawer->width && frame->height == drawer->height;
+    if (has_size && (frame->picture != NULL || rv_drawer_takes_planes(drawer)))
+        return frame;
+    g_autoptr(RvPicture) picture = rv_raster_to_picture(frame, error);
+    if (picture == NULL || has_size)
+        return rv_raster_new_picture(g_steal_pointer(&picture));
+    return rv_raster_new_picture(
+        rv_picture_cover(picture, drawer->width, drawer->height, RV_FILTER_BILINEAR, error));
+}
+
+/* What is mixed with the camera's picture is drawn on a copy. */
+static bool
+draw(RvDrawer *drawer, RvDrawing *drawing, GError **error)
+{
+    drawing->drawn = drawing->parameters->opacity < 1.0 ? rv_raster_copy(drawing->camera, error)
+                                                        : g_steal_pointer(&drawing->camera);
+    if (drawing->drawn == NULL)
+        return false;
+    drawer->class->draw(drawer, drawing->drawn, drawing->parameters);
+    return true;
 }
 
 bool
-rv_drawer_start(RvDrawer *drawer, RvPicture *frame, RvParameters *parameters, RvDrawing *drawing,
+rv_drawer_start(RvDrawer *drawer, RvRaster *frame, RvParameters *parameters, RvDrawing *drawing,
                 GError **error)
 {
-    *drawing = (RvDrawing) { .camera = frame, .parameters = rv_parameters_ref(parameters) };
-    if (parameters->passthrough)
-        return true;
-    if (drawer->draw_in_place != NULL && parameters->opacity >= 1.0) {
-        drawer->draw_in_place(drawer, frame, parameters);
+    *drawing = (RvDrawing) { 0 };
+    frame = fit(drawer, frame, error);
+    if (frame == NULL)
+        return false;
+    drawing->parameters = rv_parameters_ref(parameters);
+    if (parameters->passthrough) {
+        drawing->drawn = frame;
         return true;
     }
-    drawing->is_under_way = drawer->class->start(drawer, frame, parameters, error);
-    if (!drawing->is_under_way)
+    drawing->camera = frame;
+    bool is_started = drawer->class->draw != NULL
+                          ? draw(drawer, drawing, error)
+                          : drawer->class->start(drawer, frame->picture, parameters, error);
+    if (!is_started)
         rv_drawing_clear(drawing);
-    return drawing->is_under_way;
+    return is_started;
 }
 
 void
 rv_drawing_clear(RvDrawing *drawing)
 {
-    g_clear_pointer(&drawing->camera, rv_picture_free);
+    g_clear_pointer(&drawing->camera, rv_raster_free);
+    g_clear_pointer(&drawing->drawn, rv_raster_free);
     g_clear_pointer(&drawing->parameters, rv_parameters_unref);
 }
 
-RvPicture *
+RvRaster *
 rv_drawer_finish(RvDrawer *drawer, RvDrawing *drawing, GError **error)
 {
     const RvParameters *parameters = drawing->parameters;
-    RvPicture *drawn =
-        drawing->is_under_way ? drawer->class->finish(drawer, error) : g_steal_pointer(&drawing->camera);
-    if (drawn != NULL && drawing->is_under_way && parameters->opacity < 1.0)
-        blend(drawn, drawing->camera, parameters->opacity);
+    RvRaster *drawn = g_steal_pointer(&drawing->drawn);
+    if (drawn == NULL)
+        drawn = rv_raster_new_picture(drawer->class->finish(drawer, error));
+    if (drawn != NULL && drawing->camera != NULL && parameters->opacity < 1.0)
+        rv_raster_mix(drawn, drawing->camera, parameters->opacity);
     if (drawn != NULL && parameters->mirror)
-        flip(drawn);
+        rv_raster_mirror(drawn);
     rv_drawing_clear(drawing);
     return drawn;
 }

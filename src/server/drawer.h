@@ -4,7 +4,7 @@
  * others. Drawing is a call to start a frame and one to wait for it: threads, order and time are src/live's
  * and mirror_device.c's. */
 #pragma once
-#include "media/picture.h"
+#include "media/raster.h"
 #include "server/prompt_store.h"
 
 typedef struct RvDrawer RvDrawer;
@@ -17,15 +17,15 @@ typedef struct {
      * RV_ERROR_DEVICE and RV_ERROR_NO_MEMORY, here and of finish: close it and open it anew. */
     bool (*start)(RvDrawer *drawer, const RvPicture *frame, const RvParameters *parameters, GError **error);
     RvPicture *(*finish)(RvDrawer *drawer, GError **error); /* the oldest that is under way */
-    void (*close)(RvDrawer *drawer);                        /* also after a failed open */
+    /* Instead of these two: changes `frame` in place, RGB or planes. Cannot fail, and takes no longer than to
+     * go over the samples once. */
+    void (*draw)(RvDrawer *drawer, RvRaster *frame, const RvParameters *parameters);
+    void (*close)(RvDrawer *drawer); /* also after a failed open */
     void (*free)(RvDrawer *drawer);
 } RvDrawerClass;
 
 struct RvDrawer {
     const RvDrawerClass *class;
-    /* Instead of start() and finish() where the camera's picture is needed no more; cannot fail. NULL: there
-     * is no such way. */
-    void (*draw_in_place)(RvDrawer *drawer, RvPicture *frame, const RvParameters *parameters);
     const char *name;   /* "cuda:0", "invert"; owned by the drawer */
     int width, height;  /* of its pictures, once open */
     gsize device_bytes; /* once open */
@@ -50,14 +50,17 @@ RvDrawer *rv_drawer_engine_new(const RvEngineDrawerOptions *options); /* copies 
 /* A frame on its way through a drawer, with what all drawers have in common: passthrough, opacity over the
  * camera's picture, mirroring. */
 typedef struct {
-    RvPicture *camera;
+    RvRaster *camera; /* to pass on or to mix with; may be NULL */
+    RvRaster *drawn;  /* NULL: under way in the drawer */
     RvParameters *parameters;
-    bool is_under_way; /* in the drawer; else the camera's picture is what is drawn */
 } RvDrawing;
 
-/* In the drawer's thread. start takes `frame`, which has the drawer's size; after a failure there is nothing
- * to finish. finish gives the oldest drawing's picture and clears the drawing. */
-bool rv_drawer_start(RvDrawer *drawer, RvPicture *frame, RvParameters *parameters, RvDrawing *drawing,
+/* Whether frames may come as planes; without, they are RGB. */
+bool rv_drawer_takes_planes(const RvDrawer *drawer);
+/* In the drawer's thread. start takes `frame`, of any size, and cuts it to the drawer's; after a failure
+ * there is nothing to finish. finish gives the oldest drawing's picture and clears the drawing. A frame that
+ * came as RGB goes as RGB. */
+bool rv_drawer_start(RvDrawer *drawer, RvRaster *frame, RvParameters *parameters, RvDrawing *drawing,
                      GError **error);
-RvPicture *rv_drawer_finish(RvDrawer *drawer, RvDrawing *drawing, GError **error);
+RvRaster *rv_drawer_finish(RvDrawer *drawer, RvDrawing *drawing, GError **error);
 void rv_drawing_clear(RvDrawing *drawing);

@@ -221,8 +221,11 @@ engine_free(RvDrawer *drawer)
 RvDrawer *
 rv_drawer_engine_new(const RvEngineDrawerOptions *options)
 {
-    static const RvDrawerClass class = { engine_open, engine_start, engine_finish, engine_close,
-                                         engine_free };
+    static const RvDrawerClass class = { .open = engine_open,
+                                         .start = engine_start,
+                                         .finish = engine_finish,
+                                         .close = engine_close,
+                                         .free = engine_free };
     EngineDrawer *d = g_new0(EngineDrawer, 1);
     *d = (EngineDrawer) {
         .base = { .class = &class },

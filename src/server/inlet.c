@@ -14,7 +14,8 @@ struct RvInlet {
     /* Of the frame being decoded; its thread's until it posts back. */
     Arrival current;
     int width, height;
-    RvPicture *picture;
+    bool takes_planes;
+    RvRaster *raster;
     gint64 decode_us;
 };
 
@@ -23,7 +24,7 @@ inlet_free(RvInlet *inlet)
 {
     g_clear_pointer(&inlet->waiting.message, g_bytes_unref);
     g_clear_pointer(&inlet->current.message, g_bytes_unref);
-    rv_picture_free(inlet->picture);
+    rv_raster_free(inlet->raster);
     g_free(inlet);
 }
 
@@ -33,13 +34,13 @@ static void decode_next(RvInlet *inlet);
 static void
 deliver(RvInlet *inlet)
 {
-    RvPicture *picture = g_steal_pointer(&inlet->picture);
+    RvRaster *raster = g_steal_pointer(&inlet->raster);
     inlet->current.stamp.decode_us = inlet->decode_us;
     rv_client_time(inlet->client, RV_CLIENT_DECODE, inlet->decode_us);
     g_autoptr(GError) error = NULL;
-    if (picture == NULL)
+    if (raster == NULL)
         rv_client_count(inlet->client, RV_CLIENT_BAD_INPUT, 1);
-    else if (!rv_client_push_rgb(inlet->client, picture, &inlet->current.stamp, &error))
+    else if (!rv_client_push(inlet->client, raster, &inlet->current.stamp, &error))
         g_debug("a frame was not taken: %s", error->message);
 }
 
@@ -67,11 +68,9 @@ decode(RvJpegCodec *codec, void *data)
     gsize size;
     const guint8 *bytes = g_bytes_get_data(inlet->current.message, &size);
     g_autoptr(GError) error = NULL;
-    inlet->picture = rv_picture_new(inlet->width, inlet->height, false, &error);
-    if (inlet->picture != NULL &&
-        !rv_jpeg_codec_decode(codec, bytes + inlet->current.offset, size - inlet->current.offset,
-                              inlet->picture->rgb, inlet->width, inlet->height, &error))
-        g_clear_pointer(&inlet->picture, rv_picture_free);
+    inlet->raster =
+        rv_jpeg_codec_decode_raster(codec, bytes + inlet->current.offset, size - inlet->current.offset,
+                                    inlet->width, inlet->height, inlet->takes_planes, &error);
     if (error != NULL)
         g_debug("a frame was not decoded: %s", error->message);
     inlet->decode_us = g_get_monotonic_time() - from_us;
@@ -86,6 +85,7 @@ decode_next(RvInlet *inlet)
     inlet->current = inlet->waiting;
     inlet->waiting.message = NULL;
     rv_client_output_size(inlet->client, &inlet->width, &inlet->height);
+    inlet->takes_planes = rv_client_takes_planes(inlet->client);
     inlet->is_decoding = true;
     rv_jpeg_pool_push(inlet->pool, decode, inlet);
 }

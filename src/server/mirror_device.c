@@ -56,7 +56,7 @@ static void
 drawn_free(gpointer data)
 {
     RvDrawn *drawn = data;
-    rv_picture_free(drawn->picture);
+    rv_raster_free(drawn->raster);
     g_free(drawn);
 }
 
@@ -80,7 +80,7 @@ fail(Worker *worker, Order *order, GError *error)
 }
 
 static void
-succeed(Worker *worker, Order *order, RvPicture *picture)
+succeed(Worker *worker, Order *order, RvRaster *raster)
 {
     RvFrame *source = rv_live_job_frame(order->job);
     gint64 now = g_get_monotonic_time();
@@ -88,9 +88,10 @@ succeed(Worker *worker, Order *order, RvPicture *picture)
     worker->usual_us = worker->usual_us == 0 ? service : (7 * worker->usual_us + service) / 8;
     worker->finished_us = now;
     RvDrawn *drawn = g_new(RvDrawn, 1);
-    *drawn = (RvDrawn) { picture, order->parameters->passthrough };
-    RvFrame *result =
-        rv_frame_new_result(source, drawn, (gsize)picture->width * (gsize)picture->height * 3, drawn_free);
+    *drawn = (RvDrawn) { raster, order->parameters->passthrough };
+    gsize bytes;
+    rv_raster_samples(raster, &bytes);
+    RvFrame *result = rv_frame_new_result(source, drawn, bytes, drawn_free);
     result->revision = order->parameters->revision;
     result->stage_us[RV_STAGE_DECODE] = source->stage_us[RV_STAGE_DECODE];
     result->stage_us[RV_STAGE_RENDER] = now - order->started_us;
@@ -103,9 +104,9 @@ finish_oldest(Worker *worker)
 {
     Order *order = g_queue_pop_head(&worker->under_way);
     GError *error = NULL;
-    RvPicture *picture = rv_drawer_finish(worker->drawer, &order->drawing, &error);
-    if (picture != NULL)
-        succeed(worker, order, picture);
+    RvRaster *raster = rv_drawer_finish(worker->drawer, &order->drawing, &error);
+    if (raster != NULL)
+        succeed(worker, order, raster);
     else
         fail(worker, order, error);
 }
@@ -122,16 +123,9 @@ finish_all(Worker *worker)
 static bool
 start_drawing(Worker *worker, Order *order, GError **error)
 {
-    RvDrawer *drawer = worker->drawer;
-    RvPicture *camera = g_steal_pointer(&rv_live_job_frame(order->job)->data);
+    RvRaster *camera = g_steal_pointer(&rv_live_job_frame(order->job)->data);
     order->started_us = g_get_monotonic_time();
-    if (camera->width != drawer->width || camera->height != drawer->height) {
-        RvPicture *fitted =
-            rv_picture_cover(camera, drawer->width, drawer->height, RV_FILTER_BILINEAR, error);
-        rv_picture_free(camera);
-        camera = fitted;
-    }
-    return camera != NULL && rv_drawer_start(drawer, camera, order->parameters, &order->drawing, error);
+    return rv_drawer_start(worker->drawer, camera, order->parameters, &order->drawing, error);
 }
 
 static bool

@@ -1,4 +1,5 @@
-/* mirror_device.h - a drawer in a thread of its own, as a device of src/live. */
+/* mirror_device.h - a drawer in a thread of its own, as a device of src/live. Its frames' data are RvRaster.
+ */
 #pragma once
 #include "live/live.h"
 #include "server/drawer.h"
@@ -7,7 +8,7 @@ typedef struct RvMirrorDevice RvMirrorDevice;
 
 /* Of results that the device answers: the data of their frames. */
 typedef struct {
-    RvPicture *picture;
+    RvRaster *raster;
     bool is_passthrough;
 } RvDrawn;
 

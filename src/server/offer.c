@@ -34,7 +34,7 @@ static void
 on_shown(RvShown *shown, void *user)
 {
     Peer *peer = user;
-    const RvPicture *picture = shown->picture;
+    const RvPicture *picture = shown->raster->picture; /* RGB came in */
     if (peer->peer == NULL)
         return;
     rv_client_count(peer->client, RV_CLIENT_FRAMES_OUT, 1);
@@ -49,7 +49,7 @@ on_frame(RvPicture *picture, void *user)
     RvFrameStamp stamp = { .sequence = ++peer->sequence };
     g_autoptr(GError) error = NULL;
     rv_client_count(peer->client, RV_CLIENT_FRAMES_IN, 1);
-    if (!rv_client_push_rgb(peer->client, picture, &stamp, &error))
+    if (!rv_client_push(peer->client, rv_raster_new_picture(picture), &stamp, &error))
         g_debug("a frame was not taken: %s", error->message);
 }
 

@@ -47,13 +47,12 @@ static void
 encode(RvJpegCodec *codec, void *data)
 {
     RvOutlet *outlet = data;
-    const RvPicture *picture = outlet->shown->picture;
-    int width = MAX(1, picture->width * outlet->step.eighths / 8);
-    int height = MAX(1, picture->height * outlet->step.eighths / 8);
+    const RvRaster *raster = outlet->shown->raster;
+    int width = MAX(1, raster->width * outlet->step.eighths / 8);
+    int height = MAX(1, raster->height * outlet->step.eighths / 8);
     g_autoptr(GError) error = NULL;
     gint64 from_us = g_get_monotonic_time();
-    outlet->jpeg = rv_jpeg_codec_encode(codec, picture->rgb, picture->width, picture->height, width, height,
-                                        outlet->step.quality, &error);
+    outlet->jpeg = rv_jpeg_codec_encode_raster(codec, raster, width, height, outlet->step.quality, &error);
     outlet->codec_us = g_get_monotonic_time() - from_us;
     if (outlet->jpeg == NULL)
         g_warning("a shown picture was lost: %s", error->message);

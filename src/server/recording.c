@@ -288,22 +288,27 @@ rv_take_jpeg(RvTake *take, GBytes *message, gsize offset, gint64 time_us)
     g_bytes_unref(frame.jpeg);
 }
 
+static void
+release_raster(gpointer raster)
+{
+    rv_raster_free(raster);
+}
+
 void
-rv_take_picture(RvTake *take, const RvPicture *picture, gint64 time_us)
+rv_take_picture(RvTake *take, const RvRaster *raster, gint64 time_us)
 {
     RvRecorderFrame frame = { .time_us = time_us > 0 ? time_us : g_get_monotonic_time(),
-                              .width = picture->width,
-                              .height = picture->height,
-                              .release = g_free };
-    gsize size = (gsize)picture->width * (gsize)picture->height * 3;
+                              .release = release_raster };
+    gsize size;
+    rv_raster_samples(raster, &size);
     if (!begin(take, frame.time_us))
         return;
-    if (!rv_recorder_has_room(take->recorders[INPUT], size)) {
+    if (rv_recorder_has_room(take->recorders[INPUT], size))
+        frame.raster = frame.owner = rv_raster_copy(raster, NULL);
+    if (frame.raster == NULL) {
         on_lost(take->recording);
         return;
     }
-    frame.owner = g_memdup2(picture->rgb, size);
-    frame.rgb = frame.owner;
     push(take, INPUT, &frame);
 }
 
@@ -318,12 +323,9 @@ rv_take_shown(RvTake *take, RvShown *shown, GBytes *jpeg)
 {
     if (!begin(take, shown->shown_us))
         return;
-    const RvPicture *picture = shown->picture;
     RvRecorderFrame frame = { .time_us = shown->shown_us,
                               .jpeg = jpeg,
-                              .rgb = picture->rgb,
-                              .width = picture->width,
-                              .height = picture->height,
+                              .raster = shown->raster,
                               .owner = rv_shown_ref(shown),
                               .release = release_shown };
     push(take, OUTPUT, &frame);

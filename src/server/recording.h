@@ -33,6 +33,6 @@ bool rv_take_is_on(RvTake *take);
 /* A frame that came as JPEG, `offset` bytes into `message`. `time_us` 0: now. */
 void rv_take_jpeg(RvTake *take, GBytes *message, gsize offset, gint64 time_us);
 /* A frame that came otherwise; it is copied. */
-void rv_take_picture(RvTake *take, const RvPicture *picture, gint64 time_us);
+void rv_take_picture(RvTake *take, const RvRaster *raster, gint64 time_us);
 /* A picture that was shown; `jpeg`: as it was sent, or NULL. */
 void rv_take_shown(RvTake *take, RvShown *shown, GBytes *jpeg);

@@ -8,6 +8,24 @@
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
+/* As the mirror does it: planes where it can. */
+static void
+change_raster(RvJpegCodec *codec, const uint8_t *data, size_t size, int width, int height)
+{
+    RvRaster *raster = rv_jpeg_codec_decode_raster(codec, data, size, width, height, true, NULL);
+    if (raster == NULL)
+        return;
+    rv_raster_invert(raster);
+    rv_raster_mirror(raster);
+    GBytes *bytes = rv_jpeg_codec_encode_raster(codec, raster, (width + 1) / 2, (height + 1) / 2, 50, NULL);
+    GBytes *whole = rv_jpeg_codec_encode_raster(codec, raster, 0, 0, 95, NULL);
+    if (bytes == NULL || whole == NULL)
+        abort();
+    g_bytes_unref(bytes);
+    g_bytes_unref(whole);
+    rv_raster_free(raster);
+}
+
 int
 LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
@@ -22,6 +40,7 @@ LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     memcpy(whole + size, "\xff\xd9", 2);
     for (size_t i = 0; i < sizeof sizes / sizeof *sizes; i++) {
         int width = sizes[i][0], height = sizes[i][1];
+        change_raster(codec, whole, size + 2, width, height);
         if (!rv_jpeg_codec_decode(codec, whole, size + 2, rgb, width, height, NULL))
             continue;
         GBytes *bytes = rv_jpeg_codec_encode(codec, rgb, width, height, 0, 0, 50, NULL);

@@ -240,6 +240,232 @@ test_padding_and_damage_are_tolerated(void)
     g_assert_cmpint(largest_difference(rgb, back, sizeof back), <=, 9);
 }
 
+/* ---- rasters ---- */
+
+static RvRaster *
+decode_raster(RvJpegCodec *codec, GBytes *bytes, int width, int height, bool takes_planes)
+{
+    g_autoptr(GError) error = NULL;
+    RvRaster *raster = rv_jpeg_codec_decode_raster(
+        codec, g_bytes_get_data(bytes, NULL), g_bytes_get_size(bytes), width, height, takes_planes, &error);
+    g_assert_no_error(error);
+    g_assert_cmpint(raster->width, ==, width);
+    g_assert_cmpint(raster->height, ==, height);
+    return raster;
+}
+
+/* Free with g_free. */
+static guint8 *
+rgb_of(const RvRaster *raster)
+{
+    gsize size = 3 * (gsize)raster->width * (gsize)raster->height;
+    if (raster->picture != NULL)
+        return g_memdup2(raster->picture->rgb, size);
+    guint8 *rgb = g_malloc(size);
+    g_assert_true(rv_raster_write_rgb(raster, rgb, NULL));
+    return rgb;
+}
+
+/* Planes of any values, each chroma sample as its neighbours are or not. */
+static RvRaster *
+random_planes(int width, int height, guint32 seed)
+{
+    RvRaster *raster = rv_raster_new_planes(width, height, NULL);
+    g_autoptr(GRand) random = g_rand_new_with_seed(seed);
+    gsize size;
+    guint8 *samples = rv_raster_samples(raster, &size);
+    for (gsize i = 0; i < size; i++)
+        samples[i] = (guint8)(g_rand_int_range(random, -40, 296) & 255);
+    return raster;
+}
+
+typedef struct {
+    int width, height, subsampling, flags;
+    bool has_planes; /* when they are taken and the size stays */
+} Kind;
+
+static const Kind kinds[] = {
+    { 96, 64, TJSAMP_420, 0, true },   { 98, 70, TJSAMP_420, 0, true },
+    { 2, 2, TJSAMP_420, 0, true },     { 96, 64, TJSAMP_420, TJFLAG_PROGRESSIVE, true },
+    { 97, 64, TJSAMP_420, 0, false },  { 96, 61, TJSAMP_420, 0, false },
+    { 33, 47, TJSAMP_420, 0, false },  { 96, 64, TJSAMP_422, 0, false },
+    { 96, 64, TJSAMP_440, 0, false },  { 96, 64, TJSAMP_444, 0, false },
+    { 96, 64, TJSAMP_GRAY, 0, false }, { 96, 64, TJSAMP_444, TJFLAG_PROGRESSIVE, false },
+};
+
+/* Whichever way a frame comes, its colours are the same. */
+static void
+test_rasters_hold_what_was_sent(void)
+{
+    g_autoptr(RvJpegCodec) codec = rv_jpeg_codec_new();
+    for (gsize i = 0; i < G_N_ELEMENTS(kinds); i++) {
+        int width = kinds[i].width, height = kinds[i].height;
+        gsize size = 3 * (gsize)width * (gsize)height;
+        g_autofree guint8 *source = gradient(width, height), *expected = g_malloc(size);
+        g_autoptr(GBytes) bytes = compress(source, width, height, kinds[i].subsampling, kinds[i].flags);
+        g_assert_true(decode(codec, bytes, expected, width, height, NULL));
+        for (int takes_planes = 0; takes_planes < 2; takes_planes++) {
+            g_autoptr(RvRaster) raster = decode_raster(codec, bytes, width, height, takes_planes);
+            g_assert_cmpint(raster->picture == NULL, ==, takes_planes && kinds[i].has_planes);
+            g_autofree guint8 *rgb = rgb_of(raster);
+            g_assert_cmpint(largest_difference(expected, rgb, size), <=, 4);
+        }
+        g_autoptr(RvRaster) resized = decode_raster(codec, bytes, width + 2, height + 2, true);
+        g_assert_nonnull(resized->picture);
+    }
+}
+
+/* As browsers decode. */
+static void
+receive(GBytes *bytes, guint8 *rgb, int width, int height)
+{
+    tjhandle handle = tjInitDecompress();
+    int status = tjDecompress2(handle, g_bytes_get_data(bytes, NULL), g_bytes_get_size(bytes), rgb, width, 0,
+                               height, TJPF_RGB, TJFLAG_ACCURATEDCT);
+    g_assert_cmpint(status, ==, 0);
+    tjDestroy(handle);
+}
+
+/* Colours of the inverted frame, as who receives it sees them, beside 255 - x of what was sent. */
+static void
+test_inverted_colours_are_exact(void)
+{
+    g_autoptr(RvJpegCodec) codec = rv_jpeg_codec_new();
+    for (gsize i = 0; i < G_N_ELEMENTS(kinds); i++) {
+        int width = kinds[i].width, height = kinds[i].height;
+        gsize size = 3 * (gsize)width * (gsize)height;
+        g_autofree guint8 *source = gradient(width, height), *expected = g_malloc(size),
+                          *back = g_malloc(size);
+        g_autoptr(GBytes) bytes = compress(source, width, height, kinds[i].subsampling, kinds[i].flags);
+        g_assert_true(decode(codec, bytes, expected, width, height, NULL));
+        for (gsize k = 0; k < size; k++)
+            expected[k] = (guint8)(255 - expected[k]);
+        for (int takes_planes = 0; takes_planes < 2; takes_planes++) {
+            g_autoptr(RvRaster) raster = decode_raster(codec, bytes, width, height, takes_planes);
+            rv_raster_invert(raster);
+            g_autofree guint8 *rgb = rgb_of(raster);
+            g_assert_cmpint(largest_difference(expected, rgb, size), <=, 4);
+            g_autoptr(GBytes) sent = rv_jpeg_codec_encode_raster(codec, raster, 0, 0, 95, NULL);
+            receive(sent, back, width, height);
+            g_assert_cmpint(largest_difference(expected, back, size), <=, 4);
+        }
+    }
+}
+
+/* Also of colours that no camera sends, where sums leave 0 to 255. */
+static void
+test_changes_of_planes_are_those_of_rgb(void)
+{
+    for (guint32 seed = 0; seed < 20; seed++) {
+        int width = 66, height = 34;
+        gsize size = 3 * (gsize)width * (gsize)height, count;
+        g_autoptr(RvRaster) planes = random_planes(width, height, seed),
+                            other = random_planes(width, height, ~seed);
+        RvRaster *rgb = rv_raster_new_picture(rv_raster_to_picture(rv_raster_copy(planes, NULL), NULL));
+        g_autoptr(RvRaster) inverted = rv_raster_copy(planes, NULL), inverted_rgb = rv_raster_copy(rgb, NULL);
+        rv_raster_invert(inverted);
+        rv_raster_invert(inverted_rgb);
+        g_autofree guint8 *a = rgb_of(inverted);
+        g_assert_cmpint(largest_difference(a, inverted_rgb->picture->rgb, size), <=, 3);
+        g_autoptr(RvRaster) mirrored = rv_raster_copy(planes, NULL);
+        rv_raster_mirror(mirrored);
+        rv_raster_mirror(rgb);
+        g_autofree guint8 *b = rgb_of(mirrored);
+        g_assert_cmpint(largest_difference(b, rgb->picture->rgb, size), <=, 2);
+        rv_raster_mirror(mirrored);
+        rv_raster_mix(mirrored, other, 1);
+        g_assert_cmpint(largest_difference(rv_raster_samples(mirrored, &count), planes->planes[0], size / 2),
+                        ==, 0);
+        g_assert_cmpuint(count, ==, size / 2);
+        rv_raster_mix(mirrored, other, 0.25);
+        for (gsize k = 0; k < count; k++)
+            g_assert_cmpint(abs(4 * mirrored->planes[0][k] - planes->planes[0][k] - 3 * other->planes[0][k]),
+                            <=, 3);
+        rv_raster_free(rgb);
+    }
+}
+
+/* The same quality is the same quality, and a smaller picture the same one, from planes and from RGB. */
+static void
+test_planes_are_encoded_as_rgb_is(void)
+{
+    g_autoptr(RvJpegCodec) codec = rv_jpeg_codec_new();
+    static guint8 back[2][3 * 128 * 96];
+    g_autofree guint8 *source = gradient(128, 96);
+    g_autoptr(GBytes) bytes = compress(source, 128, 96, TJSAMP_420, 0);
+    RvRaster *rasters[2] = { decode_raster(codec, bytes, 128, 96, false),
+                             decode_raster(codec, bytes, 128, 96, true) };
+    for (int quality = 30; quality < 95; quality += 20)
+        for (int eighths = 8; eighths > 2; eighths -= 3) {
+            int width = 128 * eighths / 8, height = 96 * eighths / 8;
+            gsize sizes[2];
+            for (int i = 0; i < 2; i++) {
+                g_autoptr(GBytes) sent =
+                    rv_jpeg_codec_encode_raster(codec, rasters[i], width, height, quality, NULL);
+                sizes[i] = g_bytes_get_size(sent);
+                g_assert_true(decode(codec, sent, back[i], width, height, NULL));
+            }
+            g_assert_cmpint(largest_difference(back[0], back[1], 3 * (gsize)width * (gsize)height), <=,
+                            quality > 50 ? 6 : 14);
+            g_assert_cmpfloat((double)sizes[1], >, 0.9 * (double)sizes[0]);
+            g_assert_cmpfloat((double)sizes[1], <, 1.1 * (double)sizes[0]);
+        }
+    rv_raster_free(rasters[0]);
+    rv_raster_free(rasters[1]);
+}
+
+/* The last scan over and over: 100 bytes more and a decoder works for seconds. */
+static GBytes *
+endless_scans(void)
+{
+    g_autofree guint8 *rgb = gradient(64, 64);
+    g_autoptr(GBytes) bytes = compress(rgb, 64, 64, TJSAMP_420, TJFLAG_PROGRESSIVE);
+    gsize size;
+    const guint8 *data = g_bytes_get_data(bytes, &size), *scan = NULL;
+    for (gsize i = 0; i + 1 < size; i++)
+        if (data[i] == 0xff && data[i + 1] == 0xda)
+            scan = data + i;
+    g_assert_nonnull(scan);
+    GByteArray *all = g_byte_array_new();
+    g_byte_array_append(all, data, (guint)(size - 2));
+    for (int i = 0; i < 600; i++)
+        g_byte_array_append(all, scan, (guint)(data + size - 2 - scan));
+    g_byte_array_append(all, (const guint8 *)"\xff\xd9", 2);
+    return g_byte_array_free_to_bytes(all);
+}
+
+static void
+refuse_raster(RvJpegCodec *codec, const guint8 *data, gsize size)
+{
+    for (int takes_planes = 0; takes_planes < 2; takes_planes++) {
+        g_autoptr(GError) error = NULL;
+        g_assert_null(rv_jpeg_codec_decode_raster(codec, data, size, 64, 64, takes_planes, &error));
+        g_assert_error(error, RV_ERROR, RV_ERROR_INVALID);
+    }
+}
+
+static void
+test_bad_bytes_are_no_rasters(void)
+{
+    g_autoptr(RvJpegCodec) codec = rv_jpeg_codec_new();
+    g_autofree guint8 *rgb = gradient(64, 64);
+    g_autoptr(GBytes) bytes = compress(rgb, 64, 64, TJSAMP_420, 0), endless = endless_scans();
+    gsize size = g_bytes_get_size(bytes);
+    g_autofree guint8 *data = g_memdup2(g_bytes_get_data(bytes, NULL), size);
+    refuse_raster(codec, NULL, 0);
+    refuse_raster(codec, data, size / 2);
+    refuse_raster(codec, g_bytes_get_data(endless, NULL), g_bytes_get_size(endless));
+    g_autofree guint8 *padded = g_malloc0(size + 100);
+    memcpy(padded, data, size);
+    g_autoptr(GBytes) whole = g_bytes_new(padded, size + 100);
+    g_autoptr(RvRaster) raster = decode_raster(codec, whole, 64, 64, true);
+    g_assert_null(raster->picture);
+    /* Cut short, and given an end all the same. */
+    data[size / 2] = 0xff;
+    data[size / 2 + 1] = 0xd9;
+    refuse_raster(codec, data, size / 2 + 2);
+}
+
 typedef struct {
     gint done, failed;
     GBytes *bytes;
@@ -285,6 +511,11 @@ main(int argc, char **argv)
     g_test_add_func("/jpeg-codec/bad-bytes", test_bad_bytes_are_errors);
     g_test_add_func("/jpeg-codec/enormous", test_enormous_pictures_are_refused_by_their_header);
     g_test_add_func("/jpeg-codec/tolerated", test_padding_and_damage_are_tolerated);
+    g_test_add_func("/jpeg-codec/rasters", test_rasters_hold_what_was_sent);
+    g_test_add_func("/jpeg-codec/inverted", test_inverted_colours_are_exact);
+    g_test_add_func("/jpeg-codec/changes", test_changes_of_planes_are_those_of_rgb);
+    g_test_add_func("/jpeg-codec/planes-quality", test_planes_are_encoded_as_rgb_is);
+    g_test_add_func("/jpeg-codec/bad-rasters", test_bad_bytes_are_no_rasters);
     g_test_add_func("/jpeg-codec/pool", test_pool_runs_everything);
     return g_test_run();
 }

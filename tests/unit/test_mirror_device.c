@@ -1,5 +1,8 @@
 /* The thread around a drawer, with one that works beside it as a GPU does: frames overlap and stay in order,
  * failures take the drawer down to be opened anew. */
+#include <stdlib.h>
+#include <string.h>
+
 #include "server/mirror_device.h"
 
 #define FRAME_US 30000
@@ -71,7 +74,9 @@ fake_free(RvDrawer *drawer)
 static FakeDrawer *
 fake_new(int depth)
 {
-    static const RvDrawerClass class = { fake_open, fake_start, fake_finish, fake_close, fake_free };
+    static const RvDrawerClass class = {
+        .open = fake_open, .start = fake_start, .finish = fake_finish, .close = fake_close, .free = fake_free
+    };
     FakeDrawer *d = g_new0(FakeDrawer, 1);
     d->base = (RvDrawer) {
         .class = &class, .name = "fake", .width = 8, .height = 8, .depth = depth, .expected_us = FRAME_US
@@ -110,9 +115,9 @@ on_show(RvLiveSession *session, RvFrame *result, void *user)
 }
 
 static void
-picture_free(gpointer data)
+raster_free(gpointer data)
 {
-    rv_picture_free(data);
+    rv_raster_free(data);
 }
 
 static gboolean
@@ -134,7 +139,8 @@ run_until_shown(World *w, int shown, gint64 interval_us, bool camera_waits)
     for (gint64 now = start; w->shown < wanted && now < start + G_USEC_PER_SEC * 60;
          now = g_get_monotonic_time()) {
         if (now >= next && !(camera_waits && sent > w->shown)) {
-            RvFrame *frame = rv_frame_new(rv_picture_new(8, 8, false, NULL), 192, picture_free);
+            RvFrame *frame =
+                rv_frame_new(rv_raster_new_picture(rv_picture_new(8, 8, false, NULL)), 192, raster_free);
             frame->sequence = ++sequence;
             frame->born_us = now;
             rv_live_session_push(w->session, frame);
@@ -230,6 +236,99 @@ test_lost_device_comes_back(void)
     }
 }
 
+/* ---- drawings ---- */
+
+/* One colour but for the left half, which is darker. */
+static RvRaster *
+two_halves(int width, int height, bool has_planes)
+{
+    RvRaster *raster = has_planes ? rv_raster_new_planes(width, height, NULL)
+                                  : rv_raster_new_picture(rv_picture_new(width, height, false, NULL));
+    gsize size;
+    guint8 *samples = rv_raster_samples(raster, &size);
+    memset(samples, 128, size); /* of chroma: none */
+    for (int i = 0; i < width * height; i++) {
+        guint8 value = i % width < width / 2 ? 40 : 200;
+        memset(has_planes ? samples + i : samples + 3 * i, value, has_planes ? 1 : 3);
+    }
+    return raster;
+}
+
+static void
+check_halves(const RvRaster *raster, int left, int right)
+{
+    g_autofree guint8 *converted = g_malloc(3 * (gsize)raster->width * (gsize)raster->height);
+    const guint8 *rgb = raster->picture != NULL ? raster->picture->rgb : converted;
+    if (raster->picture == NULL)
+        g_assert_true(rv_raster_write_rgb(raster, converted, NULL));
+    for (int i = 0; i < raster->width * raster->height; i++)
+        for (int c = 0; c < 3; c++)
+            g_assert_cmpint(abs(rgb[3 * i + c] - (i % raster->width < raster->width / 2 ? left : right)), <=,
+                            1);
+}
+
+static RvRaster *
+draw(RvDrawer *drawer, RvRaster *frame, const char *settings)
+{
+    g_autoptr(GError) error = NULL;
+    g_autoptr(RvState) state = rv_state_new(NULL, NULL);
+    g_auto(GStrv) words = g_strsplit(settings, " ", -1);
+    for (char **word = words; word[0] != NULL && word[0][0] != 0; word += 2)
+        g_assert_true(rv_state_set_text(state, word[0], word[1], NULL));
+    g_autoptr(RvParameters) parameters = rv_state_snapshot(state, g_get_monotonic_time());
+    RvDrawing drawing;
+    g_assert_true(rv_drawer_start(drawer, frame, parameters, &drawing, &error));
+    RvRaster *drawn = rv_drawer_finish(drawer, &drawing, &error);
+    g_assert_no_error(error);
+    return drawn;
+}
+
+/* Everything that a client can ask of the effect is the same on planes as on RGB, and a frame of another size
+ * is cut. */
+static void
+test_invert_draws_both_kinds(void)
+{
+    static const struct {
+        const char *settings;
+        int left, right;
+    } cases[] = {
+        { "", 215, 55 },
+        { "passthrough true", 40, 200 },
+        { "mirror true", 55, 215 },
+        { "passthrough true mirror true", 200, 40 },
+        { "opacity 0.25", 84, 164 },
+        { "opacity 0.25 mirror true", 164, 84 },
+        { "opacity 0", 40, 200 },
+    };
+    RvDrawer *drawer = rv_drawer_invert_new(48, 32);
+    g_assert_true(rv_drawer_takes_planes(drawer));
+    for (gsize i = 0; i < G_N_ELEMENTS(cases); i++)
+        for (int has_planes = 0; has_planes < 2; has_planes++) {
+            g_autoptr(RvRaster) drawn = draw(drawer, two_halves(48, 32, has_planes), cases[i].settings);
+            g_assert_cmpint(drawn->picture == NULL, ==, has_planes);
+            check_halves(drawn, cases[i].left, cases[i].right);
+            g_autoptr(RvRaster) cut = draw(drawer, two_halves(48, 64, has_planes), cases[i].settings);
+            g_assert_cmpint(cut->width, ==, 48);
+            g_assert_cmpint(cut->height, ==, 32);
+            check_halves(cut, cases[i].left, cases[i].right);
+        }
+    drawer->class->free(drawer);
+}
+
+/* Who cannot draw planes gets RGB. */
+static void
+test_planes_become_rgb(void)
+{
+    FakeDrawer *drawer = fake_new(1);
+    g_assert_false(rv_drawer_takes_planes(&drawer->base));
+    g_autoptr(RvRaster) passed = draw(&drawer->base, two_halves(8, 8, true), "passthrough true");
+    g_assert_nonnull(passed->picture);
+    check_halves(passed, 40, 200);
+    g_autoptr(RvRaster) drawn = draw(&drawer->base, two_halves(16, 16, true), "opacity 0.5");
+    g_assert_nonnull(drawn->picture);
+    fake_free(&drawer->base);
+}
+
 int
 main(int argc, char **argv)
 {
@@ -238,5 +337,7 @@ main(int argc, char **argv)
     g_test_add_func("/mirror-device/slow-camera", test_slow_camera_waits_for_nothing);
     g_test_add_func("/mirror-device/one-at-a-time", test_one_at_a_time);
     g_test_add_func("/mirror-device/lost", test_lost_device_comes_back);
+    g_test_add_func("/mirror-device/kinds", test_invert_draws_both_kinds);
+    g_test_add_func("/mirror-device/rgb-only", test_planes_become_rgb);
     return g_test_run();
 }

@@ -65,9 +65,9 @@ on_ended(void *user)
 static Watcher *released_for;
 
 static void
-release(gpointer pixels)
+release(gpointer raster)
 {
-    g_free(pixels);
+    rv_raster_free(raster);
     g_atomic_int_inc(&released_for->released);
 }
 
@@ -99,9 +99,9 @@ open_recorder(Watcher *watcher, const char *stem, gint64 start_us)
 static bool
 push_grey(RvRecorder *recorder, int index, gint64 time_us)
 {
-    RvRecorderFrame frame = { .time_us = time_us, .width = WIDTH, .height = HEIGHT, .release = release };
-    frame.owner = g_malloc(3 * WIDTH * HEIGHT);
-    frame.rgb = memset(frame.owner, 20 + 5 * index, 3 * WIDTH * HEIGHT);
+    RvRaster *raster = rv_raster_new_picture(rv_picture_new(WIDTH, HEIGHT, false, NULL));
+    memset(raster->picture->rgb, 20 + 5 * index, 3 * WIDTH * HEIGHT);
+    RvRecorderFrame frame = { .time_us = time_us, .raster = raster, .owner = raster, .release = release };
     return rv_recorder_push(recorder, &frame);
 }
 
