@@ -83,6 +83,13 @@ struct RvStudioJob {
     char *samples_format; /* "png" (NULL), "jpg", "webp" */
     int quality;          /* JPEG and WebP; 0: 90 */
     bool webp_lossless;
+    /* Below the user's TXT2IMG-images: folders and names by A1111's patterns (name_pattern.h). */
+    char *folder_pattern; /* NULL: "[date]"; "": none */
+    char *name_pattern;   /* NULL: "[seed]"; "": the number alone */
+    bool no_number;       /* without NNNNN- before the name */
+    int prompt_words;     /* of [prompt_words]; 0: 8 */
+    char *styles;         /* of [styles]; NULL */
+    bool no_infotext;     /* the file does not say how it was made */
     char *infotext_extra; /* appended to infotexts' settings, "Key: value, ..."; NULL: nothing */
 
     /* A script's runs: each is a job of its own (kind, prompt, ... as this one's, nothing inherited) without

@@ -81,6 +81,12 @@ const RvJobField rv_job_fields[] = {
     JOB(samples_format, RV_JOB_TEXT, 0, 0),
     JOB(quality, RV_JOB_INT, 0, 100),
     JOB(webp_lossless, RV_JOB_BOOL, 0, 0),
+    JOB(folder_pattern, RV_JOB_TEXT, 0, 0),
+    JOB(name_pattern, RV_JOB_TEXT, 0, 0),
+    JOB(no_number, RV_JOB_BOOL, 0, 0),
+    JOB(prompt_words, RV_JOB_INT, 0, 100),
+    JOB(styles, RV_JOB_TEXT, 0, 0),
+    JOB(no_infotext, RV_JOB_BOOL, 0, 0),
     JOB(infotext_extra, RV_JOB_TEXT, 0, 0),
     { 0 },
 };

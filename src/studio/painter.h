@@ -21,6 +21,8 @@ typedef struct RvPainterClass {
     /* Bytes that a model will take at least, before it is loaded; and takes, loaded. */
     gsize (*estimate)(gpointer painter, const char *model, const char *vae);
     gsize (*bytes)(gpointer painter, gpointer model);
+    /* The device's own memory; false when it uses the host's. */
+    bool (*memory)(gpointer painter, gint64 *free_bytes, gint64 *total_bytes);
     /* Adds to the unit's drawn and notes. `model` NULL: the job needs none. */
     bool (*draw)(gpointer painter, gpointer model, RvUnit *unit, GError **error);
 } RvPainterClass;

@@ -107,6 +107,19 @@ engine_bytes(gpointer data, gpointer model)
     return rv_pipeline_device_bytes(model);
 }
 
+static bool
+engine_memory(gpointer data, gint64 *free_bytes, gint64 *total_bytes)
+{
+    RvDevice *device = rv_engine_device(((const Painter *)data)->engine);
+    RvDeviceInfo info;
+    if (strcmp(rv_device_backend(device), "cpu") == 0)
+        return false;
+    rv_device_describe(device, &info);
+    *free_bytes = info.memory_free;
+    *total_bytes = info.memory_total;
+    return info.memory_total > 0;
+}
+
 /* ---- from a job to a request ---- */
 
 static RvPicture *
@@ -399,5 +412,6 @@ const RvPainterClass rv_painter_engine = {
     .unload = engine_unload,
     .estimate = engine_estimate,
     .bytes = engine_bytes,
+    .memory = engine_memory,
     .draw = engine_draw,
 };

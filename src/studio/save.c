@@ -29,7 +29,7 @@ static GBytes *
 encode(const RvUnit *unit, const RvDrawn *drawn, const char **ending, GError **error)
 {
     const RvStudioJob *job = unit->spec;
-    RvPictureSaveOptions options = { .infotext = drawn->infotext,
+    RvPictureSaveOptions options = { .infotext = job->no_infotext ? NULL : drawn->infotext,
                                      .quality = job->quality,
                                      .lossless = job->webp_lossless,
                                      .png_level = PNG_LEVEL };
@@ -38,16 +38,28 @@ encode(const RvUnit *unit, const RvDrawn *drawn, const char **ending, GError **e
 
 /* ---- names ---- */
 
-/* The number after the highest in the folder, as A1111 counts. */
+const char *
+rv_save_ending(GBytes *bytes)
+{
+    gsize size;
+    const guint8 *data = g_bytes_get_data(bytes, &size);
+    return size > 2 && data[0] == 0xff && data[1] == 0xd8 ? "jpg"
+           : size > 4 && memcmp(data, "RIFF", 4) == 0     ? "webp"
+                                                          : "png";
+}
+
+/* The number after the highest in the folder, of files that begin with `prefix`, as A1111 counts. */
 static int
-next_number(const char *folder)
+next_number(const char *folder, const char *prefix)
 {
     int next = 0;
     g_autoptr(GDir) dir = g_dir_open(folder, 0, NULL);
     for (const char *name; dir != NULL && (name = g_dir_read_name(dir)) != NULL;) {
         char *end;
-        gint64 number = g_ascii_strtoll(name, &end, 10);
-        if (end != name && (*end == '-' || *end == '.') && number >= next && number < MAX_NUMBER)
+        if (!g_str_has_prefix(name, prefix) || strchr(name, '.') == NULL) /* folders are no pictures */
+            continue;
+        gint64 number = g_ascii_strtoll(name + strlen(prefix), &end, 10);
+        if (end != name + strlen(prefix) && (*end == '-' || *end == '.') && number >= next && number < MAX_NUMBER)
             next = (int)number + 1;
     }
     return next;
@@ -72,18 +84,67 @@ find_leftover(RvUnit *unit, GBytes *bytes)
     return NULL;
 }
 
-char *
-rv_save_numbered(const char *folder, gint64 seed, GBytes *bytes, const char *ending, GError **error)
+static char *
+name_of(const RvSaveName *name, const char *prefix, int number, bool is_again)
 {
-    for (int number = next_number(folder);; number++) {
+    const char *dash = *name->text != '\0' ? "-" : "";
+    if (!name->no_number || *name->text == '\0')
+        return g_strdup_printf("%s%0*d%s%s", prefix, *prefix == '\0' ? 5 : 4, number, dash, name->text);
+    return is_again ? g_strdup_printf("%s%s-%d", prefix, name->text, number) : g_strconcat(prefix, name->text, NULL);
+}
+
+char *
+rv_save_named(const char *folder, const RvSaveName *name, GBytes *bytes, const char *ending, GError **error)
+{
+    g_autofree char *prefix = name->prefix != NULL ? g_strconcat(name->prefix, "-", NULL) : g_strdup("");
+    bool is_counted = !name->no_number || *name->text == '\0';
+    int first = is_counted ? next_number(folder, prefix) : 0;
+    for (int number = first;; number++) {
         bool exists;
-        g_autofree char *path =
-            g_strdup_printf("%s/%05d-%" G_GINT64_FORMAT ".%s", folder, number, seed, ending);
+        g_autofree char *file = name_of(name, prefix, number, number > first),
+                        *path = g_strdup_printf("%s/%s.%s", folder, file, ending);
         if (rv_file_write_new(path, bytes, &exists, error))
             return g_steal_pointer(&path);
         if (!exists)
             return NULL;
     }
+}
+
+static RvNameFacts
+facts_of(const RvUnit *unit, const RvDrawn *drawn, guint index)
+{
+    const RvStudioJob *job = unit->spec;
+    int first = unit->batch * job->batch_size, count = job->batch_size * job->n_iter;
+    bool varies = job->subseed_strength <= 0.0;
+    return (RvNameFacts) {
+        .infotext = drawn->infotext,
+        .user = unit->user,
+        .styles = job->styles,
+        .picture = drawn->picture,
+        .seed = drawn->seed,
+        .subseed = drawn->subseed,
+        .first_seed = job->seed,
+        .last_seed = job->seed + (varies ? count - 1 : 0),
+        .batch_size = job->batch_size,
+        .index = (int)index,
+        .count = count,
+        .number = first + (int)index,
+        .words = job->prompt_words,
+        .began = unit->began,
+    };
+}
+
+static char *
+write_sample(const RvUnit *unit, const RvDrawn *drawn, guint index, GBytes *bytes, const char *ending,
+             GError **error)
+{
+    const RvStudioJob *job = unit->spec;
+    RvNameFacts facts = facts_of(unit, drawn, index);
+    g_autofree char *below = rv_name_folder(job->folder_pattern != NULL ? job->folder_pattern : "[date]", &facts);
+    g_autofree char *text = rv_name_file(job->name_pattern != NULL ? job->name_pattern : "[seed]", &facts);
+    g_autofree char *folder = g_build_filename(unit->folder, below, NULL);
+    RvSaveName name = { NULL, text, job->no_number };
+    return rv_save_named(folder, &name, bytes, ending, error);
 }
 
 static char *
@@ -93,7 +154,7 @@ write_one(RvUnit *unit, const RvDrawn *drawn, guint index, GBytes *bytes, const 
     if (leftover != NULL)
         return leftover;
     if (unit->is_numbered && drawn->role == RV_STUDIO_SAMPLE)
-        return rv_save_numbered(unit->folder, drawn->seed, bytes, ending, error);
+        return write_sample(unit, drawn, index, bytes, ending, error);
     g_autofree char *path =
         g_strdup_printf("%s/%s-%" G_GINT64_FORMAT "-%d-%u.%s", unit->job_folder,
                         rv_studio_role_name(drawn->role), unit->job, unit->index, index, ending);

@@ -1,7 +1,16 @@
 /* save.h - names of pictures on disk. */
 #pragma once
-#include "base/error.h"
+#include "studio/name_pattern.h"
 
-/* Writes folder/NNNNN-SEED.ENDING with the next number of the folder, as A1111 counts. The path, free with
+/* How a file is called within its folder, as A1111 counts: NNNNN-TEXT, or with a prefix PREFIX-NNNN-TEXT. */
+typedef struct {
+    const char *prefix; /* "grid"; NULL: none */
+    const char *text;   /* a plain name; "": the number alone */
+    bool no_number;     /* TEXT alone; a number follows it where there is one already */
+} RvSaveName;
+
+/* Writes into the folder, which is made when it is missing, under the next number that is free. The path, free with
  * g_free. Any thread. */
-char *rv_save_numbered(const char *folder, gint64 seed, GBytes *bytes, const char *ending, GError **error);
+char *rv_save_named(const char *folder, const RvSaveName *name, GBytes *bytes, const char *ending, GError **error);
+/* "png", "jpg" or "webp", by the content. */
+const char *rv_save_ending(GBytes *bytes);

@@ -335,6 +335,12 @@ rv_studio_is_loading(RvStudio *studio)
     return false;
 }
 
+bool
+rv_studio_memory(RvStudio *studio, guint index, RvStudioMemory *memory)
+{
+    return index < studio->workers->len && rv_worker_memory(g_ptr_array_index(studio->workers, index), memory);
+}
+
 gsize
 rv_studio_device_bytes(RvStudio *studio)
 {

@@ -121,10 +121,22 @@ void rv_studio_load_result(RvStudio *studio, const char *user, gint64 id, GCance
                            void (*done)(RvStudioResult *result, const GError *error, void *user_data),
                            void *user_data);
 
-/* A picture made elsewhere (a grid of several) into the user's outputs and gallery, by a thread; `folder` is
- * one of A1111's ("txt2img-grids"). `done` may be NULL; the path is absolute. Takes a reference of bytes. */
-void rv_studio_keep_picture(RvStudio *studio, const char *user, const char *folder, GBytes *bytes,
-                            const char *infotext, gint64 seed,
+/* A picture made elsewhere (a grid of several) into the user's outputs and gallery, by a thread. */
+typedef struct {
+    RvStudioRole role;
+    const char *folder;         /* one of A1111's: "txt2img-grids" */
+    const char *prefix;         /* of the file's name: "grid"; NULL: a number alone begins it */
+    const char *folder_pattern; /* as a job's; NULL: "[date]" */
+    const char *name_pattern;   /* NULL: "[seed]" */
+    const char *styles;         /* may be NULL */
+    bool no_number;
+    int prompt_words;
+    GBytes *bytes; /* a reference is taken */
+    const char *infotext; /* may be NULL */
+    gint64 seed, job; /* job: that it belongs to; 0: none */
+} RvStudioKeep;
+/* `done` may be NULL; the path is absolute. */
+void rv_studio_keep_picture(RvStudio *studio, const char *user, const RvStudioKeep *what,
                             void (*done)(const char *path, const GError *error, void *user_data),
                             void *user_data);
 
@@ -171,6 +183,14 @@ void rv_studio_unload(RvStudio *studio, void (*done)(void *user_data), void *use
 void rv_studio_load(RvStudio *studio, const char *model, void (*done)(const GError *error, void *user_data),
                     void *user_data);
 bool rv_studio_is_loading(RvStudio *studio);
+/* Of a device that has memory of its own, as it was after its last batch. */
+typedef struct {
+    gint64 free_bytes, total_bytes; /* of everybody's */
+    gsize models, peak;             /* of the studio's models and scratch; the most there ever was */
+    int failures;                   /* batches that found too little of it */
+} RvStudioMemory;
+/* False: device `index` (from 0) does not exist, was not opened yet or uses the host's memory. */
+bool rv_studio_memory(RvStudio *studio, guint index, RvStudioMemory *memory);
 /* Bytes of weights and scratch on the devices, of the studio's models. */
 gsize rv_studio_device_bytes(RvStudio *studio);
 

@@ -9,9 +9,8 @@
 
 typedef struct {
     RvStudio *studio;
-    char *user, *folder, *infotext, *path;
-    GBytes *bytes;
-    gint64 seed;
+    RvStudioKeep what; /* texts and bytes are its own */
+    char *user, *folder, *path;
     int width, height;
     void (*done)(const char *path, const GError *error, void *user_data);
     void *user_data;
@@ -20,22 +19,38 @@ typedef struct {
 static void
 keeping_free(Keeping *keeping)
 {
+    RvStudioKeep *what = &keeping->what;
+    char *texts[] = { (char *)what->prefix, (char *)what->folder_pattern, (char *)what->name_pattern,
+                      (char *)what->styles, (char *)what->infotext };
+    for (gsize i = 0; i < G_N_ELEMENTS(texts); i++)
+        g_free(texts[i]);
+    g_bytes_unref(what->bytes);
     g_free(keeping->user);
     g_free(keeping->folder);
-    g_free(keeping->infotext);
     g_free(keeping->path);
-    g_bytes_unref(keeping->bytes);
     g_free(keeping);
 }
 
-static const char *
-ending_of(GBytes *bytes)
+static char *
+write_named(const Keeping *keeping, const RvPicture *picture, GError **error)
 {
-    gsize size;
-    const guint8 *data = g_bytes_get_data(bytes, &size);
-    return size > 2 && data[0] == 0xff && data[1] == 0xd8 ? "jpg"
-           : size > 4 && memcmp(data, "RIFF", 4) == 0     ? "webp"
-                                                          : "png";
+    const RvStudioKeep *what = &keeping->what;
+    RvNameFacts facts = { .infotext = what->infotext,
+                          .user = keeping->user,
+                          .styles = what->styles,
+                          .picture = picture,
+                          .seed = what->seed,
+                          .first_seed = what->seed,
+                          .last_seed = what->seed,
+                          .batch_size = 1,
+                          .count = 1,
+                          .words = what->prompt_words,
+                          .began = g_get_real_time() / G_USEC_PER_SEC };
+    g_autofree char *below = rv_name_folder(what->folder_pattern != NULL ? what->folder_pattern : "[date]", &facts);
+    g_autofree char *text = rv_name_file(what->name_pattern != NULL ? what->name_pattern : "[seed]", &facts);
+    g_autofree char *folder = g_build_filename(keeping->folder, below, NULL);
+    RvSaveName name = { what->prefix, text, what->no_number };
+    return rv_save_named(folder, &name, what->bytes, rv_save_ending(what->bytes), error);
 }
 
 static void
@@ -44,13 +59,12 @@ write_it(GTask *task, gpointer source, gpointer data, GCancellable *cancellable)
     Keeping *keeping = data;
     GError *error = NULL;
     gsize size;
-    const void *file = g_bytes_get_data(keeping->bytes, &size);
+    const void *file = g_bytes_get_data(keeping->what.bytes, &size);
     g_autoptr(RvPicture) picture = rv_picture_load_bytes(file, size, "picture", NULL, &error);
     if (picture != NULL) {
         keeping->width = picture->width;
         keeping->height = picture->height;
-        keeping->path = rv_save_numbered(keeping->folder, keeping->seed, keeping->bytes,
-                                         ending_of(keeping->bytes), &error);
+        keeping->path = write_named(keeping, picture, &error);
     }
     if (error != NULL)
         g_task_return_error(task, error);
@@ -84,13 +98,14 @@ on_written(GObject *source, GAsyncResult *result, gpointer user)
     RvPictureRow *row = g_new0(RvPictureRow, 1);
     *row = (RvPictureRow) {
         .user = g_strdup(keeping->user),
-        .role = g_strdup(rv_studio_role_name(RV_STUDIO_GRID)),
+        .job = keeping->what.job,
+        .role = g_strdup(rv_studio_role_name(keeping->what.role)),
         .path = g_strdup(keeping->path + strlen(keeping->studio->outputs) + 1),
-        .infotext = g_strdup(keeping->infotext != NULL ? keeping->infotext : ""),
-        .seed = keeping->seed,
+        .infotext = g_strdup(keeping->what.infotext != NULL ? keeping->what.infotext : ""),
+        .seed = keeping->what.seed,
         .width = keeping->width,
         .height = keeping->height,
-        .bytes = (gint64)g_bytes_get_size(keeping->bytes),
+        .bytes = (gint64)g_bytes_get_size(keeping->what.bytes),
         .created = g_get_real_time() / G_USEC_PER_SEC,
         .in_gallery = true,
     };
@@ -98,24 +113,25 @@ on_written(GObject *source, GAsyncResult *result, gpointer user)
 }
 
 void
-rv_studio_keep_picture(RvStudio *studio, const char *user, const char *folder, GBytes *bytes,
-                       const char *infotext, gint64 seed,
+rv_studio_keep_picture(RvStudio *studio, const char *user, const RvStudioKeep *what,
                        void (*done)(const char *path, const GError *error, void *user_data), void *user_data)
 {
     g_autofree char *owner = rv_studio_user_folder(user);
-    g_autoptr(GDateTime) now = g_date_time_new_now_local();
-    g_autofree char *date = g_date_time_format(now, "%Y-%m-%d");
     Keeping *keeping = g_new0(Keeping, 1);
     *keeping = (Keeping) {
         .studio = studio,
+        .what = *what,
         .user = g_strdup(user),
-        .folder = g_build_filename(studio->outputs, owner, folder, date, NULL),
-        .infotext = g_strdup(infotext),
-        .bytes = g_bytes_ref(bytes),
-        .seed = seed,
+        .folder = g_build_filename(studio->outputs, owner, what->folder, NULL),
         .done = done,
         .user_data = user_data,
     };
+    keeping->what.prefix = g_strdup(what->prefix);
+    keeping->what.folder_pattern = g_strdup(what->folder_pattern);
+    keeping->what.name_pattern = g_strdup(what->name_pattern);
+    keeping->what.styles = g_strdup(what->styles);
+    keeping->what.infotext = g_strdup(what->infotext);
+    keeping->what.bytes = g_bytes_ref(what->bytes);
     g_autoptr(GTask) task = g_task_new(NULL, NULL, on_written, keeping);
     g_task_set_task_data(task, keeping, NULL);
     g_task_run_in_thread(task, write_it);

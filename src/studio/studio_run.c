@@ -8,6 +8,7 @@
 #define TICK_MS 250
 #define MIN_FREE (256 << 20) /* bytes that stay free on the disk, or a twentieth of a small one */
 #define TRASH_DAYS 30
+#define MAX_DEPTH 8 /* of folders in a user's outputs */
 #define RATE_WEIGHT 0.3 /* of the newest batch, in the estimate of the next */
 
 static gint64
@@ -128,31 +129,27 @@ static char *
 output_folder(RvStudio *studio, const RvLiveJob *job, const RvStudioJob *spec)
 {
     g_autofree char *user = rv_studio_user_folder(job->row->user);
-    g_autoptr(GDateTime) now = g_date_time_new_now_local();
-    g_autofree char *date = g_date_time_format(now, "%Y-%m-%d");
-    const char *kind = rv_studio_kind_name(spec->kind);
-    return g_strdup_printf("%s/%s/%s-images/%s", studio->outputs, user, kind, date);
+    return g_strdup_printf("%s/%s/%s-images", studio->outputs, user, rv_studio_kind_name(spec->kind));
 }
 
 /* Files since the job was made that no row knows: what a crash left of its batch. Unfinished ones go. */
-static GPtrArray *
-find_leftovers(RvStudio *studio, const RvLiveJob *job, const char *folder)
+static void
+find_leftovers(RvStudio *studio, const RvLiveJob *job, const char *folder, int depth, GPtrArray *found)
 {
-    GPtrArray *found = g_ptr_array_new_with_free_func(g_free);
-    g_autoptr(GDir) dir = g_dir_open(folder, 0, NULL);
+    g_autoptr(GDir) dir = depth > 0 ? g_dir_open(folder, 0, NULL) : NULL;
     for (const char *name; dir != NULL && (name = g_dir_read_name(dir)) != NULL;) {
         g_autofree char *path = g_build_filename(folder, name, NULL);
         GStatBuf info;
-        if (g_str_has_prefix(name, ".tmp-")) {
-            g_unlink(path);
-            continue;
-        }
         const char *relative = path + strlen(studio->outputs) + 1;
-        if (g_stat(path, &info) == 0 && info.st_mtime >= job->row->created &&
-            !rv_store_has_picture_path(studio->store, relative))
+        if (g_lstat(path, &info) != 0)
+            continue;
+        if (S_ISDIR(info.st_mode))
+            find_leftovers(studio, job, path, depth - 1, found);
+        else if (g_str_has_prefix(name, ".tmp-"))
+            g_unlink(path);
+        else if (info.st_mtime >= job->row->created && !rv_store_has_picture_path(studio->store, relative))
             g_ptr_array_add(found, g_steal_pointer(&path));
     }
-    return found;
 }
 
 static RvUnit *
@@ -167,12 +164,15 @@ make_unit(RvLiveJob *job)
     unit->model = g_strdup(job->model);
     unit->vae = g_strdup(job->vae);
     unit->hash = g_strdup(job->hash);
+    unit->user = g_strdup(job->row->user);
     unit->job_folder = g_strdup_printf("%s/jobs/%" G_GINT64_FORMAT, studio->data, job->id);
     unit->folder = spec->save_images ? output_folder(studio, job, spec) : g_strdup(unit->job_folder);
     unit->is_numbered = spec->save_images;
     unit->began = unix_now();
-    if (job->is_resumed && unit->is_numbered)
-        unit->leftovers = find_leftovers(studio, job, unit->folder);
+    if (job->is_resumed && unit->is_numbered) {
+        unit->leftovers = g_ptr_array_new_with_free_func(g_free);
+        find_leftovers(studio, job, unit->folder, MAX_DEPTH, unit->leftovers);
+    }
     job->is_resumed = false;
     return unit;
 }

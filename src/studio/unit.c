@@ -46,6 +46,7 @@ rv_unit_unref(RvUnit *unit)
     g_free(unit->model);
     g_free(unit->vae);
     g_free(unit->hash);
+    g_free(unit->user);
     g_free(unit->folder);
     g_free(unit->job_folder);
     g_clear_pointer(&unit->leftovers, g_ptr_array_unref);

@@ -29,8 +29,10 @@ struct RvWorker {
     gint is_closed, loading, ended; /* atomic */
     RvUnit *unit;                   /* main loop: on the device */
     GQueue saving;                  /* main loop: RvUnit */
-    GMutex mutex;                   /* residents' pointer */
+    GMutex mutex;                   /* residents' pointer, and memory */
     RvResidents *residents;
+    bool has_memory;
+    RvStudioMemory memory;
     gpointer painter; /* of the device's thread */
 };
 
@@ -195,6 +197,23 @@ draw(RvWorker *worker, RvUnit *unit)
         rv_residents_trim(worker->residents);
 }
 
+/* Looked at between batches, by the thread that the device belongs to. */
+static void
+note_memory(RvWorker *worker, const GError *error)
+{
+    RvStudioMemory now = worker->memory;
+    if (worker->painter == NULL || worker->options.painter->memory == NULL ||
+        !worker->options.painter->memory(worker->painter, &now.free_bytes, &now.total_bytes))
+        return;
+    now.models = rv_worker_bytes(worker);
+    now.peak = MAX(now.peak, now.models);
+    now.failures += g_error_matches(error, RV_ERROR, RV_ERROR_NO_MEMORY);
+    g_mutex_lock(&worker->mutex);
+    worker->memory = now;
+    worker->has_memory = true;
+    g_mutex_unlock(&worker->mutex);
+}
+
 static void
 run_task(RvWorker *worker, Task *task)
 {
@@ -203,6 +222,7 @@ run_task(RvWorker *worker, Task *task)
         Task *save = g_new0(Task, 1);
         *save = (Task) { .kind = SAVE, .unit = rv_unit_ref(task->unit) };
         draw(worker, task->unit);
+        note_memory(worker, task->unit->error);
         bool ok = task->ok = task->unit->error == NULL;
         send_back(worker, task);
         if (ok)
@@ -215,6 +235,7 @@ run_task(RvWorker *worker, Task *task)
         rv_residents_clear(worker->residents);
     if (task->kind == LOAD)
         load(worker, task->model, task->vae, &loaded, &task->error);
+    note_memory(worker, task->error);
     send_back(worker, task);
 }
 
@@ -339,6 +360,16 @@ rv_worker_bytes(RvWorker *worker)
     gsize bytes = worker->residents != NULL ? rv_residents_bytes(worker->residents) : 0;
     g_mutex_unlock(&worker->mutex);
     return bytes;
+}
+
+bool
+rv_worker_memory(RvWorker *worker, RvStudioMemory *memory)
+{
+    g_mutex_lock(&worker->mutex);
+    bool has = worker->has_memory;
+    *memory = worker->memory;
+    g_mutex_unlock(&worker->mutex);
+    return has;
 }
 
 bool

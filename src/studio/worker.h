@@ -4,6 +4,7 @@
  * Functions are for the main loop; callbacks come there. */
 #pragma once
 #include "studio/painter.h"
+#include "studio/studio.h"
 
 typedef struct RvWorker RvWorker;
 
@@ -33,6 +34,8 @@ void rv_worker_stop(RvWorker *worker, RvUnit *unit, RvUnitStop how);
 
 bool rv_worker_has_model(RvWorker *worker, const char *model, const char *vae);
 gsize rv_worker_bytes(RvWorker *worker);
+/* As rv_studio_memory(). */
+bool rv_worker_memory(RvWorker *worker, RvStudioMemory *memory);
 bool rv_worker_is_loading(RvWorker *worker);
 const char *rv_worker_device(const RvWorker *worker);
 /* After what is in work; `done` may be NULL. */

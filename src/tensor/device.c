@@ -40,6 +40,12 @@ rv_device_describe(RvDevice *device, RvDeviceInfo *info)
     device->backend->describe(device->state, info);
 }
 
+const char *
+rv_device_backend(const RvDevice *device)
+{
+    return device->backend->name;
+}
+
 gsize
 rv_device_scratch(const RvDevice *device)
 {

@@ -2,6 +2,7 @@
 """Pictures through A1111's API: seeds, infotext, inpainting, hires fix, scripts, formats, progress and interrupt."""
 import base64
 import json
+import re
 import socket
 import threading
 import time
@@ -170,6 +171,148 @@ def test_styles_and_files(folder):
         kept = list((folder / "data").rglob("outputs/**/txt2img-images/**/*.png"))
         assert len(kept) == 2, kept
         assert png_texts(kept[0].read_bytes())["parameters"] in info(answer)["infotexts"]
+
+
+def outputs(folder):
+    root = folder / "data" / "outputs" / "local"
+    return sorted(str(p.relative_to(root)) for p in root.rglob("*") if p.is_file())
+
+
+def test_names_of_files(folder):
+    """A1111's patterns, each user's own; nothing leads out of the outputs."""
+    with Studio(data=folder / "data") as server:
+        def saved(options, **fields):
+            before = outputs(folder)
+            server.txt2img(save_images=True, override_settings=options, **fields)
+            return [name for name in outputs(folder) if name not in before]
+        date = r"\d{4}-\d\d-\d\d"
+        for options, fields, wanted in (
+                ({}, {}, f"txt2img-images/{date}/00000-7.png"), ({}, {}, f"txt2img-images/{date}/00001-7.png"),
+                ({"samples_filename_pattern": "[sampler]-[steps]-[prompt_words]", "directories_filename_pattern": "[model_name]/[width]x[height]"},
+                 {}, "txt2img-images/mini/64x64/00000-Euler-1-a red fox.png"),
+                ({"save_to_dirs": False}, {}, "txt2img-images/00000-7-a red fox.png"),
+                ({"samples_filename_pattern": "[seed]", "save_images_add_number": False, "directories_filename_pattern": "bare"}, {},
+                 "txt2img-images/bare/7.png"),
+                ({"samples_filename_pattern": "[seed]", "save_images_add_number": False, "directories_filename_pattern": "bare"}, {},
+                 "txt2img-images/bare/7-1.png"),
+                ({"samples_filename_pattern": "[prompt]", "directories_filename_pattern": "../../[prompt_spaces]/.."},
+                 {"prompt": "../../up"}, r"txt2img-images/_.._up/00000-_.._up.png"),
+                ({"samples_format": "jpg", "directories_filename_pattern": "[datetime<%Y>]"}, {}, r"txt2img-images/\d{4}/00000-7.jpg")):
+            names = saved(options, **fields)
+            assert len(names) == 1 and re.fullmatch(wanted, names[0]), (options, names, wanted)
+        outside = [p for p in (folder / "data").rglob("*.png") if "outputs/local/txt2img-images" not in str(p)]
+        assert not outside, outside
+        two = saved({"samples_filename_pattern": "[seed]-[batch_number]-[generation_number]", "directories_filename_pattern": "two"}, n_iter=2)
+        assert [name for name in two if "/two/" in name and "images" in name] == [f"txt2img-images/two/0000{i}-{7 + i}-{i + 1}.png" for i in (0, 1)]
+        assert not saved({"samples_save": False}) and not saved({}, do_not_save_samples=True)
+        silent = saved({"enable_pnginfo": False, "directories_filename_pattern": "silent"})
+        assert not png_texts((folder / "data/outputs/local" / silent[0]).read_bytes())
+        shown = server.ok("/api/v1/gallery?limit=1")["pictures"][0]
+        assert shown["file"].endswith(silent[0]) and server.status(shown["url"]) == 200
+
+
+def test_grids(folder):
+    with Studio(data=folder / "data") as server:
+        def saved(**fields):
+            before = outputs(folder)
+            answer = server.txt2img(**{"save_images": True, **fields})
+            return answer, [name for name in outputs(folder) if name not in before and "grids" in name]
+        answer, names = saved(batch_size=2)
+        assert len(names) == 1 and re.fullmatch(r"txt2img-grids/\d{4}-\d\d-\d\d/grid-0000\.png", names[0]), names
+        assert len(answer["images"]) == 3
+        file = (folder / "data/outputs/local" / names[0]).read_bytes()
+        assert png_texts(file)["parameters"] == info(answer)["infotexts"][0]
+        assert pixels(base64.b64encode(file).decode())[2] == pixels(answer["images"][0])[2]
+        row = [p for p in server.ok("/api/v1/gallery")["pictures"] if p["role"] == "grid"]
+        assert len(row) == 1 and (row[0]["width"], row[0]["height"]) == (128, 64)
+        for options, fields, count, wanted in (
+                ({"return_grid": False}, {}, 2, "grid-0001.png"), ({"grid_save": False}, {}, 3, None), ({}, {"do_not_save_grid": True}, 2, None),
+                ({"grid_format": "jpg", "grid_save_to_dirs": False}, {}, 3, "txt2img-grids/grid-0000.jpg"),
+                ({"grid_extended_filename": True}, {}, 3, "grid-0002-7.png"), ({}, {"save_images": False}, 2, None)):
+            answer, names = saved(batch_size=2, override_settings=options, **fields)
+            assert len(answer["images"]) == count and (names[0].endswith(wanted) if wanted else not names), (options, fields, names)
+        single, names = saved(override_settings={"grid_only_if_multiple": False})
+        assert len(single["images"]) == 2 and len(names) == 1
+        rows = saved(batch_size=3, override_settings={"n_rows": 3})[0]
+        assert size(rows["images"][0]) == (64, 192)
+        even = saved(batch_size=3, override_settings={"grid_prevent_empty_spots": True})[0]
+        assert size(even["images"][0]) == (192, 64)
+        jpeg = server.txt2img(script_name="prompt matrix", prompt="a|b", save_images=True, override_settings={"samples_format": "jpg"})
+        assert all(base64.b64decode(i).startswith(b"\xff\xd8") for i in jpeg["images"]) and len(jpeg["images"]) == 3
+        assert any("prompt_matrix-0000-7.png" in name for name in outputs(folder))
+        large = server.img2img(init_images=[gradient()], script_name="SD upscale", script_args=["", 16, "Lanczos", 1.5], steps=2, save_images=True)
+        kept = [name for name in outputs(folder) if name.startswith("img2img-images")]
+        assert len(kept) == 1 and re.search(r"/00000-7\.png$", kept[0]), kept
+        assert pixels(base64.b64encode((folder / "data/outputs/local" / kept[0]).read_bytes()).decode())[2] == pixels(large["images"][0])[2]
+
+
+def test_plot(folder):
+    """X/Y/Z: three axes, every kind of axis, layout, legend, margins, infotexts, files."""
+    with Studio(data=folder / "data") as server:
+        server.ok("/api/v1/documents/styles", {"styles": [{"name": "Ink", "prompt": "ink", "negative_prompt": ""},
+                                                           {"name": "Old", "prompt": "", "negative_prompt": "new"}]}, method="PUT")
+
+        def plot(*axes, tail=(False, True), hires=False, **fields):
+            words = [w for kind, values in axes for w in (kind, values, None)] + [0, "", None] * (3 - len(axes))
+            if hires:
+                fields = {"enable_hr": True, "hr_scale": 1, "hr_second_pass_steps": 1, "denoising_strength": 0.5, **fields}
+            return server.txt2img(script_name="X/Y/Z plot", script_args=[*words, *tail], **fields)
+
+        def settings(answer):
+            return [read_infotext(t) for t in info(answer)["infotexts"]]
+        for kind, values, key, wanted, hires in (
+                ("Seed", "4,9", "Seed", ["4", "9"], False), ("Steps", "1-2", "Steps", ["1", "2"], False),
+                ("CFG Scale", "2,3.5", "CFG scale", ["2.0", "3.5"], False), ("Sampler", "Euler a,DDIM", "Sampler", ["Euler a", "DDIM"], False),
+                ("Schedule type", "Karras,Simple", "Schedule type", ["Karras", "Simple"], False),
+                ("Checkpoint name", "mini,mini", "Model", ["mini", "mini"], False), ("Size", "64x64,96x64", "Size", ["64x64", "96x64"], False),
+                ("Clip skip", "1,2", "Clip skip", [None, "2"], False), ("Var. seed", "4,9", "Variation seed", ["4", "9"], False),
+                ("Eta", "0,0.5", "Eta", ["0.0", "0.5"], False), ("Sigma Churn", "1,2", "Sigma churn", ["1.0", "2.0"], False),
+                ("RNG source", "CPU,NV", "RNG", ["CPU", "NV"], False), ("Denoising", "0.3,0.6", "Denoising strength", ["0.3", "0.6"], True),
+                ("Hires upscaler", "Lanczos,Latent (nearest)", "Hires upscaler", ["Lanczos", "Latent (nearest)"], True),
+                ("Hires steps", "1,2", "Hires steps", ["1", "2"], True), ("Hires sampler", "Euler a,Heun", "Hires sampler", ["Euler a", "Heun"], True)):
+            fields = {"subseed_strength": 0.5} if kind == "Var. seed" else {"sampler_name": "Euler a"} if kind == "Eta" else {}
+            answer = plot((kind, values), hires=hires, **fields)
+            found = [v.get(key) for _, _, v in settings(answer)[1:]]
+            assert found == wanted, (kind, found)
+            grid = settings(answer)[0][2]
+            assert (grid["Script"], grid["X Type"], grid["X Values"]) == ("X/Y/Z plot", kind, values), grid
+        order = plot(("Prompt order", "red,fox"))
+        assert [p for p, _, _ in settings(order)[1:]] == ["a red fox", "a fox red"]
+        words = plot(("Prompt S/R", 'fox,"cat, old",dog'))
+        assert [p for p, _, _ in settings(words)[1:]] == ["a red fox", "a red cat, old", "a red dog"]
+        styles = plot(("Styles", 'Ink,"Ink,Old"'))
+        assert [(p, n) for p, n, _ in settings(styles)[1:]] == [("a red fox, ink", ""), ("a red fox, ink", "new")]
+        assert plot(("VAE", "None,Automatic"))["images"]
+
+        three = plot(("Seed", "-1,2"), ("Steps", "1,2"), ("CFG Scale", "3,4"), tail=(False, True, True, False, False, False, False, 6), save_images=True)
+        assert [size(i) for i in three["images"][:3]] == [(2 * (2 * 64 + 6) + 6, 2 * 64 + 6), (134, 134), (134, 134)]
+        assert len(three["images"]) == 3 + 8 and info(three)["index_of_first_image"] == 3
+        cells = [pixels(i) for i in three["images"][3:]]
+        whole = pixels(three["images"][0])[2]
+        for i, (_, _, rows) in enumerate(cells):
+            x, y, z = i % 2, i // 2 % 2, i // 4
+            left, top = z * 140 + x * 70, y * 70
+            assert all(whole[top + r][3 * left:3 * (left + 64)] == rows[r] for r in (0, 31, 63)), (i, x, y, z)
+        texts = settings(three)
+        main, layer = texts[0][2], texts[2][2]
+        assert main["Z Type"] == "CFG Scale" and "Z Type" not in layer and layer["CFG scale"] == "4.0" and layer["Y Values"] == "1,2"
+        fixed = main["Fixed X Values"].split(", ")
+        assert fixed[1] == "2" and fixed[0] != "-1" and texts[3][2]["Seed"] == fixed[0] and main["X Values"] == "-1,2"
+        names = [n for n in outputs(folder) if "grids" in n]
+        assert [re.sub(r".*/", "", n) for n in names] == [f"xyz_grid-000{i}-{fixed[0]}.png" for i in range(3)], names
+        assert len([n for n in outputs(folder) if "images" in n]) == 8
+        bare, legend = plot(("Steps", "1,2"), tail=(False,)), plot(("Steps", "1,2"), ("CFG Scale", "2"), tail=(True,))
+        width, height, rows = pixels(legend["images"][0])
+        assert size(bare["images"][0]) == (128, 64) and width == 48 + 128 and height > 64
+        assert any(v < 100 for row in rows[:height - 64] for v in row), "words over the columns"
+        assert any(v < 100 for row in rows[height - 64:] for v in row[:3 * 48]), "words beside the row"
+        dropped = server.txt2img(script_name="X/Y/Z plot", script_args=["Sampler", "", ["Euler", "DDIM"], 0, "", None, 0, "", None, False, True])
+        assert [v["Sampler"] for _, _, v in settings(dropped)[1:]] == ["Euler", "DDIM"]
+        varied = plot(("CFG Scale", "2,3"), ("Steps", "1,2"), tail=(False, True, False, False, True, True))
+        assert info(varied)["all_seeds"] == [7, 8, 9, 10]
+        status, answer = server.call("/sdapi/v1/txt2img", {**SMALL, "width": 2048, "height": 2048, "script_name": "X/Y/Z plot",
+                                                            "script_args": ["Seed", "1-100"]})
+        assert status == 422 and "megapixels" in answer["detail"]
 
 
 def test_extras(_):

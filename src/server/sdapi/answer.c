@@ -30,14 +30,29 @@ picture_of(const RvStudioPicture *from)
     return picture;
 }
 
-/* All samples of the batch in one, before them; A1111 does so when it keeps them. */
+static bool
+keeps_grids(const RvAnswerInput *input)
+{
+    return rv_fields_bool(input->fields, "save_images") && rv_fields_bool(input->options, "grid_save") &&
+           !rv_fields_bool(input->fields, "do_not_save_grid");
+}
+
+/* A1111 makes one of a batch when it keeps pictures. */
+static bool
+wants_grid(const RvAnswerInput *input, guint count)
+{
+    bool is_one = count < 2 && rv_fields_bool(input->options, "grid_only_if_multiple");
+    return count > 0 && !is_one && rv_fields_bool(input->fields, "save_images") &&
+           !rv_fields_bool(input->fields, "do_not_save_grid") &&
+           (rv_fields_bool(input->options, "return_grid") || rv_fields_bool(input->options, "grid_save"));
+}
+
+/* All samples of the batch in one, before them. */
 static bool
 add_grid(const RvAnswerInput *input, GPtrArray *pictures, GError **error)
 {
-    bool wanted = rv_fields_bool(input->fields, "save_images") &&
-                  rv_fields_bool(input->options, "return_grid") &&
-                  !rv_fields_bool(input->fields, "do_not_save_grid");
-    if (!wanted || pictures->len < 2)
+    int batch = (int)rv_fields_integer(input->fields, "batch_size");
+    if (!wants_grid(input, pictures->len))
         return true;
     g_autoptr(GPtrArray) cells = g_ptr_array_new_with_free_func((GDestroyNotify)rv_picture_free);
     for (guint i = 0; i < pictures->len; i++) {
@@ -46,12 +61,60 @@ add_grid(const RvAnswerInput *input, GPtrArray *pictures, GError **error)
             return false;
         g_ptr_array_add(cells, cell);
     }
-    g_autoptr(RvPicture) grid = rv_grid_new(cells, rv_grid_columns((int)cells->len), 0, error);
-    RvScriptPicture *first = g_ptr_array_index(pictures, 0);
-    RvScriptPicture *made = grid != NULL ? rv_script_picture_new(grid, first->infotext, error) : NULL;
+    g_autoptr(RvPicture) grid =
+        rv_grid_new(cells, rv_grid_columns_as((int)cells->len, batch, input->options), 0, error);
+    const RvScriptPicture *first = g_ptr_array_index(pictures, 0);
+    RvScriptPicture *made =
+        grid != NULL ? rv_script_picture_new(grid, first->infotext, "grid", first->seed, error) : NULL;
     if (made != NULL)
         g_ptr_array_insert(pictures, 0, made);
     return made != NULL;
+}
+
+/* ---- what is kept ---- */
+
+static bool
+is_kept(const RvAnswerInput *input, const RvScriptPicture *picture)
+{
+    if (picture->keep == NULL)
+        return false;
+    return *picture->keep != '\0' ? keeps_grids(input)
+                                  : rv_fields_bool(input->fields, "save_images") &&
+                                        rv_fields_bool(input->options, "samples_save") &&
+                                        !rv_fields_bool(input->fields, "do_not_save_samples");
+}
+
+static GPtrArray *
+find_kept(const RvAnswerInput *input, const GPtrArray *pictures, GError **error)
+{
+    g_autoptr(GPtrArray) kept = g_ptr_array_new_with_free_func(rv_script_picture_free);
+    for (guint i = 0; i < pictures->len; i++) {
+        const RvScriptPicture *picture = g_ptr_array_index(pictures, i);
+        if (!is_kept(input, picture))
+            continue;
+        bool is_grid = *picture->keep != '\0';
+        GBytes *bytes =
+            rv_script_picture_file(picture, input->options, is_grid ? "grid_format" : "samples_format", error);
+        if (bytes == NULL)
+            return NULL;
+        RvScriptPicture *copy = g_new(RvScriptPicture, 1);
+        *copy = *picture;
+        copy->bytes = bytes;
+        copy->infotext = g_strdup(picture->infotext);
+        g_ptr_array_add(kept, copy);
+    }
+    return g_steal_pointer(&kept);
+}
+
+/* Grids of batches are answered if so asked; those of scripts always. */
+static void
+drop_unwanted(const RvAnswerInput *input, GPtrArray *pictures)
+{
+    if (rv_fields_bool(input->options, "return_grid"))
+        return;
+    for (guint i = pictures->len; i > 0; i--)
+        if (g_strcmp0(((const RvScriptPicture *)g_ptr_array_index(pictures, i - 1))->keep, "grid") == 0)
+            g_ptr_array_remove_index(pictures, i - 1);
 }
 
 static GPtrArray *
@@ -168,23 +231,40 @@ echo_of(const RvAnswerInput *input)
     return echo;
 }
 
+/* Made ones come as PNG: in the answer all are in one format. */
+static bool
+add_pictures(const RvAnswerInput *input, const GPtrArray *pictures, JsonArray *images, GError **error)
+{
+    for (guint i = 0; i < pictures->len; i++) {
+        const RvScriptPicture *picture = g_ptr_array_index(pictures, i);
+        g_autoptr(GBytes) made =
+            picture->keep != NULL ? rv_script_picture_file(picture, input->options, "samples_format", error) : NULL;
+        if (picture->keep != NULL && made == NULL)
+            return false;
+        add_picture(images, made != NULL ? made : picture->bytes);
+    }
+    add_maps(images, input);
+    return true;
+}
+
 JsonObject *
-rv_answer_generation(const RvAnswerInput *input, GError **error)
+rv_answer_generation(const RvAnswerInput *input, GPtrArray **kept, GError **error)
 {
     g_autoptr(GPtrArray) pictures = collect(input, error);
-    if (pictures == NULL)
+    g_autoptr(GPtrArray) to_keep = pictures != NULL ? find_kept(input, pictures, error) : NULL;
+    g_autoptr(JsonArray) images = json_array_new();
+    bool shows = rv_fields_bool(input->fields, "send_images") &&
+                 !rv_fields_bool(input->options, "do_not_show_images");
+    if (to_keep == NULL)
         return NULL;
-    JsonArray *images = json_array_new();
-    if (rv_fields_bool(input->fields, "send_images") &&
-        !rv_fields_bool(input->options, "do_not_show_images")) {
-        for (guint i = 0; i < pictures->len; i++)
-            add_picture(images, ((RvScriptPicture *)g_ptr_array_index(pictures, i))->bytes);
-        add_maps(images, input);
-    }
+    drop_unwanted(input, pictures);
+    if (shows && !add_pictures(input, pictures, images, error))
+        return NULL;
     g_autofree char *info = info_of(input, pictures);
     JsonObject *answer = json_object_new();
-    json_object_set_array_member(answer, "images", images);
+    json_object_set_array_member(answer, "images", g_steal_pointer(&images));
     json_object_set_object_member(answer, "parameters", echo_of(input));
     json_object_set_string_member(answer, "info", info);
+    *kept = g_steal_pointer(&to_keep);
     return answer;
 }

@@ -23,7 +23,11 @@ typedef struct {
     RvStudioJob *job;      /* to be submitted next */
     RvScript *script;      /* NULL without */
     RvStudioResult *result;
-    gint64 id; /* of the job that is in the queue; 0: none */
+    gint64 id;       /* of the job that is in the queue; 0: none */
+    GPtrArray *kept; /* RvScriptPicture that go into the user's outputs; NULL */
+    guint keeping;   /* of them on their way */
+    RvReply reply;   /* until they are there */
+    GError *error;   /* of one that could not be kept */
 } Generation;
 
 static void
@@ -39,6 +43,9 @@ generation_free(gpointer data)
     rv_studio_job_free(g->job);
     rv_script_free(g->script);
     rv_studio_result_unref(g->result);
+    g_clear_pointer(&g->kept, g_ptr_array_unref);
+    rv_reply_clear(&g->reply);
+    g_clear_error(&g->error);
     g_free(g);
 }
 
@@ -101,8 +108,67 @@ answer(RvTask *task)
     Generation *g = task->data;
     g_autoptr(GError) error = NULL;
     RvAnswerInput input = { g->fields, g->options, g->is_img2img, g->result, g->script };
-    JsonObject *object = rv_answer_generation(&input, &error);
+    JsonObject *object = rv_answer_generation(&input, &g->kept, &error);
     return object != NULL ? rv_reply_object(object) : rv_reply_error(error);
+}
+
+/* ---- grids into the outputs, before the answer: on the main loop ---- */
+
+static void
+on_kept(const char *path, const GError *error, void *user)
+{
+    RvTask *task = user;
+    Generation *g = task->data;
+    if (error != NULL && g->error == NULL)
+        g->error = g_error_copy(error);
+    if (--g->keeping > 0)
+        return;
+    RvReply reply = g->reply;
+    g->reply = (RvReply) { 0 };
+    if (g->error != NULL) {
+        rv_reply_clear(&reply);
+        reply = rv_reply_error(g->error);
+    }
+    rv_task_end(task, reply);
+}
+
+static void
+keep(RvTask *task, const RvScriptPicture *picture)
+{
+    Generation *g = task->data;
+    bool is_grid = *picture->keep != '\0', has_name = !is_grid || strcmp(picture->keep, "grid") != 0 ||
+                                                     rv_fields_bool(g->options, "grid_extended_filename");
+    g_autoptr(RvStudioJob) names = rv_studio_job_new(RV_STUDIO_TXT2IMG);
+    g_autofree char *folder = g_strdup_printf("%s-%s", g->is_img2img ? "img2img" : "txt2img", is_grid ? "grids" : "images");
+    rv_plan_set_names(names, g->fields, g->options);
+    bool has_folder = !is_grid || rv_fields_bool(g->options, "grid_save_to_dirs");
+    RvStudioKeep what = { .role = is_grid ? RV_STUDIO_GRID : RV_STUDIO_SAMPLE,
+                          .folder = folder,
+                          .prefix = is_grid ? picture->keep : NULL,
+                          .folder_pattern = has_folder ? names->folder_pattern : "",
+                          .name_pattern = has_name ? names->name_pattern : "",
+                          .styles = names->styles,
+                          .no_number = names->no_number,
+                          .prompt_words = names->prompt_words,
+                          .bytes = picture->bytes,
+                          .infotext = picture->infotext,
+                          .seed = picture->seed,
+                          .job = g->result->id };
+    rv_studio_keep_picture(rv_server_studio(task->server), task->user, &what, on_kept, task);
+}
+
+static void
+on_answered(RvTask *task, RvReply reply)
+{
+    Generation *g = task->data;
+    if (g->kept == NULL || g->kept->len == 0) {
+        rv_task_end(task, reply);
+        return;
+    }
+    g->reply = reply;
+    g->keeping = g->kept->len;
+    for (guint i = 0, count = g->kept->len; i < count; i++)
+        keep(task, g_ptr_array_index(g->kept, i));
 }
 
 /* ---- the queue: on the main loop ---- */
@@ -145,7 +211,7 @@ on_next_planned(RvTask *task, RvReply reply)
     else if (g->job != NULL)
         submit(task);
     else
-        rv_task_run(task, answer, NULL);
+        rv_task_run(task, answer, on_answered);
 }
 
 static void
@@ -164,7 +230,7 @@ on_done(RvStudioResult *result, void *user)
     else if (g->script != NULL)
         rv_task_run(task, plan_next, on_next_planned);
     else
-        rv_task_run(task, answer, NULL);
+        rv_task_run(task, answer, on_answered);
 }
 
 /* Nobody waits for a job that has not begun. */

@@ -4,6 +4,8 @@
 #include <pango/pangocairo.h>
 #include <string.h>
 
+#include "server/sdapi/picture_text.h"
+
 #define MAX_GRID_PIXELS (256ll << 20)
 
 int
@@ -14,16 +16,48 @@ rv_grid_columns(int count)
     return (count + rows - 1) / rows;
 }
 
+int
+rv_grid_columns_as(int count, int batch_size, JsonObject *options)
+{
+    int rows = (int)rv_fields_integer(options, "n_rows");
+    if (rows < 0 && !rv_fields_bool(options, "grid_prevent_empty_spots"))
+        return rv_grid_columns(count);
+    if (rows < 0)
+        for (rows = MAX((int)sqrt(count), 1); count % rows != 0;)
+            rows--;
+    rows = CLAMP(rows == 0 ? batch_size : rows, 1, count);
+    return (count + rows - 1) / rows;
+}
+
 RvScriptPicture *
-rv_script_picture_new(const RvPicture *picture, const char *infotext, GError **error)
+rv_script_picture_new(const RvPicture *picture, const char *infotext, const char *keep, gint64 seed, GError **error)
 {
     RvPictureSaveOptions options = { .infotext = infotext, .png_level = 1 };
     GBytes *bytes = rv_picture_encode(picture, RV_PICTURE_PNG, &options, error);
     if (bytes == NULL)
         return NULL;
     RvScriptPicture *made = g_new0(RvScriptPicture, 1);
-    *made = (RvScriptPicture) { bytes, g_strdup(infotext), -1, -1, true };
+    *made = (RvScriptPicture) { bytes, g_strdup(infotext), seed, -1, true, keep };
     return made;
+}
+
+GBytes *
+rv_script_picture_file(const RvScriptPicture *picture, JsonObject *options, const char *format_option, GError **error)
+{
+    RvPictureStyle style = { .format = RV_PICTURE_PNG };
+    bool has_text = rv_fields_bool(options, "enable_pnginfo");
+    rv_picture_style_parse(rv_fields_text(options, format_option), &style);
+    if (style.format == RV_PICTURE_PNG && has_text)
+        return g_bytes_ref(picture->bytes);
+    g_autoptr(RvPicture) pixels = rv_script_picture_load(picture, error);
+    RvPictureSaveOptions how = { .infotext = has_text ? picture->infotext : NULL,
+                                 .quality = (int)rv_fields_integer(options, "jpeg_quality"),
+                                 .lossless = rv_fields_bool(options, "webp_lossless"),
+                                 .png_level = 1 };
+    if (pixels == NULL)
+        return NULL;
+    g_hash_table_remove_all(pixels->texts);
+    return rv_picture_encode(pixels, style.format, &how, error);
 }
 
 RvPicture *

@@ -26,17 +26,19 @@ void rv_sdapi_cmd_flags(const RvCall *call);
 /* models.c */
 void rv_sdapi_checkpoints(const RvCall *call);
 void rv_sdapi_vaes(const RvCall *call);
-void rv_sdapi_loras(const RvCall *call);
-void rv_sdapi_embeddings(const RvCall *call);
 void rv_sdapi_refresh(const RvCall *call);
 void rv_sdapi_unload(const RvCall *call);
 void rv_sdapi_reload(const RvCall *call);
 void rv_sdapi_free(const RvCall *call);
 
+/* networks.c */
+void rv_sdapi_loras(const RvCall *call);
+void rv_sdapi_embeddings(const RvCall *call);
+void rv_sdapi_upscalers(const RvCall *call);
+
 /* lists.c */
 void rv_sdapi_samplers(const RvCall *call);
 void rv_sdapi_schedulers(const RvCall *call);
-void rv_sdapi_upscalers(const RvCall *call);
 void rv_sdapi_latent_upscale_modes(const RvCall *call);
 void rv_sdapi_styles(const RvCall *call);
 void rv_sdapi_empty_list(const RvCall *call);

@@ -32,16 +32,38 @@ host_memory(void)
     return ram;
 }
 
-/* What models take is known here; what else is on a device only its driver knows. */
+static JsonObject *
+pair_of(gsize current, gsize peak)
+{
+    JsonObject *pair = json_object_new();
+    json_object_set_int_member(pair, "current", (gint64)current);
+    json_object_set_int_member(pair, "peak", (gint64)peak);
+    return pair;
+}
+
+/* In A1111's words, torch's: what is reserved for models is in use; nothing is kept back. */
 static JsonObject *
 device_memory(const RvCall *call)
 {
-    JsonObject *cuda = json_object_new(), *allocated = json_object_new();
-    gint64 bytes = (gint64)rv_studio_device_bytes(rv_server_studio(call->server));
-    json_object_set_int_member(allocated, "current", bytes);
-    json_object_set_int_member(allocated, "peak", bytes);
-    json_object_set_string_member(cuda, "error", "the whole device's memory is not known");
-    json_object_set_object_member(cuda, "allocated", allocated);
+    JsonObject *cuda = json_object_new(), *system = json_object_new(), *events = json_object_new();
+    RvStudioMemory memory;
+    if (!rv_studio_memory(rv_server_studio(call->server), 0, &memory)) {
+        json_object_unref(system);
+        json_object_unref(events);
+        json_object_set_string_member(cuda, "error", "unavailable");
+        return cuda;
+    }
+    json_object_set_int_member(system, "free", memory.free_bytes);
+    json_object_set_int_member(system, "used", memory.total_bytes - memory.free_bytes);
+    json_object_set_int_member(system, "total", memory.total_bytes);
+    json_object_set_int_member(events, "retries", 0);
+    json_object_set_int_member(events, "oom", memory.failures);
+    json_object_set_object_member(cuda, "system", system);
+    json_object_set_object_member(cuda, "active", pair_of(memory.models, memory.peak));
+    json_object_set_object_member(cuda, "allocated", pair_of(memory.models, memory.peak));
+    json_object_set_object_member(cuda, "reserved", pair_of(memory.models, memory.peak));
+    json_object_set_object_member(cuda, "inactive", pair_of(0, 0));
+    json_object_set_object_member(cuda, "events", events);
     return cuda;
 }
 

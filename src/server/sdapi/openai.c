@@ -140,6 +140,7 @@ plan(RvTask *task)
         json_object_set_string_member(request->options, "sd_model_checkpoint",
                                       rv_fields_text(fields, "model"));
     json_object_set_boolean_member(translated, "save_images", request->wants_url);
+    json_object_set_boolean_member(request->options, "samples_save", TRUE); /* an address needs a file */
     request->job = rv_plan_job(translated, false, request->options, request->styles, &refusal);
     return request->job != NULL ? reply : problem(refusal.status, NULL, refusal.detail);
 }

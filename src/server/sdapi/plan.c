@@ -210,11 +210,35 @@ set_noise(RvStudioJob *job, JsonObject *fields, JsonObject *options)
     job->eta = eta == (is_ddim ? 0.0 : 1.0) ? -1.0 : eta;
 }
 
+/* A1111's rules: without folders the prompt is in the name. */
+void
+rv_plan_set_names(RvStudioJob *job, JsonObject *fields, JsonObject *options)
+{
+    bool has_folders = rv_fields_bool(options, "save_to_dirs");
+    const char *name = rv_fields_text(options, "samples_filename_pattern"),
+               *folder = rv_fields_text(options, "directories_filename_pattern");
+    if (*name == '\0')
+        name = has_folders ? "[seed]" : "[seed]-[prompt_spaces]";
+    rv_studio_set_text(&job->name_pattern, name);
+    rv_studio_set_text(&job->folder_pattern, !has_folders ? "" : *folder != '\0' ? folder : "[date]");
+    job->no_number = !rv_fields_bool(options, "save_images_add_number");
+    job->prompt_words = (int)rv_fields_integer(options, "directories_max_prompt_words");
+    JsonArray *styles = rv_fields_has(fields, "styles") ? json_object_get_array_member(fields, "styles") : NULL;
+    g_autoptr(GString) text = g_string_new(NULL);
+    for (guint i = 0; styles != NULL && i < json_array_get_length(styles); i++)
+        if (g_ascii_strcasecmp(json_array_get_string_element(styles, i), "None") != 0)
+            g_string_append_printf(text, "%s%s", text->len > 0 ? ", " : "",
+                                   json_array_get_string_element(styles, i));
+    rv_studio_set_text(&job->styles, text->len > 0 ? text->str : NULL);
+}
+
 static void
 set_output(RvStudioJob *job, JsonObject *fields, JsonObject *options)
 {
-    job->save_images =
-        rv_fields_bool(fields, "save_images") && !rv_fields_bool(fields, "do_not_save_samples");
+    job->save_images = rv_fields_bool(fields, "save_images") && rv_fields_bool(options, "samples_save") &&
+                       !rv_fields_bool(fields, "do_not_save_samples");
+    job->no_infotext = !rv_fields_bool(options, "enable_pnginfo");
+    rv_plan_set_names(job, fields, options);
     rv_studio_set_text(&job->samples_format, rv_fields_text(options, "samples_format"));
     job->quality = (int)rv_fields_integer(options, "jpeg_quality");
     job->webp_lossless = rv_fields_bool(options, "webp_lossless");

@@ -19,6 +19,9 @@ G_DEFINE_AUTO_CLEANUP_CLEAR_FUNC(RvRefusal, rv_refusal_clear)
 RvStudioJob *rv_plan_job(JsonObject *fields, bool is_img2img, JsonObject *options, JsonArray *styles,
                          RvRefusal *refusal);
 
+/* How the job's files are to be called, by the options. */
+void rv_plan_set_names(RvStudioJob *job, JsonObject *fields, JsonObject *options);
+
 /* The "infotext" of a request: fills `fields` that `given` (the request's own body) does not hold, and
  * `overrides` (options). Nothing when there is none. */
 void rv_plan_apply_infotext(JsonObject *fields, JsonObject *given, bool is_img2img, JsonObject *overrides);

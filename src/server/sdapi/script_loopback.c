@@ -92,7 +92,7 @@ compose(RvScript *script, GPtrArray *pictures, GError **error)
 {
     const Loopback *loop = script->data;
     guint count = pictures->len, loops = (guint)loop->loops;
-    if (loops < 2 || !rv_fields_bool(script->input.options, "return_grid"))
+    if (loops < 2)
         return true;
     for (guint batch = 0; (batch + 1) * loops <= count; batch++) {
         g_autoptr(GPtrArray) cells = g_ptr_array_new_with_free_func((GDestroyNotify)rv_picture_free);
@@ -105,7 +105,8 @@ compose(RvScript *script, GPtrArray *pictures, GError **error)
             g_ptr_array_add(cells, cell);
         }
         g_autoptr(RvPicture) row = rv_grid_new(cells, (int)loops, 0, error);
-        RvScriptPicture *made = row != NULL ? rv_script_picture_new(row, first->infotext, error) : NULL;
+        RvScriptPicture *made =
+            row != NULL ? rv_script_picture_new(row, first->infotext, "grid", first->seed, error) : NULL;
         if (made == NULL)
             return false;
         g_ptr_array_insert(pictures, (int)batch, made);

@@ -220,10 +220,9 @@ compose(RvScript *script, GPtrArray *pictures, GError **error)
                  tile_at((int)i / u->columns, u->rows, u->height, u->tile_height), u->overlap);
     }
     RvScriptPicture *one = g_ptr_array_index(pictures, 0);
-    RvScriptPicture *made = rv_script_picture_new(whole, one->infotext, error);
+    RvScriptPicture *made = rv_script_picture_new(whole, one->infotext, "", one->seed, error);
     if (made == NULL)
         return false;
-    made->seed = one->seed;
     made->subseed = one->subseed;
     made->is_made = false;
     g_ptr_array_set_size(pictures, 0);

@@ -1,6 +1,7 @@
 /* script_xyz.c - "X/Y/Z plot": a run for every point of a grid of up to three axes. */
 #include <string.h>
 
+#include "media/infotext.h"
 #include "server/sdapi/grid.h"
 #include "server/sdapi/script_private.h"
 #include "server/sdapi/xyz_axes.h"
@@ -21,22 +22,27 @@ enum {
 
 typedef struct {
     const RvAxis *axis;
+    char *text; /* as it was given */
     char **values;
     int count;
 } Line;
 
 typedef struct {
     Line lines[3]; /* x, y, z */
-    bool legend, lone, sub_grids;
+    bool legend, lone, sub_grids, fixes_seeds;
     int margin;
 } Plot;
+
+#define MAX_MEGAPIXELS 200.0 /* of a grid, A1111's limit */
 
 static void
 plot_free(gpointer data)
 {
     Plot *plot = data;
-    for (int i = 0; i < 3; i++)
+    for (int i = 0; i < 3; i++) {
         g_strfreev(plot->lines[i].values);
+        g_free(plot->lines[i].text);
+    }
     g_free(plot);
 }
 
@@ -58,13 +64,61 @@ values_text(const RvScript *script, guint line)
 }
 
 static bool
+is_seeds(const RvAxis *axis)
+{
+    return g_strcmp0(axis->field, "seed") == 0 || g_strcmp0(axis->field, "subseed") == 0;
+}
+
+/* Seeds that are left to chance are chosen once, so that labels and infotexts tell them. */
+static void
+choose_seeds(Line *line)
+{
+    for (char **value = line->values; *value != NULL; value++)
+        if (strcmp(*value, "-1") == 0) {
+            g_free(*value);
+            *value = g_strdup_printf("%d", g_random_int_range(0, G_MAXINT32));
+        }
+}
+
+static bool
 read_line(RvScript *script, guint index, Line *line, RvRefusal *refusal)
 {
-    g_autofree char *type = rv_script_text(script, 3 * index + TYPE), *text = values_text(script, index);
+    g_autofree char *type = rv_script_text(script, 3 * index + TYPE);
+    line->text = values_text(script, index);
     line->axis = rv_axis_find(script->input.is_img2img, type, refusal);
-    line->values = line->axis != NULL ? rv_axis_values(line->axis, text, refusal) : NULL;
+    line->values = line->axis != NULL ? rv_axis_values(line->axis, line->text, refusal) : NULL;
     line->count = line->values != NULL ? (int)g_strv_length(line->values) : 0;
+    if (line->values != NULL && is_seeds(line->axis) && !rv_script_flag(script, RANDOM_SEEDS))
+        choose_seeds(line);
     return line->values != NULL;
+}
+
+/* Pixels of one run's picture, with its second pass. */
+static double
+pixels_of(JsonObject *fields)
+{
+    double width = (double)rv_fields_integer(fields, "width"), height = (double)rv_fields_integer(fields, "height");
+    double x = (double)rv_fields_integer(fields, "hr_resize_x"), y = (double)rv_fields_integer(fields, "hr_resize_y");
+    double scale = rv_fields_number(fields, "hr_scale", 1.0);
+    if (!rv_fields_bool(fields, "enable_hr"))
+        return width * height;
+    if (x == 0.0 && y == 0.0)
+        return width * height * scale * scale;
+    return (x > 0.0 ? x : y * width / height) * (y > 0.0 ? y : x * height / width);
+}
+
+/* Said before hours of work, not after. */
+static bool
+check_size(RvScript *script, RvRefusal *refusal)
+{
+    double most = 0.0;
+    for (guint i = 0; i < script->variants->len; i++)
+        most = MAX(most, pixels_of(((const RvScriptVariant *)g_ptr_array_index(script->variants, i))->fields));
+    double mega = most * script->variants->len / 1e6;
+    if (mega > MAX_MEGAPIXELS)
+        rv_refusal_set(refusal, 422, "X/Y/Z plot: a grid of %.0f megapixels is too large, %.0f at the most", mega,
+                       MAX_MEGAPIXELS);
+    return mega <= MAX_MEGAPIXELS;
 }
 
 static void
@@ -92,6 +146,7 @@ begin(RvScript *script, RvRefusal *refusal)
     plot->lone = rv_script_flag(script, LONE);
     plot->sub_grids = rv_script_flag(script, SUB_GRIDS);
     plot->margin = (int)rv_script_number(script, MARGIN);
+    plot->fixes_seeds = !rv_script_flag(script, RANDOM_SEEDS);
     if ((gint64)plot->lines[0].count * plot->lines[1].count * plot->lines[2].count > 256) {
         rv_refusal_set(refusal, 422, "X/Y/Z plot: more than 256 runs");
         return false;
@@ -108,7 +163,7 @@ begin(RvScript *script, RvRefusal *refusal)
                                        script->input.is_img2img, refusal))
                         return false;
             }
-    return true;
+    return check_size(script, refusal);
 }
 
 /* ---- the grids ---- */
@@ -120,11 +175,9 @@ labels_of(const Line *line)
     if (line->axis->kind == RV_AXIS_NOTHING)
         return NULL;
     for (char **label = labels; *label != NULL; label++) {
-        bool is_plain = line->axis->kind == RV_AXIS_REPLACE || line->axis->kind == RV_AXIS_ORDER ||
-                        line->axis->kind == RV_AXIS_TEXTS;
-        char *text = is_plain ? g_strdup(*label) : g_strconcat(line->axis->label, ": ", *label, NULL);
+        char *text = rv_axis_label(line->axis, *label);
         g_free(*label);
-        *label = g_strdelimit(text, "\n", ' ');
+        *label = text;
     }
     return g_steal_pointer(&labels);
 }
@@ -149,10 +202,31 @@ layer(const Plot *plot, GPtrArray *pictures, int per_run, int z, const char *tit
     return rv_grid_new_labelled(cells, columns, &labels, error);
 }
 
-static bool
-insert_grid(GPtrArray *pictures, guint place, const RvPicture *grid, const char *infotext, GError **error)
+/* What the grid shows, as A1111 says it in the grid's own infotext; Z in that of the whole alone. */
+static char *
+infotext_of(const Plot *plot, const char *first, int axes)
 {
-    RvScriptPicture *made = grid != NULL ? rv_script_picture_new(grid, infotext, error) : NULL;
+    static const char *const names[] = { "X", "Y", "Z" };
+    g_autoptr(RvInfotext) info = rv_infotext_parse(first);
+    rv_infotext_set(info, "Script", "X/Y/Z plot");
+    for (int i = 0; i < axes; i++) {
+        const Line *line = &plot->lines[i];
+        if (line->axis->kind == RV_AXIS_NOTHING)
+            continue;
+        g_autofree char *type = g_strconcat(names[i], " Type", NULL), *values = g_strconcat(names[i], " Values", NULL),
+                        *fixed = g_strconcat("Fixed ", values, NULL), *all = g_strjoinv(", ", line->values);
+        rv_infotext_set(info, type, line->axis->label);
+        rv_infotext_set(info, values, line->text);
+        if (is_seeds(line->axis) && plot->fixes_seeds)
+            rv_infotext_set(info, fixed, all);
+    }
+    return rv_infotext_write(info);
+}
+
+static bool
+insert_grid(GPtrArray *pictures, guint place, const RvPicture *grid, const char *infotext, gint64 seed, GError **error)
+{
+    RvScriptPicture *made = grid != NULL ? rv_script_picture_new(grid, infotext, "xyz_grid", seed, error) : NULL;
     if (made != NULL)
         g_ptr_array_insert(pictures, (int)place, made);
     return made != NULL;
@@ -162,18 +236,27 @@ insert_grid(GPtrArray *pictures, guint place, const RvPicture *grid, const char 
 static bool
 put_grids(const Plot *plot, GPtrArray *pictures, GPtrArray *grids, GError **error)
 {
-    g_autofree char *infotext = g_strdup(((RvScriptPicture *)g_ptr_array_index(pictures, 0))->infotext);
-    guint place = 0;
+    guint per_layer = pictures->len / grids->len, place = 0;
+    const RvScriptPicture *first = g_ptr_array_index(pictures, 0);
+    gint64 seed = first->seed;
+    g_autofree char *whole = infotext_of(plot, first->infotext, 3);
+    g_autoptr(GPtrArray) texts = g_ptr_array_new_with_free_func(g_free);
+    for (guint z = 0; z < grids->len; z++) {
+        const RvScriptPicture *corner = g_ptr_array_index(pictures, z * per_layer);
+        g_ptr_array_add(texts, infotext_of(plot, corner->infotext, 2));
+    }
     if (!plot->lone)
         g_ptr_array_set_size(pictures, 0);
     if (grids->len > 1) {
         g_autoptr(RvPicture) all = rv_grid_new(grids, (int)grids->len, plot->margin, error);
-        if (!insert_grid(pictures, place++, all, infotext, error))
+        if (!insert_grid(pictures, place++, all, whole, seed, error))
             return false;
     }
-    for (guint z = 0; z < grids->len && (grids->len == 1 || plot->sub_grids); z++)
-        if (!insert_grid(pictures, place++, g_ptr_array_index(grids, z), infotext, error))
+    for (guint z = 0; z < grids->len && (grids->len == 1 || plot->sub_grids); z++) {
+        const char *infotext = grids->len == 1 ? whole : g_ptr_array_index(texts, z);
+        if (!insert_grid(pictures, place++, g_ptr_array_index(grids, z), infotext, seed, error))
             return false;
+    }
     return true;
 }
 

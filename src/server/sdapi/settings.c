@@ -35,7 +35,21 @@ static const RvField honoured[] = {
     TEXT("samples_format", "\"png\"", "png, jpg or webp"),
     INTEGER("jpeg_quality", "80", 1, 100, "Of jpg and webp"),
     BOOL("webp_lossless", "false", "Of webp"),
+    BOOL("samples_save", "true", "With save_images: keep the pictures"),
+    BOOL("enable_pnginfo", "true", "Files say how they were made"),
+    TEXT("samples_filename_pattern", "\"\"", "Names of kept files, after the number; \"\": [seed]"),
+    BOOL("save_images_add_number", "true", "Names of kept files begin with a number"),
+    BOOL("save_to_dirs", "true", "Kept files lie in folders"),
+    TEXT("directories_filename_pattern", "\"[date]\"", "Names of these folders"),
+    INTEGER("directories_max_prompt_words", "8", 1, 20, "Of [prompt_words]"),
     BOOL("return_grid", "true", "A grid of saved batches comes first"),
+    BOOL("grid_save", "true", "With save_images: keep grids"),
+    TEXT("grid_format", "\"png\"", "Of kept grids: png, jpg or webp"),
+    BOOL("grid_extended_filename", "false", "Names of grids are as those of pictures"),
+    BOOL("grid_only_if_multiple", "true", "No grid of one picture"),
+    BOOL("grid_prevent_empty_spots", "false", "Rows of a grid are all as long"),
+    INTEGER("n_rows", "-1", -1, 16, "Of grids; -1: as square as it gets, 0: as many as the batch's size"),
+    BOOL("grid_save_to_dirs", "true", "Kept grids lie in folders"),
     BOOL("enable_prompt_comments", "true", "# begins a comment in prompts"),
     BOOL("do_not_show_images", "false", "Answers hold no pictures"),
     BOOL("live_previews_enable", "true", "Progress holds previews"),
@@ -46,13 +60,6 @@ static const RvField honoured[] = {
 
 /* What changes nothing in a picture: kept and given back. */
 static const RvField kept[] = {
-    TEXT("samples_filename_pattern", "\"\"", "Names of kept files"),
-    BOOL("samples_save", "true", "Kept for clients that read it"),
-    BOOL("grid_save", "true", "Kept for clients that read it"),
-    TEXT("grid_format", "\"png\"", "Kept for clients that read it"),
-    BOOL("enable_pnginfo", "true", "Kept for clients that read it"),
-    BOOL("save_to_dirs", "true", "Kept for clients that read it"),
-    TEXT("directories_filename_pattern", "\"[date]\"", "Folders of kept files"),
     TEXT("outdir_samples", "\"\"", "Kept for clients that read it"),
     TEXT("outdir_txt2img_samples", "\"outputs/txt2img-images\"", "Kept for clients that read it"),
     TEXT("outdir_img2img_samples", "\"outputs/img2img-images\"", "Kept for clients that read it"),
@@ -151,7 +158,8 @@ check_choice(const RvField *field, JsonNode *value, RvFieldProblems *problems)
                                                                                            "jpeg", "webp",
                                                                                            NULL };
     const char *const *names = strcmp(field->name, "randn_source") == 0     ? noises
-                               : strcmp(field->name, "samples_format") == 0 ? formats
+                               : strcmp(field->name, "samples_format") == 0 || strcmp(field->name, "grid_format") == 0
+                                   ? formats
                                                                             : NULL;
     if (names == NULL || is_one_of(json_node_get_string(value), names))
         return true;

@@ -220,6 +220,21 @@ rv_axis_values(const RvAxis *axis, const char *text, RvRefusal *refusal)
 
 /* ---- one value of an axis ---- */
 
+/* As A1111 words them: samplers, models and words of the prompt speak for themselves. */
+char *
+rv_axis_label(const RvAxis *axis, const char *value)
+{
+    const char *slash = strrchr(value, '/');
+    g_auto(GStrv) words = g_strsplit(value, "\n", -1);
+    if (axis->kind == RV_AXIS_ORDER)
+        return g_strjoinv(", ", words);
+    if (axis->kind == RV_AXIS_REPLACE || g_str_has_suffix(axis->label, "ampler"))
+        return g_strdup(value);
+    if (g_strcmp0(axis->option, "sd_model_checkpoint") == 0)
+        return g_strdup(slash != NULL ? slash + 1 : value);
+    return g_strconcat(axis->label, ": ", value, NULL);
+}
+
 static bool
 replace_texts(RvScriptVariant *variant, const char *from, const char *to, RvRefusal *refusal)
 {
@@ -282,6 +297,20 @@ set_size(RvScriptVariant *variant, const char *value, RvRefusal *refusal)
     return true;
 }
 
+/* The request's styles and these: "a,b". */
+static JsonArray *
+with_styles(JsonObject *fields, const char *value)
+{
+    JsonArray *list = json_array_new(),
+              *own = rv_fields_has(fields, "styles") ? json_object_get_array_member(fields, "styles") : NULL;
+    g_auto(GStrv) names = g_strsplit(value, ",", -1);
+    for (guint i = 0; own != NULL && i < json_array_get_length(own); i++)
+        json_array_add_string_element(list, json_array_get_string_element(own, i));
+    for (char **name = names; *name != NULL; name++)
+        json_array_add_string_element(list, g_strstrip(*name));
+    return list;
+}
+
 /* Read as the field or option would be read from JSON. */
 static bool
 set_value(const RvAxis *axis, const char *value, RvScriptVariant *variant, bool is_img2img,
@@ -291,9 +320,7 @@ set_value(const RvAxis *axis, const char *value, RvScriptVariant *variant, bool 
     g_autoptr(JsonArray) problems = json_array_new();
     g_autoptr(JsonObject) body = json_object_new(), read = NULL;
     if (strcmp(name, "styles") == 0) {
-        JsonArray *list = json_array_new();
-        json_array_add_string_element(list, value);
-        json_object_set_array_member(body, name, list);
+        json_object_set_array_member(body, name, with_styles(variant->fields, value));
     } else {
         json_object_set_string_member(body, name, value);
     }

@@ -29,6 +29,8 @@ const RvAxis *rv_axis_find(bool is_img2img, const char *name, RvRefusal *refusal
 /* The values that `text` lists (with commas; quotes around values with commas); NULL with a refusal. An axis
  * of nothing has one value, "". */
 char **rv_axis_values(const RvAxis *axis, const char *text, RvRefusal *refusal);
+/* A value as a grid's legend shows it; free with g_free. */
+char *rv_axis_label(const RvAxis *axis, const char *value);
 /* Puts one of these values into the variant. */
 bool rv_axis_apply(const RvAxis *axis, char **values, guint index, RvScriptVariant *variant, bool is_img2img,
                    RvRefusal *refusal);
