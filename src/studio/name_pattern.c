@@ -5,8 +5,8 @@
 #include "media/infotext.h"
 
 #define MAX_PATTERN 1024
-#define MAX_PART 128   /* bytes that one token adds */
-#define MAX_NAME 180   /* bytes of one name: with number and ending below the 255 of file systems */
+#define MAX_PART 128 /* bytes that one token adds */
+#define MAX_NAME 180 /* bytes of one name: with number and ending below the 255 of file systems */
 #define MAX_FOLDERS 6
 #define MAX_FOLDER 120 /* bytes of one folder's name */
 #define USUAL_WORDS 8

@@ -59,7 +59,8 @@ next_number(const char *folder, const char *prefix)
         if (!g_str_has_prefix(name, prefix) || strchr(name, '.') == NULL) /* folders are no pictures */
             continue;
         gint64 number = g_ascii_strtoll(name + strlen(prefix), &end, 10);
-        if (end != name + strlen(prefix) && (*end == '-' || *end == '.') && number >= next && number < MAX_NUMBER)
+        if (end != name + strlen(prefix) && (*end == '-' || *end == '.') && number >= next &&
+            number < MAX_NUMBER)
             next = (int)number + 1;
     }
     return next;
@@ -90,7 +91,8 @@ name_of(const RvSaveName *name, const char *prefix, int number, bool is_again)
     const char *dash = *name->text != '\0' ? "-" : "";
     if (!name->no_number || *name->text == '\0')
         return g_strdup_printf("%s%0*d%s%s", prefix, *prefix == '\0' ? 5 : 4, number, dash, name->text);
-    return is_again ? g_strdup_printf("%s%s-%d", prefix, name->text, number) : g_strconcat(prefix, name->text, NULL);
+    return is_again ? g_strdup_printf("%s%s-%d", prefix, name->text, number)
+                    : g_strconcat(prefix, name->text, NULL);
 }
 
 char *
@@ -140,7 +142,8 @@ write_sample(const RvUnit *unit, const RvDrawn *drawn, guint index, GBytes *byte
 {
     const RvStudioJob *job = unit->spec;
     RvNameFacts facts = facts_of(unit, drawn, index);
-    g_autofree char *below = rv_name_folder(job->folder_pattern != NULL ? job->folder_pattern : "[date]", &facts);
+    g_autofree char *below =
+        rv_name_folder(job->folder_pattern != NULL ? job->folder_pattern : "[date]", &facts);
     g_autofree char *text = rv_name_file(job->name_pattern != NULL ? job->name_pattern : "[seed]", &facts);
     g_autofree char *folder = g_build_filename(unit->folder, below, NULL);
     RvSaveName name = { NULL, text, job->no_number };

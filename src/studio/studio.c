@@ -338,7 +338,8 @@ rv_studio_is_loading(RvStudio *studio)
 bool
 rv_studio_memory(RvStudio *studio, guint index, RvStudioMemory *memory)
 {
-    return index < studio->workers->len && rv_worker_memory(g_ptr_array_index(studio->workers, index), memory);
+    return index < studio->workers->len &&
+           rv_worker_memory(g_ptr_array_index(studio->workers, index), memory);
 }
 
 gsize

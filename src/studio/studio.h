@@ -131,9 +131,9 @@ typedef struct {
     const char *styles;         /* may be NULL */
     bool no_number;
     int prompt_words;
-    GBytes *bytes; /* a reference is taken */
+    GBytes *bytes;        /* a reference is taken */
     const char *infotext; /* may be NULL */
-    gint64 seed, job; /* job: that it belongs to; 0: none */
+    gint64 seed, job;     /* job: that it belongs to; 0: none */
 } RvStudioKeep;
 /* `done` may be NULL; the path is absolute. */
 void rv_studio_keep_picture(RvStudio *studio, const char *user, const RvStudioKeep *what,

@@ -46,7 +46,8 @@ write_named(const Keeping *keeping, const RvPicture *picture, GError **error)
                           .count = 1,
                           .words = what->prompt_words,
                           .began = g_get_real_time() / G_USEC_PER_SEC };
-    g_autofree char *below = rv_name_folder(what->folder_pattern != NULL ? what->folder_pattern : "[date]", &facts);
+    g_autofree char *below =
+        rv_name_folder(what->folder_pattern != NULL ? what->folder_pattern : "[date]", &facts);
     g_autofree char *text = rv_name_file(what->name_pattern != NULL ? what->name_pattern : "[seed]", &facts);
     g_autofree char *folder = g_build_filename(keeping->folder, below, NULL);
     RvSaveName name = { what->prefix, text, what->no_number };

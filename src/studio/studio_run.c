@@ -8,7 +8,7 @@
 #define TICK_MS 250
 #define MIN_FREE (256 << 20) /* bytes that stay free on the disk, or a twentieth of a small one */
 #define TRASH_DAYS 30
-#define MAX_DEPTH 8 /* of folders in a user's outputs */
+#define MAX_DEPTH 8     /* of folders in a user's outputs */
 #define RATE_WEIGHT 0.3 /* of the newest batch, in the estimate of the next */
 
 static gint64

@@ -4,9 +4,10 @@
 #include "store/files.h"
 #include "studio/name_pattern.h"
 
-static const char infotext[] = "a Red fox, (snow:1.2)\nNegative prompt: blue\nSteps: 20, Sampler: DPM++ 2M, Schedule type: Karras, "
-                               "CFG scale: 7.0, Seed: 5, Size: 64x96, Model hash: 0123456789, Model: tiny/x, Denoising strength: 0.5, "
-                               "Version: reverie";
+static const char infotext[] =
+    "a Red fox, (snow:1.2)\nNegative prompt: blue\nSteps: 20, Sampler: DPM++ 2M, Schedule type: Karras, "
+    "CFG scale: 7.0, Seed: 5, Size: 64x96, Model hash: 0123456789, Model: tiny/x, Denoising strength: 0.5, "
+    "Version: reverie";
 
 static RvNameFacts
 facts(void)
@@ -90,12 +91,9 @@ test_folders(void)
 {
     RvNameFacts f = facts();
     static const char *const cases[][2] = {
-        { "[model_name]/[seed]", "tiny_x/6" },
-        { "a\\b", "a/b" },
-        { "/etc/passwd", "etc/passwd" },
-        { "../../x", "x" },
-        { "./.hidden//y/.", "hidden/y" },
-        { "[none]", "" },
+        { "[model_name]/[seed]", "tiny_x/6" }, { "a\\b", "a/b" },
+        { "/etc/passwd", "etc/passwd" },       { "../../x", "x" },
+        { "./.hidden//y/.", "hidden/y" },      { "[none]", "" },
         { "1/2/3/4/5/6/7/8", "1/2/3/4/5/6" },
     };
     for (gsize i = 0; i < G_N_ELEMENTS(cases); i++) {
@@ -108,10 +106,16 @@ test_folders(void)
 static void
 test_hostile(void)
 {
-    static const char *const texts[] = { "../../etc/passwd", "..", "/", "\\\\server\\share", "a\nb\tc\001", "con.", "   ",
-                                         "\xff\xfe\x80", "<>:\"|?*#", "...hidden", "\xe2\x82", "~root" };
-    static const char *const patterns[] = { "[prompt]", "[prompt_spaces]", "[styles]/[user]", "../[prompt]/..",
-                                            "[prompt]/[prompt_words]", "[hasprompt<../x|../y>]", "[datetime<../../%Y>]",
+    static const char *const texts[] = { "../../etc/passwd", "..",        "/",        "\\\\server\\share",
+                                         "a\nb\tc\001",      "con.",      "   ",      "\xff\xfe\x80",
+                                         "<>:\"|?*#",        "...hidden", "\xe2\x82", "~root" };
+    static const char *const patterns[] = { "[prompt]",
+                                            "[prompt_spaces]",
+                                            "[styles]/[user]",
+                                            "../[prompt]/..",
+                                            "[prompt]/[prompt_words]",
+                                            "[hasprompt<../x|../y>]",
+                                            "[datetime<../../%Y>]",
                                             "[datetime<%Q%>]" };
     g_autofree char *long_text = g_strnfill(100000, 'x');
     for (gsize i = 0; i <= G_N_ELEMENTS(texts); i++) {

@@ -93,8 +93,8 @@ find_kept(const RvAnswerInput *input, const GPtrArray *pictures, GError **error)
         if (!is_kept(input, picture))
             continue;
         bool is_grid = *picture->keep != '\0';
-        GBytes *bytes =
-            rv_script_picture_file(picture, input->options, is_grid ? "grid_format" : "samples_format", error);
+        GBytes *bytes = rv_script_picture_file(picture, input->options,
+                                               is_grid ? "grid_format" : "samples_format", error);
         if (bytes == NULL)
             return NULL;
         RvScriptPicture *copy = g_new(RvScriptPicture, 1);
@@ -238,7 +238,8 @@ add_pictures(const RvAnswerInput *input, const GPtrArray *pictures, JsonArray *i
     for (guint i = 0; i < pictures->len; i++) {
         const RvScriptPicture *picture = g_ptr_array_index(pictures, i);
         g_autoptr(GBytes) made =
-            picture->keep != NULL ? rv_script_picture_file(picture, input->options, "samples_format", error) : NULL;
+            picture->keep != NULL ? rv_script_picture_file(picture, input->options, "samples_format", error)
+                                  : NULL;
         if (picture->keep != NULL && made == NULL)
             return false;
         add_picture(images, made != NULL ? made : picture->bytes);
@@ -253,8 +254,8 @@ rv_answer_generation(const RvAnswerInput *input, GPtrArray **kept, GError **erro
     g_autoptr(GPtrArray) pictures = collect(input, error);
     g_autoptr(GPtrArray) to_keep = pictures != NULL ? find_kept(input, pictures, error) : NULL;
     g_autoptr(JsonArray) images = json_array_new();
-    bool shows = rv_fields_bool(input->fields, "send_images") &&
-                 !rv_fields_bool(input->options, "do_not_show_images");
+    bool shows =
+        rv_fields_bool(input->fields, "send_images") && !rv_fields_bool(input->options, "do_not_show_images");
     if (to_keep == NULL)
         return NULL;
     drop_unwanted(input, pictures);

@@ -9,6 +9,6 @@ typedef struct {
     RvScript *script;       /* NULL without */
 } RvAnswerInput;
 
-/* {"images","parameters","info"}; NULL with an error. `kept`: RvScriptPicture that belong among the user's outputs,
- * encoded as options say; a new array. */
+/* {"images","parameters","info"}; NULL with an error. `kept`: RvScriptPicture that belong among the user's
+ * outputs, encoded as options say; a new array. */
 JsonObject *rv_answer_generation(const RvAnswerInput *input, GPtrArray **kept, GError **error);

@@ -137,9 +137,10 @@ keep(RvTask *task, const RvScriptPicture *picture)
 {
     Generation *g = task->data;
     bool is_grid = *picture->keep != '\0', has_name = !is_grid || strcmp(picture->keep, "grid") != 0 ||
-                                                     rv_fields_bool(g->options, "grid_extended_filename");
+                                                      rv_fields_bool(g->options, "grid_extended_filename");
     g_autoptr(RvStudioJob) names = rv_studio_job_new(RV_STUDIO_TXT2IMG);
-    g_autofree char *folder = g_strdup_printf("%s-%s", g->is_img2img ? "img2img" : "txt2img", is_grid ? "grids" : "images");
+    g_autofree char *folder =
+        g_strdup_printf("%s-%s", g->is_img2img ? "img2img" : "txt2img", is_grid ? "grids" : "images");
     rv_plan_set_names(names, g->fields, g->options);
     bool has_folder = !is_grid || rv_fields_bool(g->options, "grid_save_to_dirs");
     RvStudioKeep what = { .role = is_grid ? RV_STUDIO_GRID : RV_STUDIO_SAMPLE,

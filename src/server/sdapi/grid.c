@@ -30,7 +30,8 @@ rv_grid_columns_as(int count, int batch_size, JsonObject *options)
 }
 
 RvScriptPicture *
-rv_script_picture_new(const RvPicture *picture, const char *infotext, const char *keep, gint64 seed, GError **error)
+rv_script_picture_new(const RvPicture *picture, const char *infotext, const char *keep, gint64 seed,
+                      GError **error)
 {
     RvPictureSaveOptions options = { .infotext = infotext, .png_level = 1 };
     GBytes *bytes = rv_picture_encode(picture, RV_PICTURE_PNG, &options, error);
@@ -42,7 +43,8 @@ rv_script_picture_new(const RvPicture *picture, const char *infotext, const char
 }
 
 GBytes *
-rv_script_picture_file(const RvScriptPicture *picture, JsonObject *options, const char *format_option, GError **error)
+rv_script_picture_file(const RvScriptPicture *picture, JsonObject *options, const char *format_option,
+                       GError **error)
 {
     RvPictureStyle style = { .format = RV_PICTURE_PNG };
     bool has_text = rv_fields_bool(options, "enable_pnginfo");

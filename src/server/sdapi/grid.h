@@ -21,9 +21,10 @@ RvPicture *rv_grid_new_labelled(const GPtrArray *pictures, int columns, const Rv
 /* A1111's for a batch: as its options n_rows and grid_prevent_empty_spots say. */
 int rv_grid_columns_as(int count, int batch_size, JsonObject *options);
 
-/* A picture that a script made, encoded as PNG; takes nothing. `keep` as its member, static; `seed` for its name. */
-RvScriptPicture *rv_script_picture_new(const RvPicture *picture, const char *infotext, const char *keep, gint64 seed,
-                                       GError **error);
+/* A picture that a script made, encoded as PNG; takes nothing. `keep` as its member, static; `seed` for its
+ * name. */
+RvScriptPicture *rv_script_picture_new(const RvPicture *picture, const char *infotext, const char *keep,
+                                       gint64 seed, GError **error);
 /* The file of one that was made, in the format that the option of this name says. */
 GBytes *rv_script_picture_file(const RvScriptPicture *picture, JsonObject *options, const char *format_option,
                                GError **error);

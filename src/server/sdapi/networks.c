@@ -1,5 +1,5 @@
-/* networks.c - LoRAs, embeddings and upscalers: what their files say about themselves. Files are opened in a thread, and
- * again only when they changed. */
+/* networks.c - LoRAs, embeddings and upscalers: what their files say about themselves. Files are opened in a
+ * thread, and again only when they changed. */
 #include <string.h>
 
 #include "engine/embeddings.h"
@@ -189,9 +189,8 @@ model_width(const char *path)
 static JsonObject *
 embedding_item(JsonObject *facts)
 {
-    static const char *const unknown[] = { "step", "sd_checkpoint", "sd_checkpoint_name" }, *const numbers[] = {
-        "shape", "vectors"
-    };
+    static const char *const unknown[] = { "step", "sd_checkpoint", "sd_checkpoint_name" },
+                             *const numbers[] = { "shape", "vectors" };
     JsonObject *item = json_object_new();
     for (gsize i = 0; i < G_N_ELEMENTS(unknown); i++)
         json_object_set_null_member(item, unknown[i]);
@@ -213,7 +212,8 @@ list_embeddings(RvTask *task)
     for (guint i = 0; i < listing->files->len; i++) {
         const RvLibraryFile *file = g_ptr_array_index(listing->files, i);
         g_autoptr(JsonObject) facts = facts_of(file, read_embedding);
-        bool fits = rv_fields_has(facts, "shape") && (width == 0 || rv_fields_integer(facts, "shape") == width);
+        bool fits =
+            rv_fields_has(facts, "shape") && (width == 0 || rv_fields_integer(facts, "shape") == width);
         json_object_set_object_member(fits ? loaded : skipped, file->name, embedding_item(facts));
     }
     json_object_set_object_member(answer, "loaded", loaded);

@@ -223,7 +223,8 @@ rv_plan_set_names(RvStudioJob *job, JsonObject *fields, JsonObject *options)
     rv_studio_set_text(&job->folder_pattern, !has_folders ? "" : *folder != '\0' ? folder : "[date]");
     job->no_number = !rv_fields_bool(options, "save_images_add_number");
     job->prompt_words = (int)rv_fields_integer(options, "directories_max_prompt_words");
-    JsonArray *styles = rv_fields_has(fields, "styles") ? json_object_get_array_member(fields, "styles") : NULL;
+    JsonArray *styles =
+        rv_fields_has(fields, "styles") ? json_object_get_array_member(fields, "styles") : NULL;
     g_autoptr(GString) text = g_string_new(NULL);
     for (guint i = 0; styles != NULL && i < json_array_get_length(styles); i++)
         if (g_ascii_strcasecmp(json_array_get_string_element(styles, i), "None") != 0)

@@ -192,7 +192,11 @@ collect(RvScript *script, RvStudioResult *result)
             continue;
         RvScriptPicture *picture = g_new0(RvScriptPicture, 1);
         *picture = (RvScriptPicture) { from->bytes != NULL ? g_bytes_ref(from->bytes) : NULL,
-                                       g_strdup(from->infotext), from->seed, from->subseed, false, NULL };
+                                       g_strdup(from->infotext),
+                                       from->seed,
+                                       from->subseed,
+                                       false,
+                                       NULL };
         g_ptr_array_add(script->pictures, picture);
     }
 }

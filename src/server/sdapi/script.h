@@ -29,8 +29,8 @@ typedef struct {
     char *infotext;
     gint64 seed, subseed;
     bool is_made;     /* a grid or a composition of several: PNG */
-    const char *keep; /* what its file's name begins with among the user's grids; "": it is kept among the pictures, by
-                       * number and seed; NULL: it is not kept, or was already */
+    const char *keep; /* what its file's name begins with among the user's grids; "": it is kept among the
+                       * pictures, by number and seed; NULL: it is not kept, or was already */
 } RvScriptPicture;
 void rv_script_picture_free(gpointer picture);
 /* In the order of the answer; NULL with an error. Once all results are there. */

@@ -107,7 +107,9 @@ compose(RvScript *script, GPtrArray *pictures, GError **error)
                             matrix->margin };
     g_autoptr(RvPicture) grid = rv_grid_new_labelled(cells, 1 << across, &labels, error);
     const RvScriptPicture *first = g_ptr_array_index(pictures, 0);
-    RvScriptPicture *made = grid != NULL ? rv_script_picture_new(grid, first->infotext, "prompt_matrix", first->seed, error) : NULL;
+    RvScriptPicture *made =
+        grid != NULL ? rv_script_picture_new(grid, first->infotext, "prompt_matrix", first->seed, error)
+                     : NULL;
     if (made != NULL)
         g_ptr_array_insert(pictures, 0, made);
     return made != NULL;

@@ -97,8 +97,10 @@ read_line(RvScript *script, guint index, Line *line, RvRefusal *refusal)
 static double
 pixels_of(JsonObject *fields)
 {
-    double width = (double)rv_fields_integer(fields, "width"), height = (double)rv_fields_integer(fields, "height");
-    double x = (double)rv_fields_integer(fields, "hr_resize_x"), y = (double)rv_fields_integer(fields, "hr_resize_y");
+    double width = (double)rv_fields_integer(fields, "width"),
+           height = (double)rv_fields_integer(fields, "height");
+    double x = (double)rv_fields_integer(fields, "hr_resize_x"),
+           y = (double)rv_fields_integer(fields, "hr_resize_y");
     double scale = rv_fields_number(fields, "hr_scale", 1.0);
     if (!rv_fields_bool(fields, "enable_hr"))
         return width * height;
@@ -113,11 +115,12 @@ check_size(RvScript *script, RvRefusal *refusal)
 {
     double most = 0.0;
     for (guint i = 0; i < script->variants->len; i++)
-        most = MAX(most, pixels_of(((const RvScriptVariant *)g_ptr_array_index(script->variants, i))->fields));
+        most =
+            MAX(most, pixels_of(((const RvScriptVariant *)g_ptr_array_index(script->variants, i))->fields));
     double mega = most * script->variants->len / 1e6;
     if (mega > MAX_MEGAPIXELS)
-        rv_refusal_set(refusal, 422, "X/Y/Z plot: a grid of %.0f megapixels is too large, %.0f at the most", mega,
-                       MAX_MEGAPIXELS);
+        rv_refusal_set(refusal, 422, "X/Y/Z plot: a grid of %.0f megapixels is too large, %.0f at the most",
+                       mega, MAX_MEGAPIXELS);
     return mega <= MAX_MEGAPIXELS;
 }
 
@@ -213,7 +216,8 @@ infotext_of(const Plot *plot, const char *first, int axes)
         const Line *line = &plot->lines[i];
         if (line->axis->kind == RV_AXIS_NOTHING)
             continue;
-        g_autofree char *type = g_strconcat(names[i], " Type", NULL), *values = g_strconcat(names[i], " Values", NULL),
+        g_autofree char *type = g_strconcat(names[i], " Type", NULL),
+                        *values = g_strconcat(names[i], " Values", NULL),
                         *fixed = g_strconcat("Fixed ", values, NULL), *all = g_strjoinv(", ", line->values);
         rv_infotext_set(info, type, line->axis->label);
         rv_infotext_set(info, values, line->text);
@@ -224,9 +228,11 @@ infotext_of(const Plot *plot, const char *first, int axes)
 }
 
 static bool
-insert_grid(GPtrArray *pictures, guint place, const RvPicture *grid, const char *infotext, gint64 seed, GError **error)
+insert_grid(GPtrArray *pictures, guint place, const RvPicture *grid, const char *infotext, gint64 seed,
+            GError **error)
 {
-    RvScriptPicture *made = grid != NULL ? rv_script_picture_new(grid, infotext, "xyz_grid", seed, error) : NULL;
+    RvScriptPicture *made =
+        grid != NULL ? rv_script_picture_new(grid, infotext, "xyz_grid", seed, error) : NULL;
     if (made != NULL)
         g_ptr_array_insert(pictures, (int)place, made);
     return made != NULL;

@@ -157,10 +157,10 @@ check_choice(const RvField *field, JsonNode *value, RvFieldProblems *problems)
     static const char *const noises[] = { "NV", "CPU", "GPU", NULL }, *const formats[] = { "png", "jpg",
                                                                                            "jpeg", "webp",
                                                                                            NULL };
-    const char *const *names = strcmp(field->name, "randn_source") == 0     ? noises
-                               : strcmp(field->name, "samples_format") == 0 || strcmp(field->name, "grid_format") == 0
-                                   ? formats
-                                                                            : NULL;
+    const char *const *names =
+        strcmp(field->name, "randn_source") == 0                                                ? noises
+        : strcmp(field->name, "samples_format") == 0 || strcmp(field->name, "grid_format") == 0 ? formats
+                                                                                                : NULL;
     if (names == NULL || is_one_of(json_node_get_string(value), names))
         return true;
     rv_field_problem(problems, "body", field->name, "this value is not known", "value_error.const");
