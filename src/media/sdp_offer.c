@@ -318,35 +318,3 @@ rv_sdp_offer_free(RvSdpOffer *offer)
     g_free(offer->sdp);
     g_free(offer);
 }
-
-/* "candidate:FOUNDATION COMPONENT TRANSPORT PRIORITY ADDRESS PORT typ host ...": the copy needs a foundation
- * of its own, and comes after the original in priority. */
-static void
-append_public(GString *to, const char *line, const char *address)
-{
-    g_auto(GStrv) words = g_strsplit(line, " ", -1);
-    if (g_strv_length(words) < 8 || strcmp(words[7], "host") != 0 || strchr(words[4], ':') != NULL)
-        return;
-    guint64 priority = g_ascii_strtoull(words[3], NULL, 10);
-    g_string_append_printf(to, "%s9 %s %s %" G_GUINT64_FORMAT " %s", words[0], words[1], words[2],
-                           priority > 1 ? priority - 1 : 1, address);
-    for (int i = 5; words[i] != NULL; i++)
-        g_string_append_printf(to, " %s", words[i]);
-    g_string_append(to, "\r\n");
-}
-
-char *
-rv_sdp_add_public_address(const char *answer, const char *address)
-{
-    GString *text = g_string_new(NULL);
-    g_auto(GStrv) lines = g_strsplit(answer, "\n", -1);
-    for (int i = 0; lines[i] != NULL; i++) {
-        g_strchomp(lines[i]);
-        if (lines[i][0] == '\0')
-            continue;
-        g_string_append_printf(text, "%s\r\n", lines[i]);
-        if (g_str_has_prefix(lines[i], "a=candidate:"))
-            append_public(text, lines[i], address);
-    }
-    return g_string_free(text, FALSE);
-}

@@ -31,7 +31,3 @@ typedef struct {
 RvSdpOffer *rv_sdp_offer_parse(const char *text, gsize size, const char *codec, GError **error);
 void rv_sdp_offer_free(RvSdpOffer *offer); /* accepts NULL */
 G_DEFINE_AUTOPTR_CLEANUP_FUNC(RvSdpOffer, rv_sdp_offer_free)
-
-/* The answer with a second line for each host candidate that names `address` instead: for servers behind a
- * port mapping. Free with g_free. */
-char *rv_sdp_add_public_address(const char *answer, const char *address);

@@ -4,7 +4,6 @@
 
 #include "media/webrtc_internal.h"
 
-#define PORTS 64 /* of the range that begins with the UDP port */
 #define TIMER_MS 500
 #define CONNECT_US (15 * G_USEC_PER_SEC)
 #define SILENCE_US (10 * G_USEC_PER_SEC)
@@ -14,8 +13,6 @@
 #define REPORT_BANDWIDTH 2e6 /* bit/s of the session, of which reports may take 5 % */
 
 enum { CONNECTED = 2, FAILED = 4, CLOSED = 5 };
-
-static bool used_ports[PORTS]; /* main loop */
 
 RvWebrtc *
 rv_webrtc_ref(RvWebrtc *peer)
@@ -34,7 +31,8 @@ rv_webrtc_unref(RvWebrtc *peer)
     g_clear_object(&peer->pipeline);
     rv_picture_free(peer->arrived);
     rv_sdp_offer_free(peer->offer);
-    g_free((char *)peer->options.public_address);
+    rv_udp_mux_unref(peer->options.mux);
+    g_free(peer->options.public_host.address);
     g_mutex_clear(&peer->lock);
     g_cond_clear(&peer->gathered);
     g_free(peer);
@@ -129,13 +127,19 @@ on_deep_element(GstBin *bin, GstBin *parent, GstElement *element, gpointer data)
                      REPORT_BANDWIDTH, NULL);
 }
 
+/* The mux is what peers see: the agent needs one socket that it reaches. */
 static void
-limit_ports(RvWebrtc *peer)
+stay_on_loopback(RvWebrtc *peer)
 {
-    g_autoptr(GObject) ice = NULL;
+    g_autoptr(GObject) ice = NULL, agent = NULL;
+    gboolean is_added = FALSE;
     g_object_get(peer->rtc, "ice-agent", &ice, NULL);
-    if (peer->port != 0 && ice != NULL)
-        g_object_set(ice, "min-rtp-port", (guint)peer->port, "max-rtp-port", (guint)peer->port, NULL);
+    if (peer->options.mux == NULL || ice == NULL)
+        return;
+    g_signal_emit_by_name(ice, "add-local-ip-address", "127.0.0.1", &is_added);
+    g_object_get(ice, "agent", &agent, NULL);
+    if (agent != NULL)
+        g_object_set(agent, "ice-tcp", FALSE, "upnp", FALSE, NULL);
 }
 
 bool
@@ -152,7 +156,7 @@ rv_webrtc_build(RvWebrtc *peer, GError **error)
     gst_util_set_object_arg(G_OBJECT(peer->rtc), "bundle-policy", "max-bundle");
     g_signal_connect(peer->pipeline, "deep-element-added", G_CALLBACK(on_deep_element), peer);
     gst_bin_add(GST_BIN(peer->pipeline), peer->rtc);
-    limit_ports(peer);
+    stay_on_loopback(peer);
     g_signal_connect(peer->rtc, "pad-added", G_CALLBACK(on_pad), peer);
     g_autoptr(GstBus) bus = gst_element_get_bus(peer->pipeline);
     peer->bus_watch = gst_bus_add_watch_full(bus, G_PRIORITY_DEFAULT, on_bus, rv_webrtc_ref(peer),
@@ -160,20 +164,14 @@ rv_webrtc_build(RvWebrtc *peer, GError **error)
     return rv_webrtc_add_sender(peer, error);
 }
 
-static void
-release_port(RvWebrtc *peer)
-{
-    if (peer->port != 0)
-        used_ports[peer->port - peer->options.udp_port] = false;
-}
-
-/* Stopping joins threads and may take a while; only then the port is free again. */
+/* Stopping joins threads and may take a while; until then the peer is still told of it. */
 static gpointer
 stop(gpointer data)
 {
     RvWebrtc *peer = data;
     gst_element_set_state(peer->pipeline, GST_STATE_NULL);
-    rv_webrtc_post(peer, release_port);
+    if (peer->at_mux != NULL)
+        rv_udp_mux_remove(peer->options.mux, peer->at_mux);
     rv_webrtc_unref(peer);
     return NULL;
 }
@@ -327,22 +325,6 @@ negotiate(gpointer data)
     return NULL;
 }
 
-/* A socket of another peer may not share the port, so each peer has one of the range. */
-static bool
-take_port(RvWebrtc *peer, GError **error)
-{
-    if (peer->options.udp_port == 0)
-        return true;
-    for (int i = 0; i < PORTS && peer->options.udp_port + i <= 65535; i++)
-        if (!used_ports[i]) {
-            used_ports[i] = true;
-            peer->port = peer->options.udp_port + i;
-            return true;
-        }
-    return rv_error_set(error, RV_ERROR_BUSY, NULL, "use the WebSocket transport",
-                        "all %d WebRTC ports are in use", PORTS);
-}
-
 RvWebrtc *
 rv_webrtc_answer(const char *offer, gsize size, const RvWebrtcOptions *options, GError **error)
 {
@@ -356,14 +338,12 @@ rv_webrtc_answer(const char *offer, gsize size, const RvWebrtcOptions *options, 
     g_mutex_init(&peer->lock);
     g_cond_init(&peer->gathered);
     peer->options = *options;
-    peer->options.public_address = g_strdup(options->public_address);
+    peer->options.public_host.address = g_strdup(options->public_host.address);
+    if (options->mux != NULL)
+        rv_udp_mux_ref(options->mux);
     peer->offer = g_steal_pointer(&parsed);
     peer->stats.codec = rv_video_codec_name(peer->offer->codec);
     rv_bitrate_init(&peer->bitrate, START_BITRATE, g_get_monotonic_time());
-    if (!take_port(peer, error)) {
-        rv_webrtc_unref(peer);
-        return NULL;
-    }
     Negotiated *work = g_new0(Negotiated, 1);
     work->peer = rv_webrtc_ref(peer);
     g_thread_unref(g_thread_new("webrtc-offer", negotiate, work));

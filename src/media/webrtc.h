@@ -8,13 +8,15 @@
 #pragma once
 #include "base/error.h"
 #include "media/picture.h"
+#include "media/sdp_answer.h"
+#include "media/udp_mux.h"
 
 typedef struct RvWebrtc RvWebrtc;
 
 typedef struct {
-    const char *codec; /* "vp8", "h264"; NULL: as the offer prefers */
-    int udp_port;      /* 0: any. Peers use this port, the next ..., each one port for all its media */
-    const char *public_address; /* advertised beside our own addresses; may be NULL */
+    const char *codec;     /* "vp8", "h264"; NULL: as the offer prefers */
+    RvUdpMux *mux;         /* the port that all peers share; NULL: each has any free ones, UDP and TCP */
+    RvSdpHost public_host; /* told beside our own addresses; address NULL: none; port 0: as ours */
     /* Once: the answer, or an error after which only rv_webrtc_close() may be called. */
     void (*on_answer)(const char *sdp, const GError *error, void *user);
     /* A camera frame; takes `picture`. */
@@ -33,8 +35,7 @@ typedef struct {
     guint64 frames_in, frames_out;
 } RvWebrtcStats;
 
-/* RV_ERROR_INVALID for offers (sdp_offer.h); RV_ERROR_FAILED when plugins are
- * missing; RV_ERROR_BUSY when all ports are in use. */
+/* RV_ERROR_INVALID for offers (sdp_offer.h); RV_ERROR_FAILED when plugins are missing. */
 RvWebrtc *rv_webrtc_answer(const char *offer, gsize size, const RvWebrtcOptions *options, GError **error);
 void rv_webrtc_close(RvWebrtc *peer); /* no callback comes after; accepts NULL */
 /* Sends an RGB frame, [height, width, 3], packed, which stays as it is until `done` is called (on any

@@ -20,9 +20,9 @@ typedef struct {
 
 struct RvWebrtc {
     gatomicrefcount references;
-    RvWebrtcOptions options; /* strings copied */
+    RvWebrtcOptions options; /* strings copied, mux referenced */
     RvSdpOffer *offer;
-    int port; /* of the range; 0: none of ours */
+    RvUdpPeer *at_mux; /* NULL: not there, or not yet */
 
     GstElement *pipeline, *rtc; /* owned; rtc by the pipeline */
     GstElement *source, *encoder;

@@ -41,12 +41,15 @@ wait_for(GstPromise *promise, GError **error, const char *what)
     return failed(error, cause != NULL ? cause->message : what);
 }
 
+/* From loopback no address of the peer's is reached: through the mux its own checks tell where it is. */
 static bool
 set_remote(RvWebrtc *peer, GError **error)
 {
+    g_autofree char *sdp = peer->options.mux != NULL ? rv_sdp_replace_candidates(peer->offer->sdp, NULL, 0)
+                                                     : g_strdup(peer->offer->sdp);
     GstSDPMessage *message;
     gst_sdp_message_new(&message);
-    gst_sdp_message_parse_buffer((const guint8 *)peer->offer->sdp, (guint)strlen(peer->offer->sdp), message);
+    gst_sdp_message_parse_buffer((const guint8 *)sdp, (guint)strlen(sdp), message);
     g_autoptr(GstWebRTCSessionDescription) offer = gst_webrtc_session_description_new(SDP_OFFER, message);
     g_autoptr(GstPromise) promise = gst_promise_new();
     g_signal_emit_by_name(peer->rtc, "set-remote-description", offer, promise);
@@ -105,15 +108,49 @@ wait_for_candidates(RvWebrtc *peer, GError **error)
     return has_gathered || failed(error, "no addresses were found within 5 s");
 }
 
+/* Where the peer reaches the mux. */
 static char *
-local_description(RvWebrtc *peer)
+tell_hosts(const RvWebrtc *peer, const char *answer)
+{
+    int port = rv_udp_mux_port(peer->options.mux);
+    const RvSdpHost *public = &peer->options.public_host;
+    g_auto(GStrv) own = rv_udp_mux_addresses(peer->options.mux);
+    g_autoptr(GArray) hosts = g_array_new(FALSE, FALSE, sizeof(RvSdpHost));
+    for (int i = 0; own[i] != NULL; i++)
+        g_array_append_val(hosts, ((RvSdpHost) { own[i], port }));
+    if (public->address != NULL)
+        g_array_append_val(hosts, ((RvSdpHost) { public->address, public->port != 0 ? public->port : port }));
+    return rv_sdp_replace_candidates(answer, (const RvSdpHost *)(void *)hosts->data, hosts->len);
+}
+
+static char *
+enter_mux(RvWebrtc *peer, const char *answer, GError **error)
+{
+    RvSdpAgent agent;
+    if (!rv_sdp_read_agent(answer, &agent)) {
+        failed(error, "its agent does not listen on loopback");
+        return NULL;
+    }
+    peer->at_mux = rv_udp_mux_add(peer->options.mux, agent.ufrag, agent.password, agent.port, error);
+    rv_sdp_agent_clear(&agent);
+    return peer->at_mux != NULL ? tell_hosts(peer, answer) : NULL;
+}
+
+static char *
+local_description(RvWebrtc *peer, GError **error)
 {
     g_autoptr(GstWebRTCSessionDescription) local = NULL;
     g_object_get(peer->rtc, "local-description", &local, NULL);
     g_autofree char *text = local == NULL ? NULL : gst_sdp_message_as_text(local->sdp);
-    if (text == NULL || peer->options.public_address == NULL)
-        return g_steal_pointer(&text);
-    return rv_sdp_add_public_address(text, peer->options.public_address);
+    if (text == NULL || strstr(text, "a=candidate:") == NULL) {
+        failed(error, "it has no addresses");
+        return NULL;
+    }
+    if (peer->options.mux != NULL)
+        return enter_mux(peer, text, error);
+    if (peer->options.public_host.address != NULL)
+        return rv_sdp_add_public_address(text, peer->options.public_host.address);
+    return g_steal_pointer(&text);
 }
 
 char *
@@ -129,10 +166,5 @@ rv_webrtc_negotiate(RvWebrtc *peer, GError **error)
     ask_for_retransmission(peer);
     if (!create_and_set_answer(peer, error) || !wait_for_candidates(peer, error))
         return NULL;
-    char *answer = local_description(peer);
-    if (answer == NULL || strstr(answer, "a=candidate:") == NULL) {
-        g_clear_pointer(&answer, g_free);
-        failed(error, "it has no addresses");
-    }
-    return answer;
+    return local_description(peer, error);
 }

@@ -27,6 +27,36 @@ rv_health_stats(const RvCall *call)
     rv_answer_json(call, 200, json);
 }
 
+static void
+add_direction(GString *to, const char *name, const char *help, guint64 in, guint64 out)
+{
+    rv_metrics_head(to, name, "counter", help);
+    rv_metrics_sample(to, name, "direction=\"in\"", (double)in);
+    rv_metrics_sample(to, name, "direction=\"out\"", (double)out);
+}
+
+static void
+add_udp_metrics(RvUdpMux *mux, GString *to)
+{
+    if (mux == NULL)
+        return;
+    RvUdpStats stats;
+    rv_udp_mux_stats(mux, &stats);
+    rv_metrics_head(to, "reverie_udp_peers", "gauge", "WebRTC peers of the UDP port.");
+    rv_metrics_sample(to, "reverie_udp_peers", NULL, stats.peers);
+    rv_metrics_head(to, "reverie_udp_paths", "gauge", "Pairs of addresses that they are reached over.");
+    rv_metrics_sample(to, "reverie_udp_paths", NULL, stats.paths);
+    rv_metrics_head(to, "reverie_udp_paths_opened_total", "counter", "Such pairs that ever came up.");
+    rv_metrics_sample(to, "reverie_udp_paths_opened_total", NULL, (double)stats.opened);
+    add_direction(to, "reverie_udp_datagrams_total", "Datagrams passed on.", stats.received, stats.sent);
+    add_direction(to, "reverie_udp_bytes_total", "Their bytes.", stats.received_bytes, stats.sent_bytes);
+    rv_metrics_head(to, "reverie_udp_dropped_total", "counter", "Datagrams that were not passed on.");
+    for (int i = 0; i < RV_UDP_DROPS; i++) {
+        g_autofree char *label = g_strdup_printf("reason=\"%s\"", rv_udp_drop_name((RvUdpDrop)i));
+        rv_metrics_sample(to, "reverie_udp_dropped_total", label, (double)stats.dropped[i]);
+    }
+}
+
 void
 rv_health_metrics(const RvCall *call)
 {
@@ -42,6 +72,7 @@ rv_health_metrics(const RvCall *call)
     rv_metrics_sample(text, "reverie_parameters_revision", NULL, rv_state_revision(server->state));
     rv_recording_add_metrics(server->recording, text);
     rv_osc_port_add_metrics(server->osc, text);
+    add_udp_metrics(server->udp_mux, text);
     rv_metrics_process(text);
     rv_answer_text(call, 200, "text/plain; version=0.0.4; charset=utf-8", text->str);
 }

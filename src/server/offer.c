@@ -157,8 +157,8 @@ open_peer(Peer *peer, const RvCall *call, const char *sdp, GError **error)
     const RvServeOptions *options = rv_server_options(server);
     RvWebrtcOptions webrtc = { .codec =
                                    call->query == NULL ? NULL : g_hash_table_lookup(call->query, "codec"),
-                               .udp_port = options->udp_port,
-                               .public_address = options->public_address,
+                               .mux = rv_server_udp_mux(server),
+                               .public_host = options->public_host,
                                .on_answer = on_answer,
                                .on_frame = on_frame,
                                .on_ended = on_ended,

@@ -51,9 +51,11 @@ static const Row rows[] = {
     { "tls-key", FOLDER, AT(tls_key), "F", NULL, "Its private key, PEM" },
     { "tls-self-signed", FLAG, AT(tls_self_signed), NULL, NULL,
       "Serve https with a certificate made at the first start" },
-    { "udp-port", NUMBER, AT(udp_port), "N", "0", "The one UDP port of WebRTC (default: any)", 0, 65535 },
-    { "public-address", TEXT, AT(public_address), "ADDRESS", NULL,
-      "Address that WebRTC peers are told, when it is another than this machine's" },
+    { "udp-port", NUMBER, AT(udp_port), "N", "0", "The one UDP port of all WebRTC (default: any free ones)",
+      0, 65535 },
+    { "public-address", TEXT, AT(public_address), "ADDRESS[:PORT]", NULL,
+      "Address that WebRTC peers are told beside this machine's own, and port if --udp-port is mapped to "
+      "another" },
     { "osc", NUMBER, AT(osc), "PORT", "0", "UDP port for OSC messages (default: none)", 0, 65535 },
     { "pace", TEXT, AT(pace), "P", "smooth", "off, smooth, or latency-budget=MS" },
     { "threads", NUMBER, AT(threads), "N", "0", "CPU threads of the engine (default: one per core)", 0,
@@ -311,6 +313,18 @@ check_access(const RvServeOptions *options, GError **error)
     return true;
 }
 
+static bool
+parse_public_address(RvServeOptions *options, GError **error)
+{
+    if (options->public_address == NULL)
+        return true;
+    if (!rv_sdp_host_parse(options->public_address, &options->public_host, error))
+        return false;
+    return options->public_host.port == 0 || options->udp_port != 0 ||
+           rv_error_set(error, RV_ERROR_USAGE, "--public-address", "give --udp-port, or leave the port out",
+                        "a port is told only for --udp-port");
+}
+
 bool
 rv_serve_options_finish(RvServeOptions *options, GError **error)
 {
@@ -332,7 +346,7 @@ rv_serve_options_finish(RvServeOptions *options, GError **error)
     if (options->web != NULL && !g_file_test(options->web, G_FILE_TEST_IS_DIR))
         return rv_error_set(error, RV_ERROR_NOT_FOUND, options->web, "check --web",
                             "there is no such folder");
-    return parse_size(options, error) && check_access(options, error);
+    return parse_size(options, error) && parse_public_address(options, error) && check_access(options, error);
 }
 
 void
@@ -346,6 +360,7 @@ rv_serve_options_clear(RvServeOptions *options)
     }
     g_clear_pointer(&options->given, g_free);
     g_clear_pointer(&options->host, g_free);
+    g_clear_pointer(&options->public_host.address, g_free);
     g_clear_pointer(&options->folders, g_strfreev);
     g_clear_pointer(&options->default_model, g_free);
 }

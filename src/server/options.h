@@ -7,6 +7,7 @@
 #include <stdbool.h>
 
 #include "base/error.h"
+#include "media/sdp_answer.h"
 
 typedef struct {
     char *listen, *data, *models, *model, *device, *precision, *vae, *size, *effect;
@@ -15,13 +16,14 @@ typedef struct {
     gboolean tls_self_signed, insecure;
     int udp_port, osc, threads, max_clients, model_memory, record_limit;
     /* What they mean, once finished. */
-    char *host;          /* of `listen`, without brackets */
-    int port;            /* 0: any free one */
-    bool is_loopback;    /* only this machine can connect */
-    int width, height;   /* of the mirror's pictures; 0: the model's own */
-    char **folders;      /* of models, in order of precedence; set by who starts the server; owned */
-    char *default_model; /* path of the model for pictures; likewise; NULL: each job must name one */
-    char **given;        /* as typed, by row of the table */
+    char *host;            /* of `listen`, without brackets */
+    int port;              /* 0: any free one */
+    RvSdpHost public_host; /* of `public_address`; address NULL: none */
+    bool is_loopback;      /* only this machine can connect */
+    int width, height;     /* of the mirror's pictures; 0: the model's own */
+    char **folders;        /* of models, in order of precedence; set by who starts the server; owned */
+    char *default_model;   /* path of the model for pictures; likewise; NULL: each job must name one */
+    char **given;          /* as typed, by row of the table */
 } RvServeOptions;
 
 /* Entries for an option parser that fill `options`, which must not move; ends with an empty entry. Free with

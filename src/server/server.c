@@ -47,6 +47,12 @@ rv_server_recording(RvServer *server)
     return server->recording;
 }
 
+RvUdpMux *
+rv_server_udp_mux(RvServer *server)
+{
+    return server->udp_mux;
+}
+
 const RvServeOptions *
 rv_server_options(RvServer *server)
 {
@@ -194,7 +200,9 @@ listen_on(RvServer *server, GError **error)
            rv_auth_is_open(server->auth) ? "none" : "required", NULL);
     if (o->osc != 0)
         server->osc = rv_osc_port_new(server, o->host, o->osc, error);
-    return o->osc == 0 || server->osc != NULL;
+    if (o->udp_port != 0)
+        server->udp_mux = rv_udp_mux_new(o->udp_port, error);
+    return (o->osc == 0 || server->osc != NULL) && (o->udp_port == 0 || server->udp_mux != NULL);
 }
 
 /* ---- ready, and the end ---- */
@@ -307,6 +315,7 @@ finish(RvServer *server)
     if (server->soup != NULL)
         soup_server_disconnect(server->soup);
     rv_mirror_free(server->mirror, begin_us + END_US);
+    rv_udp_mux_unref(server->udp_mux);
     rv_studio_free(server->studio, begin_us + END_US);
     rv_recording_free(server->recording, begin_us + END_US);
     forget_sockets(server);

@@ -1,5 +1,6 @@
 /* server.h - `reverie serve`: one main loop for HTTP, sockets, signals and the mirror. */
 #pragma once
+#include "media/udp_mux.h"
 #include "server/auth.h"
 #include "server/client.h"
 #include "server/mirror.h"
@@ -17,4 +18,5 @@ RvMirror *rv_server_mirror(RvServer *server);
 RvState *rv_server_state(RvServer *server);
 RvStudio *rv_server_studio(RvServer *server);
 RvRecording *rv_server_recording(RvServer *server);
+RvUdpMux *rv_server_udp_mux(RvServer *server); /* NULL: no --udp-port */
 const RvServeOptions *rv_server_options(RvServer *server);

@@ -20,6 +20,7 @@ struct RvServer {
     RvEvents *events;
     struct RvJobEvents *job_events;
     RvOscPort *osc;
+    RvUdpMux *udp_mux;  /* NULL: no --udp-port */
     GPtrArray *sockets; /* open WebSockets, referenced */
     GPtrArray *tasks;   /* RvTask, requests to the picture API that are not answered yet; borrowed */
     guint replies;      /* of such, that are being written */

@@ -5,7 +5,7 @@ import { after, before, test } from "node:test";
 import { measureAge, summarise } from "./lib/age.mjs";
 import { launch } from "./lib/browser.mjs";
 import { Network } from "./lib/netns.mjs";
-import { Server } from "./lib/server.mjs";
+import { freeUdpPort, Server } from "./lib/server.mjs";
 
 const long = process.env.REVERIE_LINK_SECONDS !== undefined;
 const seconds = Number(process.env.REVERIE_LINK_SECONDS ?? 4);
@@ -15,7 +15,7 @@ let browser, server;
 
 before(async () => {
   if (skip) return;
-  server = await Server.start({ listen: `${network.host}:0`, options: ["--insecure"] });
+  server = await Server.start({ listen: `${network.host}:0`, options: ["--insecure", "--udp-port", String(await freeUdpPort())] });
   browser = await launch(network.wrapper(process.env.REVERIE_CHROMIUM ?? "/usr/bin/chromium"), [
     `--unsafely-treat-insecure-origin-as-secure=${server.url}`,
   ]);

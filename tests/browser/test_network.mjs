@@ -1,26 +1,32 @@
-// Another host, whose firewall drops UDP: from the start, in mid-session, and everything for a while.
+// Another host, whose firewall drops UDP: from the start, in mid-session, all but one port, and everything for a while.
 import assert from "node:assert/strict";
+import { execFileSync } from "node:child_process";
+import { createSocket } from "node:dgram";
 import { after, before, test } from "node:test";
 import { colourAt, isNear, launch, linkOf, openMirror, shownCount, shownFrames, waitForFrames, waitForLink } from "./lib/browser.mjs";
 import { Network } from "./lib/netns.mjs";
-import { Server } from "./lib/server.mjs";
+import { freeUdpPort, Server } from "./lib/server.mjs";
 
 const INVERTED = [55, 195, 145];
 const { network, reason } = Network.make();
 const skip = reason ?? false;
-let browser, server;
+let browser, server, onePort, udpPort;
 
 before(async () => {
   if (skip) return;
-  server = await Server.start({ listen: `${network.host}:0`, options: ["--insecure"] });
+  const listen = `${network.host}:0`;
+  udpPort = await freeUdpPort();
+  server = await Server.start({ listen, options: ["--insecure"] });
+  onePort = await Server.start({ listen, options: ["--insecure", "--udp-port", String(udpPort)] });
   // A page from another host has no camera over plain http, unless its address counts as secure.
   browser = await launch(network.wrapper(process.env.REVERIE_CHROMIUM ?? "/usr/bin/chromium"), [
-    `--unsafely-treat-insecure-origin-as-secure=${server.url}`,
+    `--unsafely-treat-insecure-origin-as-secure=${server.url},${onePort.url}`,
   ]);
 });
 after(async () => {
   await browser?.close();
   await server?.stop();
+  await onePort?.stop();
   network?.remove();
 });
 
@@ -51,6 +57,67 @@ test("UDP dies in mid-session: WebSocket takes over and the last picture is held
   const before = await shownCount(page);
   await waitForFrames(page, before + 15);
   network.unblock();
+  await page.context().close();
+});
+
+// Of the server's UDP sockets, the addresses that can be reached from outside.
+function publicSockets(child) {
+  const lines = execFileSync("ss", ["-Huanp"]).toString().split("\n").filter((line) => line.includes(`pid=${child.pid},`));
+  return lines.map((line) => line.split(/\s+/)[3]).filter((address) => !address.startsWith("127."));
+}
+
+const webrtcPage = async (url) => {
+  const page = await openMirror(browser, url, { query: "autoconnect&transport=webrtc" });
+  await waitForLink(page, { state: "live", transport: "webrtc" }, 15000);
+  await waitForFrames(page, 20);
+  return page;
+};
+
+async function until(isTrue, what, limit = 20000) {
+  for (const began = Date.now(); !(await isTrue()); await new Promise((resolve) => setTimeout(resolve, 100)))
+    assert.ok(Date.now() - began < limit, what);
+}
+
+test("one UDP port carries all media: two pages, one leaves and comes back", { skip }, async () => {
+  network.block(`udp dport != ${udpPort}`);
+  network.block(`tcp dport != ${onePort.port}`);
+  const [one, two] = await Promise.all([webrtcPage(onePort.url), webrtcPage(onePort.url)]);
+  assert.deepEqual(publicSockets(onePort.child).map((address) => address.replace(/^.*:/, "")), [String(udpPort)]);
+  assert.equal(await onePort.metric("reverie_udp_peers"), 2);
+  assert.ok((await onePort.metric("reverie_udp_paths")) >= 2);
+  await one.goto("about:blank");
+  await one.context().close();
+  const again = await webrtcPage(onePort.url);
+  await until(async () => (await onePort.metric("reverie_udp_peers")) === 2, "the page that left is still known");
+  await waitForFrames(two, (await shownCount(two)) + 20);
+  for (const page of [again, two]) {
+    assert.ok(isNear(await colourAt(page, "picture", 0.5, 0.5), INVERTED, 12));
+    await page.context().close();
+  }
+  network.unblock();
+});
+
+test("garbage at the UDP port: frames go on, and nothing of it is kept", { skip }, async () => {
+  const page = await webrtcPage(onePort.url);
+  const paths = await onePort.metric("reverie_udp_paths_opened_total");
+  const stranger = createSocket("udp4");
+  // A binding request for a peer that does not exist, and bytes that mean nothing.
+  const request = Buffer.from("000100202112a442" + "00".repeat(12) + "00060004" + "613a6262" + "00080014" + "00".repeat(20), "hex");
+  const junk = Buffer.alloc(1200, 0x80);
+  const send = () => {
+    for (let i = 0; i < 40; i++) stranger.send(i % 2 ? request : junk, udpPort, network.host);
+  };
+  const flood = setInterval(send, 5);
+  try {
+    await waitForFrames(page, (await shownCount(page)) + 60);
+    assert.equal((await linkOf(page)).transport, "webrtc");
+    assert.ok((await onePort.metric('reverie_udp_dropped_total{reason="no-peer"}')) > 1000);
+    assert.ok((await onePort.metric('reverie_udp_dropped_total{reason="not-stun"}')) > 1000);
+    assert.equal(await onePort.metric("reverie_udp_paths_opened_total"), paths);
+  } finally {
+    clearInterval(flood);
+    stranger.close();
+  }
   await page.context().close();
 });
 

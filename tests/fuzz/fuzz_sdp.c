@@ -2,6 +2,7 @@
 #include <stdint.h>
 #include <string.h>
 
+#include "media/sdp_answer.h"
 #include "media/sdp_offer.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
@@ -18,6 +19,14 @@ LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     rv_sdp_offer_free(offer);
     char *text = g_strndup((const char *)data, size);
     g_free(rv_sdp_add_public_address(text, "198.51.100.7"));
+    RvSdpAgent agent;
+    if (rv_sdp_read_agent(text, &agent))
+        rv_sdp_agent_clear(&agent);
+    RvSdpHost host;
+    if (rv_sdp_host_parse(text, &host, NULL)) {
+        g_free(rv_sdp_replace_candidates(text, &host, 1));
+        g_free(host.address);
+    }
     g_free(text);
     return 0;
 }

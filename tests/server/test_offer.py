@@ -1,6 +1,7 @@
 #!/usr/bin/env python3
 """POST /offer from outside, without a browser: answers, bad offers, ports, peers that never connect.
 What a real browser sees is in tests/browser. REVERIE names the binary."""
+import hmac
 import http.client
 import json
 import os
@@ -8,12 +9,14 @@ import pathlib
 import re
 import signal
 import socket
+import struct
 import subprocess
 import sys
 import tempfile
 import threading
 import time
 import unittest
+import zlib
 
 BINARY = os.environ.get("REVERIE", "build/reverie")
 SANITIZED = os.environ.get("REVERIE_SANITIZER", "none") != "none"
@@ -39,6 +42,13 @@ class Server:
         text = answer.read().decode()
         connection.close()
         return answer.status, json.loads(text)
+
+    def metric(self, name):
+        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=30)
+        connection.request("GET", "/metrics")
+        text = connection.getresponse().read().decode()
+        connection.close()
+        return float(next(line for line in text.splitlines() if line.startswith(name + " ")).rsplit(" ", 1)[1])
 
     def offer(self, sdp=OFFER, path="/offer"):
         return self.post({"sdp": sdp, "type": "offer"}, path)
@@ -124,39 +134,113 @@ class Offers(unittest.TestCase):
 
 
 def free_udp_port():
-    """The first of a range that nobody uses now, as far as one probe tells."""
+    """One that nobody uses now, as far as a probe tells."""
     with socket.socket(type=socket.SOCK_DGRAM) as probe:
         probe.bind(("0.0.0.0", 0))
-        port = probe.getsockname()[1]
-    return port if port <= 65000 else port - 1000
+        return probe.getsockname()[1]
+
+
+def refusal(*options):
+    """(exit code, what it says) of a server that must not start."""
+    with tempfile.TemporaryDirectory() as data:
+        ended = subprocess.run([BINARY, "serve", "--effect", "invert", "--listen", "127.0.0.1:0", "--data", data, *options],
+                               capture_output=True, text=True, timeout=60, env={**os.environ, **SANITIZER})
+    return ended.returncode, ended.stderr
+
+
+def attribute(sdp, name):
+    return re.search(rf"^a={name}:(\S+)", sdp, re.M)[1]
+
+
+def binding_request(username, password, transaction):
+    """As a browser's ICE agent sends it (RFC 8489, RFC 8445), which takes the pair for good."""
+    def part(kind, value):
+        return struct.pack(">HH", kind, len(value)) + value + b"\0" * (-len(value) % 4)
+    body = part(0x0006, username.encode()) + part(0x0024, struct.pack(">I", 1845501695)) + \
+        part(0x802a, b"\1" * 8) + part(0x0025, b"")
+
+    def header(length):
+        return struct.pack(">HHI", 1, length, 0x2112a442) + transaction
+    proof = hmac.new(password.encode(), header(len(body) + 24) + body, "sha1").digest()
+    body += part(0x0008, proof)
+    checked = header(len(body) + 8) + body
+    return checked + part(0x8028, struct.pack(">I", zlib.crc32(checked) ^ 0x5354554e))
 
 
 class Ports(unittest.TestCase):
-    def test_ports_and_public_address(self):
+    def is_answered(self, client, port, sdp, host="127.0.0.1", password=None):
+        """Whether a binding request through the port reaches the agent of this answer, and its reply comes back."""
+        username = attribute(sdp, "ice-ufrag") + ":" + attribute(OFFER, "ice-ufrag")
+        for _ in range(20 if password is None else 3):
+            transaction = os.urandom(12)
+            client.sendto(binding_request(username, password or attribute(sdp, "ice-pwd"), transaction), (host, port))
+            until = time.monotonic() + 1
+            while time.monotonic() < until:
+                client.settimeout(max(until - time.monotonic(), 0.01))
+                try:
+                    reply, sender = client.recvfrom(2048)
+                except TimeoutError:
+                    break
+                if reply[:2] == b"\1\1" and reply[8:20] == transaction:
+                    return sender == (host, port)
+        return False
+
+    def test_one_port_for_all(self):
         port = free_udp_port()
         server = Server("--udp-port", str(port), "--public-address", "198.51.100.7")
+        clients = [socket.socket(type=socket.SOCK_DGRAM) for _ in range(3)]
         try:
-            used = []
-            for _ in range(3):
-                status, answer = server.offer()
-                self.assertEqual(status, 200)
-                found = candidates(answer["sdp"])
-                self.assertEqual(len({number for _, number in found}), 1, "one port for all media")
-                used.append(found[0][1])
-                self.assertIn(("198.51.100.7", found[0][1]), found)
-            self.assertEqual(len(set(used)), 3, "a port of its own for each peer")
-            self.assertTrue(all(port <= number < port + 64 for number in used), used)
+            answers = [server.offer()[1]["sdp"] for _ in clients]
+            for sdp in answers:
+                found = candidates(sdp)
+                self.assertIn(("198.51.100.7", port), found)
+                self.assertEqual({number for _, number in found}, {port}, sdp)
+                self.assertEqual(candidates(sdp, "tcp"), [])
+            self.assertEqual(server.metric("reverie_udp_peers"), 3)
+            for client, sdp in zip(clients, answers):
+                self.assertTrue(self.is_answered(client, port, sdp))
+            self.assertTrue(self.is_answered(clients[0], port, answers[0], host="127.0.0.2"), "another address of ours")
+            self.assertEqual(server.metric("reverie_udp_paths"), 4)
+            with socket.socket(type=socket.SOCK_DGRAM) as stranger:
+                self.assertFalse(self.is_answered(stranger, port, answers[0], password="x" * 22))
+            self.assertEqual(server.metric('reverie_udp_dropped_total{reason="unauthenticated"}'), 3)
+            self.assertEqual(server.metric("reverie_udp_paths"), 4)
+        finally:
+            for client in clients:
+                client.close()
+            server.stop()
+
+    def test_port_that_is_mapped_to_another(self):
+        server = Server("--udp-port", str(free_udp_port()), "--public-address", "198.51.100.7:40123")
+        try:
+            self.assertIn(("198.51.100.7", 40123), candidates(server.offer()[1]["sdp"]))
         finally:
             server.stop()
+
+    def test_what_cannot_be_is_refused_at_the_start(self):
+        with socket.socket(type=socket.SOCK_DGRAM) as taken:
+            taken.bind(("0.0.0.0", 0))
+            code, said = refusal("--udp-port", str(taken.getsockname()[1]))
+        self.assertEqual(code, 1, said)
+        self.assertIn("--udp-port", said)
+        for options in (("--public-address", "host.example"), ("--public-address", "192.0.2.7:40123"),
+                        ("--udp-port", "7861", "--public-address", "192.0.2.7:0")):
+            code, said = refusal(*options)
+            self.assertEqual(code, 2, said)
+            self.assertIn("--public-address", said)
 
     def test_peers_that_never_connect_are_forgotten(self):
         server = Server("--udp-port", str(free_udp_port()))
         try:
-            first = candidates(server.offer()[1]["sdp"])[0][1]
-            time.sleep(18)
-            self.assertEqual(candidates(server.offer()[1]["sdp"])[0][1], first, "its port was not given back")
+            self.assertEqual(server.offer()[0], 200)
+            until = time.monotonic() + 60
+            while server.metric("reverie_udp_peers") != 0 and time.monotonic() < until:
+                time.sleep(0.5)
+            self.assertEqual(server.metric("reverie_udp_peers"), 0)
+            self.assertEqual(server.metric("reverie_udp_paths"), 0)
             server.log.seek(0)
             self.assertIn("client-close client=1", server.log.read().decode(errors="replace"))
+            self.assertEqual(server.offer()[0], 200)
         finally:
             server.stop()
 

@@ -2,6 +2,7 @@
 #include <string.h>
 
 #include "base/error.h"
+#include "media/sdp_answer.h"
 #include "media/sdp_offer.h"
 
 static char *
@@ -173,6 +174,75 @@ test_public_address_is_added(void)
                     "a=end-of-candidates\r\n");
 }
 
+static const char own_answer[] = "v=0\r\n"
+                                 "m=video 9 UDP/TLS/RTP/SAVPF 96\r\n"
+                                 "a=ice-ufrag:aB3+\r\n"
+                                 "a=ice-pwd:VOkJxbRl1RmTxUkWvJxBtx\r\n"
+                                 "a=candidate:1 1 UDP 2015363327 127.0.0.1 55624 typ host\r\n"
+                                 "a=candidate:2 1 TCP 1015022079 127.0.0.1 9 typ host tcptype active\r\n"
+                                 "a=end-of-candidates\r\n";
+
+static void
+test_candidates_are_replaced(void)
+{
+    const RvSdpHost hosts[] = { { (char *)"192.0.2.2", 7861 }, { (char *)"fd00::2", 40123 } };
+    g_autofree char *text = rv_sdp_replace_candidates(own_answer, hosts, G_N_ELEMENTS(hosts));
+    g_assert_null(strstr(text, "127.0.0.1"));
+    g_assert_nonnull(strstr(text, "VOkJxbRl1RmTxUkWvJxBtx\r\n"
+                                  "a=candidate:1 1 UDP 2130706431 192.0.2.2 7861 typ host\r\n"
+                                  "a=candidate:2 1 UDP 2130706175 fd00::2 40123 typ host\r\n"
+                                  "a=end-of-candidates\r\n"));
+    g_autofree char *none = rv_sdp_replace_candidates(own_answer, NULL, 0);
+    g_assert_null(strstr(none, "a=candidate"));
+}
+
+static void
+test_agent_is_read(void)
+{
+    RvSdpAgent agent;
+    g_assert_true(rv_sdp_read_agent(own_answer, &agent));
+    g_assert_cmpstr(agent.ufrag, ==, "aB3+");
+    g_assert_cmpstr(agent.password, ==, "VOkJxbRl1RmTxUkWvJxBtx");
+    g_assert_cmpint(agent.port, ==, 55624);
+    rv_sdp_agent_clear(&agent);
+    static const char *const needed[] = { "a=ice-ufrag", "a=ice-pwd", "127.0.0.1 55624" };
+    for (gsize i = 0; i < G_N_ELEMENTS(needed); i++) {
+        g_auto(GStrv) parts = g_strsplit(own_answer, needed[i], 2);
+        g_autofree char *without = g_strjoin("a=x", parts[0], parts[1], NULL);
+        g_assert_false(rv_sdp_read_agent(without, &agent));
+    }
+}
+
+static void
+test_public_addresses_are_read(void)
+{
+    static const struct {
+        const char *text, *address;
+        int port;
+    } good[] = { { "192.0.2.7", "192.0.2.7", 0 },
+                 { "192.0.2.7:40123", "192.0.2.7", 40123 },
+                 { "fd00::7", "fd00::7", 0 },
+                 { "[fd00::7]", "fd00::7", 0 },
+                 { "[fd00::7]:1", "fd00::7", 1 } };
+    static const char *const bad[] = {
+        "",         "host.example", "192.0.2.7:", "192.0.2.7:0", "192.0.2.7:65536", "192.0.2.7:1x",
+        "[fd00::7", "[fd00::7]1",   "[]:1",       ":1",          "192.0.2.7 ",      "1.2.3.4\r\na=x"
+    };
+    for (gsize i = 0; i < G_N_ELEMENTS(good); i++) {
+        RvSdpHost host;
+        g_assert_true(rv_sdp_host_parse(good[i].text, &host, NULL));
+        g_assert_cmpstr(host.address, ==, good[i].address);
+        g_assert_cmpint(host.port, ==, good[i].port);
+        g_free(host.address);
+    }
+    for (gsize i = 0; i < G_N_ELEMENTS(bad); i++) {
+        RvSdpHost host;
+        g_autoptr(GError) error = NULL;
+        g_assert_false(rv_sdp_host_parse(bad[i], &host, &error));
+        g_assert_error(error, RV_ERROR, RV_ERROR_USAGE);
+    }
+}
+
 int
 main(int argc, char **argv)
 {
@@ -184,5 +254,8 @@ main(int argc, char **argv)
     g_test_add_func("/sdp-offer/sizes", test_sizes_are_bounded);
     g_test_add_func("/sdp-offer/candidates", test_only_plain_candidates_pass);
     g_test_add_func("/sdp-offer/public-address", test_public_address_is_added);
+    g_test_add_func("/sdp-answer/replace-candidates", test_candidates_are_replaced);
+    g_test_add_func("/sdp-answer/agent", test_agent_is_read);
+    g_test_add_func("/sdp-answer/public-address", test_public_addresses_are_read);
     return g_test_run();
 }

@@ -1,11 +1,23 @@
 // Starts and stops `reverie serve`.
 import { spawn } from "node:child_process";
+import { createSocket } from "node:dgram";
 import { mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 
 const PROGRAM = process.env.REVERIE ?? "build/reverie";
 const START_LIMIT = 30000; // ms
+
+// A UDP port that nobody uses now.
+export const freeUdpPort = () =>
+  new Promise((resolve, reject) => {
+    const probe = createSocket("udp6");
+    probe.once("error", reject);
+    probe.bind(0, () => {
+      const { port } = probe.address();
+      probe.close(() => resolve(port));
+    });
+  });
 
 export class Server {
   // Resolves when the ready line came. `inside`: a command to start it through, such as ["ip", "netns", "exec", NAME].
@@ -41,6 +53,13 @@ export class Server {
 
   get port() {
     return new URL(this.url).port;
+  }
+
+  // The value of a metric by its name with labels; NaN if it is not there.
+  async metric(name) {
+    const text = await (await fetch(`${this.url}/metrics`)).text();
+    const line = text.split("\n").find((each) => each.startsWith(`${name} `));
+    return line ? Number(line.slice(name.length + 1)) : NaN;
   }
 
   async state() {
