@@ -67,6 +67,9 @@ const GOptionEntry rv_picture_entries[] = {
       "Steps of the second pass (default: --steps)", "N" },
     { "hires-strength", 0, 0, G_OPTION_ARG_DOUBLE, OPTION(hires_strength),
       "How much the second pass may change (default: 0.7)", "X" },
+    { "refiner", 0, 0, G_OPTION_ARG_FILENAME, OPTION(refiner),
+      "Model that finishes the picture, from this share of the noise on (default: 0.8)", "M[:AT]" },
+    { "tiling", 0, 0, G_OPTION_ARG_NONE, OPTION(tiling), "A picture whose edges fit each other (CPU)", NULL },
     { "count", 0, 0, G_OPTION_ARG_INT, OPTION(count),
       "How many pictures, with seeds N, N+1 ...: out-1.png, out-2.png ...", "N" },
     { "batch", 0, 0, G_OPTION_ARG_INT, OPTION(batch), "How many at a time (default: 1)", "N" },
@@ -100,11 +103,11 @@ void
 rv_generate_options_clear(void)
 {
     RvGenerateOptions *o = &rv_generate_options;
-    char **strings[] = { &o->model,         &o->models_dir, &o->device,   &o->precision, &o->vae,
-                         &o->tokenizer,     &o->prediction, &o->prompt,   &o->negative,  &o->syntax,
-                         &o->seed,          &o->sampler,    &o->schedule, &o->noise,     &o->input,
-                         &o->output,        &o->mask,       &o->preview,  &o->resize,    &o->fill,
-                         &o->hires_upscaler };
+    char **strings[] = { &o->model,          &o->models_dir, &o->device,   &o->precision, &o->vae,
+                         &o->tokenizer,      &o->prediction, &o->prompt,   &o->negative,  &o->syntax,
+                         &o->seed,           &o->sampler,    &o->schedule, &o->noise,     &o->input,
+                         &o->output,         &o->mask,       &o->preview,  &o->resize,    &o->fill,
+                         &o->hires_upscaler, &o->refiner };
     for (gsize i = 0; i < G_N_ELEMENTS(strings); i++)
         g_clear_pointer(strings[i], g_free);
     rv_network_options_clear();
@@ -186,9 +189,40 @@ rv_generate_open(RvEngine **engine, RvPipeline **pipeline, GError **error)
     const RvLibrary *library = rv_network_library(o->models_dir, error);
     if (library == NULL)
         return false;
-    RvPipelineOptions options = { o->vae, o->tokenizer, o->prediction, o->models_dir, library };
+    RvPipelineOptions options = { o->vae, o->tokenizer, o->prediction, o->models_dir, library, false };
     *pipeline = rv_pipeline_open(*engine, path, &options, error);
     return *pipeline != NULL;
+}
+
+/* MODEL, or MODEL:AT; a model whose path ends like that may be given, too. */
+static char *
+parse_refiner(const char *text, double *switch_at)
+{
+    const char *colon = g_file_test(text, G_FILE_TEST_EXISTS) ? NULL : strrchr(text, ':');
+    char *end;
+    *switch_at = 0.8;
+    if (colon == NULL)
+        return g_strdup(text);
+    *switch_at = g_ascii_strtod(colon + 1, &end);
+    if (end == colon + 1 || *end != '\0')
+        return g_strdup(text);
+    return g_strndup(text, (gsize)(colon - text));
+}
+
+bool
+rv_generate_open_refiner(RvEngine *engine, RvPipeline **refiner, RvRequest *request, GError **error)
+{
+    const RvGenerateOptions *o = &rv_generate_options;
+    if (o->refiner == NULL)
+        return true;
+    g_autofree char *name = parse_refiner(o->refiner, &request->refiner_switch_at);
+    g_autofree char *path = rv_find_model(name, o->models_dir, error);
+    const RvLibrary *library = path != NULL ? rv_network_library(o->models_dir, error) : NULL;
+    if (library == NULL)
+        return false;
+    RvPipelineOptions options = { .models_dir = o->models_dir, .library = library, .takes_refiner = true };
+    *refiner = request->refiner = rv_pipeline_open(engine, path, &options, error);
+    return *refiner != NULL;
 }
 
 /* A seed and those that follow it (at most MAX_COUNT) are whole numbers of JSON readers, too. */
@@ -251,6 +285,7 @@ rv_generate_request(RvRequest *request, GError **error)
         .eta = o->eta,
         .strength = o->strength,
         .mask_blur = o->mask_blur,
+        .tiling = o->tiling,
     };
     if (o->noise != NULL && !rv_noise_parse_kind(o->noise, &request->noise))
         return rv_error_set(error, RV_ERROR_USAGE, "--noise", "use cpu or nv", "there is no noise \"%s\"",

@@ -15,8 +15,8 @@ typedef struct {
     double cfg, strength, eta;
     char *input, *output, *mask, *preview;
     double mask_blur;
-    char *resize, *fill, *hires_upscaler;
-    gboolean only_masked, mask_blend;
+    char *resize, *fill, *hires_upscaler, *refiner;
+    gboolean only_masked, mask_blend, tiling;
     int masked_padding, hires_width, hires_height, hires_steps;
     double hires_scale, hires_strength;
     gboolean json, show;
@@ -37,6 +37,8 @@ char **rv_model_folders(const char *models_dir);
 
 /* Opens engine and pipeline as the options say. */
 bool rv_generate_open(RvEngine **engine, RvPipeline **pipeline, GError **error);
+/* The refiner that --refiner names, into *refiner and the request; NULL without one. */
+bool rv_generate_open_refiner(RvEngine *engine, RvPipeline **refiner, RvRequest *request, GError **error);
 /* Checks the options and writes them into a request that borrows them. */
 bool rv_generate_request(RvRequest *request, GError **error);
 /* The second pass that the options ask for, or NULL in *hires; `storage` holds it. */

@@ -236,8 +236,9 @@ generate_all(Job *job, GError **error)
 {
     const RvGenerateOptions *o = &rv_generate_options;
     g_autoptr(RvEngine) engine = NULL;
-    g_autoptr(RvPipeline) pipeline = NULL;
-    if (!rv_generate_open(&engine, &pipeline, error))
+    g_autoptr(RvPipeline) pipeline = NULL, refiner = NULL;
+    if (!rv_generate_open(&engine, &pipeline, error) ||
+        !rv_generate_open_refiner(engine, &refiner, &job->request, error))
         return false;
     g_autofree char *note = NULL;
     if (!rv_pipeline_complete(pipeline, &job->request, &note, error))

@@ -163,6 +163,19 @@ fill_inside(RvPicture *picture, const RvMask *mask)
 /* ---- all of it ---- */
 
 static bool
+cut_latent_mask(RvArea *area, const RvRequest *r, GError **error)
+{
+    if (r->latent_mask == NULL)
+        return true;
+    g_autoptr(RvMask) whole =
+        rv_mask_resize(r->latent_mask, r->init->width, r->init->height, RV_FILTER_BILINEAR, error);
+    g_autoptr(RvMask) part =
+        whole != NULL ? rv_mask_crop(whole, area->x, area->y, area->width, area->height, error) : NULL;
+    area->latent_mask = part != NULL ? fit_mask(part, RV_RESIZE_FILL, r->width, r->height, error) : NULL;
+    return area->latent_mask != NULL;
+}
+
+static bool
 cut(RvArea *area, const RvRequest *r, GError **error)
 {
     area->whole = rv_picture_copy(r->init, error);
@@ -182,7 +195,7 @@ cut(RvArea *area, const RvRequest *r, GError **error)
     area->is_cut = true;
     area->init = part != NULL ? fit(part, RV_RESIZE_FILL, r->width, r->height, error) : NULL;
     area->mask = part_mask != NULL ? fit_mask(part_mask, RV_RESIZE_FILL, r->width, r->height, error) : NULL;
-    return area->init != NULL && area->mask != NULL;
+    return area->init != NULL && area->mask != NULL && cut_latent_mask(area, r, error);
 }
 
 static bool
@@ -200,7 +213,10 @@ take_whole(RvArea *area, const RvRequest *r, int factor, GError **error)
     if (r->mask == NULL)
         return true;
     area->mask = fit_mask(r->mask, r->resize, r->width, r->height, error);
-    return area->mask != NULL && blur(area->mask, r, error);
+    if (r->latent_mask != NULL)
+        area->latent_mask = fit_mask(r->latent_mask, r->resize, r->width, r->height, error);
+    return area->mask != NULL && (r->latent_mask == NULL || area->latent_mask != NULL) &&
+           blur(area->mask, r, error);
 }
 
 bool
@@ -212,7 +228,7 @@ rv_area_init(RvArea *area, const RvRequest *r, int factor, GError **error)
     bool ok = r->only_masked && r->mask != NULL ? cut(area, r, error) : take_whole(area, r, factor, error);
     if (ok && r->fill != RV_FILL_ORIGINAL && area->mask != NULL && area->init->width == r->width &&
         area->init->height == r->height)
-        fill_inside(area->init, area->mask);
+        fill_inside(area->init, area->latent_mask != NULL ? area->latent_mask : area->mask);
     if (!ok)
         rv_area_clear(area);
     return ok;
@@ -223,6 +239,7 @@ rv_area_clear(RvArea *area)
 {
     rv_picture_free(area->init);
     rv_mask_free(area->mask);
+    rv_mask_free(area->latent_mask);
     rv_picture_free(area->whole);
     rv_mask_free(area->whole_mask);
     *area = (RvArea) { 0 };

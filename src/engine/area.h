@@ -7,9 +7,10 @@
 #include "engine/request.h"
 
 typedef struct {
-    RvPicture *init; /* [height, width] of the request, opaque; larger than that with RV_RESIZE_LATENT */
-    RvMask *mask;    /* at the request's size, blurred; NULL without one */
-    bool is_cut;     /* a part of the request's picture: paste the results */
+    RvPicture *init;     /* [height, width] of the request, opaque; larger than that with RV_RESIZE_LATENT */
+    RvMask *mask;        /* at the request's size, blurred; NULL without one */
+    RvMask *latent_mask; /* the request's, at that size; NULL without one */
+    bool is_cut;         /* a part of the request's picture: paste the results */
     int x, y, width, height; /* of that part */
     RvPicture *whole;        /* the request's picture, opaque, with is_cut */
     RvMask *whole_mask;      /* blurred, with is_cut */

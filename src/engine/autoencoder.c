@@ -26,6 +26,7 @@ struct RvAutoencoder {
     int factor, channels;
     float scale, shift;
     gint64 limit; /* pixels in one piece */
+    bool tiling;
     RvAutoencoderCosts costs;
 };
 
@@ -58,6 +59,12 @@ rv_autoencoder_free(RvAutoencoder *a)
     rv_programs_free(a->programs);
     rv_weight_set_free(a->weights);
     g_free(a);
+}
+
+void
+rv_autoencoder_set_tiling(RvAutoencoder *a, bool tiling)
+{
+    a->tiling = tiling;
 }
 
 bool
@@ -131,11 +138,12 @@ rv_autoencoder_record_decode(const RvAutoencoder *a, RvProgram *p, RvTensor late
 static RvProgram *
 encoder_for(RvAutoencoder *a, int width, int height, GError **error)
 {
-    g_autofree char *key = g_strdup_printf("encode %dx%d", width, height);
+    g_autofree char *key = g_strdup_printf("encode %dx%d%s", width, height, a->tiling ? " tiling" : "");
     RvProgram *p = rv_programs_find(a->programs, key);
     if (p != NULL)
         return p;
     p = rv_program_new(a->weights);
+    rv_program_set_circular(p, a->tiling);
     RvTensor bytes = rv_input_exact(p, "rgb", RV_U8, (RvShape) { 1, height, width, 3 });
     rv_output(p, "latent", record_encoder(a, p, bytes));
     return rv_programs_add(a->programs, key, p, error);
@@ -144,11 +152,12 @@ encoder_for(RvAutoencoder *a, int width, int height, GError **error)
 static RvProgram *
 decoder_for(RvAutoencoder *a, int width, int height, GError **error)
 {
-    g_autofree char *key = g_strdup_printf("decode %dx%d", width, height);
+    g_autofree char *key = g_strdup_printf("decode %dx%d%s", width, height, a->tiling ? " tiling" : "");
     RvProgram *p = rv_programs_find(a->programs, key);
     if (p != NULL)
         return p;
     p = rv_program_new(a->weights);
+    rv_program_set_circular(p, a->tiling);
     RvTensor latent =
         rv_input(p, "latent", RV_F32, (RvShape) { 1, height / a->factor, width / a->factor, a->channels });
     rv_output(p, "image", record_decoder(a, p, latent));
@@ -278,6 +287,22 @@ encode_tile(RvAutoencoder *a, const guint8 *rgb, int stride, int x, int y, int w
            rv_program_read(p, "latent", latent, count * sizeof *latent, error);
 }
 
+static int
+around(int at, int size)
+{
+    return ((at % size) + size) % size;
+}
+
+/* What lies `margin` pixels inside of `large`. */
+static void
+take_middle(const Blend *large, int margin, Blend *to)
+{
+    for (int y = 0; y < to->height; y++)
+        memcpy(to->sum + (gsize)y * (gsize)to->width * (gsize)to->channels,
+               large->sum + ((gsize)(y + margin) * (gsize)large->width + (gsize)margin) * (gsize)to->channels,
+               (gsize)to->width * (gsize)to->channels * sizeof *to->sum);
+}
+
 /* Latents in pixel order [h, w, channels], unscaled. */
 static bool
 encode_all(RvAutoencoder *a, const guint8 *rgb, int width, int height, Blend *blend, GError **error)
@@ -294,6 +319,30 @@ encode_all(RvAutoencoder *a, const guint8 *rgb, int width, int height, Blend *bl
         }
     blend_finish(blend);
     return true;
+}
+
+/* Tiles of pictures whose edges fit each other: those at an edge see beyond it what lies at the other one. */
+static bool
+encode_wrapped(RvAutoencoder *a, const guint8 *rgb, int width, int height, Blend *blend, GError **error)
+{
+    int margin = OVERLAP * a->factor, w = width + 2 * margin, h = height + 2 * margin;
+    g_autofree guint8 *wide = g_malloc((gsize)w * (gsize)h * 3);
+    for (int y = 0; y < h; y++)
+        for (int x = 0; x < w; x++)
+            memcpy(wide + ((gsize)y * (gsize)w + (gsize)x) * 3,
+                   rgb +
+                       ((gsize)around(y - margin, height) * (gsize)width + (gsize)around(x - margin, width)) *
+                           3,
+                   3);
+    Blend large;
+    a->tiling = false;
+    bool ok = blend_init(&large, w / a->factor, h / a->factor, a->channels, error) &&
+              encode_all(a, wide, w, h, &large, error);
+    a->tiling = true;
+    if (ok)
+        take_middle(&large, OVERLAP, blend);
+    blend_clear(&large);
+    return ok;
 }
 
 static bool
@@ -314,8 +363,9 @@ rv_autoencoder_encode(RvAutoencoder *a, const guint8 *rgb, int width, int height
     gint64 start = g_get_monotonic_time();
     a->costs.encode_flops = 0.0;
     Blend blend;
+    bool wraps = a->tiling && rv_autoencoder_is_tiled(a, width, height);
     bool ok = blend_init(&blend, width / a->factor, height / a->factor, a->channels, error) &&
-              encode_all(a, rgb, width, height, &blend, error);
+              (wraps ? encode_wrapped : encode_all)(a, rgb, width, height, &blend, error);
     if (ok) {
         gsize pixels = (gsize)blend.width * (gsize)blend.height, count = pixels * (gsize)a->channels;
         ok = check_finite(blend.sum, count, "encoding", error);
@@ -371,6 +421,29 @@ decode_all(RvAutoencoder *a, const float *latent, int width, int height, Blend *
     return true;
 }
 
+static bool
+decode_wrapped(RvAutoencoder *a, const float *latent, int width, int height, Blend *blend, GError **error)
+{
+    int f = a->factor, w = width / f + 2 * OVERLAP, h = height / f + 2 * OVERLAP;
+    gsize pixel = (gsize)a->channels;
+    g_autofree float *wide = g_new(float, (gsize)w *(gsize)h *pixel);
+    for (int y = 0; y < h; y++)
+        for (int x = 0; x < w; x++)
+            memcpy(wide + ((gsize)y * (gsize)w + (gsize)x) * pixel,
+                   latent + ((gsize)around(y - OVERLAP, height / f) * (gsize)(width / f) +
+                             (gsize)around(x - OVERLAP, width / f)) *
+                                pixel,
+                   pixel * sizeof *wide);
+    Blend large;
+    a->tiling = false;
+    bool ok = blend_init(&large, w * f, h * f, 3, error) && decode_all(a, wide, w * f, h * f, &large, error);
+    a->tiling = true;
+    if (ok)
+        take_middle(&large, OVERLAP * f, blend);
+    blend_clear(&large);
+    return ok;
+}
+
 RvPicture *
 rv_autoencoder_decode(RvAutoencoder *a, const float *latent, int width, int height, GError **error)
 {
@@ -384,8 +457,9 @@ rv_autoencoder_decode(RvAutoencoder *a, const float *latent, int width, int heig
     a->costs.decode_flops = 0.0;
     RvPicture *picture = NULL;
     Blend blend;
+    bool wraps = a->tiling && rv_autoencoder_is_tiled(a, width, height);
     if (blend_init(&blend, width, height, 3, error) &&
-        decode_all(a, unscaled, width, height, &blend, error) &&
+        (wraps ? decode_wrapped : decode_all)(a, unscaled, width, height, &blend, error) &&
         check_finite(blend.sum, count, "decoding", error))
         picture = rv_picture_new(width, height, false, error);
     for (gsize i = 0; picture != NULL && i < count; i++)

@@ -17,6 +17,9 @@ void rv_autoencoder_free(RvAutoencoder *autoencoder); /* accepts NULL */
 void rv_autoencoder_set_limit(RvAutoencoder *autoencoder, gint64 pixels);
 bool rv_autoencoder_is_tiled(const RvAutoencoder *autoencoder, int width, int height);
 
+/* Pictures that come and go from now on have edges that fit each other. */
+void rv_autoencoder_set_tiling(RvAutoencoder *autoencoder, bool tiling);
+
 bool rv_autoencoder_is_tiny(const RvAutoencoder *autoencoder);
 int rv_autoencoder_channels(const RvAutoencoder *autoencoder); /* of a latent */
 int rv_autoencoder_factor(const RvAutoencoder *autoencoder);   /* pixels per latent, along one side: 8 */

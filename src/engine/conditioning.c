@@ -10,7 +10,8 @@
 #define CACHED_TEXTS 64
 
 struct RvConditioner {
-    RvTextEncoder *encoders[2];
+    RvTextEncoder *encoders[2]; /* the second one may be NULL */
+    int pooled;                 /* the encoder whose pooled vector counts; -1: none, it is not SDXL */
     RvEmbeddings *embeddings;
     GHashTable *cache; /* key text -> RvContext */
     GQueue *order;     /* keys, oldest first; owned by the table */
@@ -116,9 +117,10 @@ RvConditioner *
 rv_conditioner_new(RvTextEncoder *first, RvTextEncoder *second, const RvLibrary *library)
 {
     RvConditioner *conditioner = g_new0(RvConditioner, 1);
-    conditioner->encoders[0] = first;
-    conditioner->encoders[1] = second;
-    conditioner->embeddings = rv_embeddings_new(library, first, second);
+    conditioner->encoders[0] = first != NULL ? first : second;
+    conditioner->encoders[1] = first != NULL ? second : NULL;
+    conditioner->pooled = second == NULL ? -1 : first != NULL ? 1 : 0;
+    conditioner->embeddings = rv_embeddings_new(library, conditioner->encoders[0], conditioner->encoders[1]);
     conditioner->cache =
         g_hash_table_new_full(g_str_hash, g_str_equal, g_free, (GDestroyNotify)rv_context_unref);
     conditioner->order = g_queue_new();
@@ -168,8 +170,8 @@ chunk_options(const RvTextEncoder *encoder)
 static RvTextOutput
 text_output(const RvConditioner *conditioner, int encoder, int clip_skip)
 {
-    if (conditioner->encoders[1] != NULL) /* SDXL: the one before the last, as it is */
-        return (RvTextOutput) { .skip = MAX(clip_skip, 2), .pooled = encoder == 1 };
+    if (conditioner->pooled >= 0) /* SDXL: the one before the last, as it is */
+        return (RvTextOutput) { .skip = MAX(clip_skip, 2), .pooled = encoder == conditioner->pooled };
     return (RvTextOutput) { .skip = MAX(clip_skip, 1), .final_norm = true };
 }
 
@@ -271,7 +273,9 @@ static RvContext *
 encode_members(RvConditioner *conditioner, const GPtrArray *members, int clip_skip, GError **error)
 {
     int encoders = conditioner->encoders[1] != NULL ? 2 : 1, width = 0;
-    int pooled = encoders == 2 ? rv_text_encoder_config(conditioner->encoders[1])->projection_dim : 0;
+    int pooled = conditioner->pooled < 0
+                     ? 0
+                     : rv_text_encoder_config(conditioner->encoders[conditioner->pooled])->projection_dim;
     g_autofree RvChunks **chunks = g_new0(RvChunks *, (gsize)members->len * 2);
     guint count = 1;
     bool ok = true;
@@ -388,7 +392,7 @@ rv_conditioner_encode(RvConditioner *conditioner, const char *prompt, const RvCo
             g_ptr_array_add(part->contexts, context);
         }
     }
-    if (options->is_negative && *prompt == '\0' && conditioner->encoders[1] != NULL)
+    if (options->is_negative && *prompt == '\0' && conditioner->pooled >= 0)
         replace_by_zeros(conditioning);
     return g_steal_pointer(&conditioning);
 }

@@ -44,7 +44,8 @@ RvContext *rv_conditioning_part_at(const RvConditioningPart *part, int step);
 
 typedef struct RvConditioner RvConditioner;
 
-/* Takes the encoders; `second` is SDXL's OpenCLIP bigG, or NULL. The library (borrowed; NULL: none) holds the
+/* Takes the encoders; `second` is SDXL's OpenCLIP bigG, or NULL; with it `first` may be NULL, as in SDXL's
+ * refiner. Below, encoders are counted without gaps. The library (borrowed; NULL: none) holds the
  * embeddings that prompts may name. */
 RvConditioner *rv_conditioner_new(RvTextEncoder *first, RvTextEncoder *second, const RvLibrary *library);
 void rv_conditioner_free(RvConditioner *conditioner);                         /* accepts NULL */

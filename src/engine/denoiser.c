@@ -26,6 +26,7 @@ struct RvDenoiser {
     RvPrograms *time_programs;    /* the timestep's projections by rows */
     Loaded loaded[PROGRAMS];
     double flops;
+    bool tiling;
 };
 
 RvDenoiser *
@@ -74,6 +75,12 @@ rv_denoiser_bytes(const RvDenoiser *d)
     return rv_weight_set_bytes(d->weights);
 }
 
+void
+rv_denoiser_set_tiling(RvDenoiser *d, bool tiling)
+{
+    d->tiling = tiling;
+}
+
 double
 rv_denoiser_flops(const RvDenoiser *d)
 {
@@ -101,11 +108,13 @@ static RvProgram *
 program_for(RvDenoiser *d, int n, int height, int width, int tokens, int controls, GError **error)
 {
     const RvUnetConfig *c = &d->config;
-    g_autofree char *key = g_strdup_printf("%dx%dx%dx%d+%d", n, height, width, tokens, controls);
+    g_autofree char *key =
+        g_strdup_printf("%dx%dx%dx%d+%d%s", n, height, width, tokens, controls, d->tiling ? " tiling" : "");
     RvProgram *p = rv_programs_find(d->programs, key);
     if (p != NULL)
         return p;
     p = rv_program_new(d->weights);
+    rv_program_set_circular(p, d->tiling);
     RvUnetPrepared keys_values = { 0 };
     RvUnetInputs inputs = {
         .sample = rv_input(p, "sample", RV_F32, (RvShape) { n, height, width, c->in_channels }),
@@ -265,6 +274,21 @@ load_contexts(RvDenoiser *d, RvProgram *p, const RvGuidanceTerm *terms, int coun
     return true;
 }
 
+/* Five time ids are a refiner's, of which the last is the score that the term's picture is to have. */
+static bool
+write_time_ids(RvProgram *p, const RvGuidance *g, const RvGuidanceTerm *terms, int count, int ids,
+               GError **error)
+{
+    g_autofree float *rows = g_new(float, (gsize)(count * g->images * ids));
+    for (int i = 0; i < count * g->images; i++) {
+        float *row = rows + (gsize)(i * ids);
+        memcpy(row, g->time_ids, (gsize)ids * sizeof *row);
+        if (ids == 5)
+            row[4] = g->scores[terms[i / g->images].is_negative ? 1 : 0];
+    }
+    return rv_program_write(p, "time_ids", rows, (gsize)(count * g->images * ids) * sizeof *rows, error);
+}
+
 /* What time_inputs() declared. */
 static bool
 write_time(RvDenoiser *d, RvProgram *p, const RvGuidance *g, const RvGuidanceTerm *terms, int count,
@@ -275,7 +299,7 @@ write_time(RvDenoiser *d, RvProgram *p, const RvGuidance *g, const RvGuidanceTer
     float t = (float)timestep, scale = (float)(g->cfg_scale - 1.0) * 1000.0f;
     return write_repeated(p, "timestep", &t, 1, n, error) &&
            (c->pooled_dim == 0 || write_pooled(p, terms, count, g->images, c->pooled_dim, error)) &&
-           (c->time_ids == 0 || write_repeated(p, "time_ids", g->time_ids, (gsize)c->time_ids, n, error)) &&
+           (c->time_ids == 0 || write_time_ids(p, g, terms, count, c->time_ids, error)) &&
            (c->time_cond_proj_dim == 0 || write_repeated(p, "guidance", &scale, 1, n, error));
 }
 
@@ -389,13 +413,13 @@ rv_guidance_terms(const RvGuidance *g, int evaluation)
     double scale = g->negative != NULL ? g->cfg_scale : 1.0, sum = 0.0;
     if (g->negative != NULL) {
         RvGuidanceTerm uncond = {
-            rv_conditioning_part_at(g_ptr_array_index(g->negative->parts, 0), evaluation), 0.0
+            rv_conditioning_part_at(g_ptr_array_index(g->negative->parts, 0), evaluation), 0.0, true
         };
         g_array_append_val(terms, uncond);
     }
     for (guint i = 0; i < g->positive->parts->len; i++) {
         const RvConditioningPart *part = g_ptr_array_index(g->positive->parts, i);
-        RvGuidanceTerm term = { rv_conditioning_part_at(part, evaluation), part->weight * scale };
+        RvGuidanceTerm term = { rv_conditioning_part_at(part, evaluation), part->weight * scale, false };
         g_array_append_val(terms, term);
         sum += term.factor;
     }

@@ -19,6 +19,9 @@ gsize rv_denoiser_bytes(const RvDenoiser *denoiser);
 /* Since the denoiser was made. */
 double rv_denoiser_flops(const RvDenoiser *denoiser);
 
+/* What is drawn from now on has edges that fit each other. */
+void rv_denoiser_set_tiling(RvDenoiser *denoiser, bool tiling);
+
 /* Records the program of a size ahead of the first use: `rows` images (twice as many with guidance), latent
  * size. */
 bool rv_denoiser_prepare(RvDenoiser *denoiser, int rows, int width, int height, int tokens, GError **error);
@@ -29,6 +32,7 @@ typedef struct {
     int channels;       /* of the sampler's latent; the model's further input channels come from `extra` */
     const float *extra; /* [images, in_channels - channels, height, width], or NULL */
     float time_ids[6];  /* SDXL: height, width, crop top, crop left, target height, target width, in pixels */
+    float scores[2];    /* SDXL's refiner: of the positive and the negative prompt, in place of the target */
     const RvConditioning *positive, *negative; /* negative NULL: no guidance */
     double cfg_scale;
     const RvControlSet *controls; /* NULL: none */
@@ -43,6 +47,7 @@ bool rv_denoiser_run(RvDenoiser *denoiser, const RvGuidance *guidance, const flo
 typedef struct {
     RvContext *context; /* borrowed */
     double factor;
+    bool is_negative;
 } RvGuidanceTerm;
 /* The guided sum: the unconditional term first, when there is guidance. Free with g_array_unref. */
 GArray *rv_guidance_terms(const RvGuidance *guidance, int evaluation);

@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "engine/latent_resize.h"
+#include "engine/refiner.h"
 #include "engine/upscale.h"
 
 static const char *
@@ -45,6 +46,25 @@ rv_hires_size(const RvRequest *r, int factor, RvHiresSize *size, GError **error)
     return true;
 }
 
+RvPipeline *
+rv_hires_pipeline(RvPipeline *pipeline, const RvRequest *r)
+{
+    return r->hires->pipeline != NULL ? r->hires->pipeline : pipeline;
+}
+
+static bool
+check_latents(const RvPipeline *pipeline, const RvRequest *r, GError **error)
+{
+    RvLatentMode mode;
+    const RvPipeline *second = r->hires->pipeline;
+    if (second == NULL || rv_pipelines_share_latents(pipeline, second) ||
+        !rv_latent_mode_parse(upscaler_of(r->hires), &mode))
+        return true;
+    return rv_error_set(error, RV_ERROR_USAGE, second->name,
+                        "choose an upscaler of pictures (Lanczos, or a network)",
+                        "the latents of %s cannot go on in this model", pipeline->name);
+}
+
 static bool
 is_given(const char *text)
 {
@@ -57,7 +77,13 @@ rv_hires_request(const RvPipeline *pipeline, const RvRequest *r, const RvHiresSi
 {
     const RvHires *h = r->hires;
     int steps = h->steps > 0 ? h->steps : r->steps;
+    if (!check_latents(pipeline, r, error))
+        return false;
     *second = *r;
+    if (h->pipeline != NULL && h->pipeline != pipeline) {
+        second->conditioning = NULL;
+        pipeline = h->pipeline;
+    }
     second->width = size->width;
     second->height = size->height;
     second->init = NULL;
@@ -104,48 +130,93 @@ cut(const float *from, int channels, int up_height, int up_width, int height, in
 }
 
 static bool
-enlarge_picture(RvPass *first, const float *latent, const RvHiresSize *size, float *to, GError **error)
+enlarge_picture(RvPass *first, const RvPicture *small, const RvHiresSize *size, RvPass *second, float *to,
+                GError **error)
 {
-    const RvRequest *r = first->request;
-    RvPipeline *pipeline = first->pipeline;
-    g_autoptr(RvPicture) small =
-        rv_autoencoder_decode(pipeline->autoencoder, latent, r->width, r->height, error);
-    g_autoptr(RvPicture) large = small != NULL
-                                     ? rv_upscalers_run(pipeline->upscalers, small, upscaler_of(r->hires),
-                                                        size->up_width, size->up_height, error)
-                                     : NULL;
+    g_autoptr(RvPicture) large =
+        rv_upscalers_run(first->pipeline->upscalers, small, upscaler_of(first->request->hires),
+                         size->up_width, size->up_height, error);
     g_autoptr(RvPicture) middle =
         large != NULL ? rv_picture_crop(large, (large->width - size->width) / 2,
                                         (large->height - size->height) / 2, size->width, size->height, error)
                       : NULL;
-    return middle != NULL &&
-           rv_autoencoder_encode(pipeline->autoencoder, middle->rgb, size->width, size->height, to, error);
+    return middle != NULL && rv_autoencoder_encode(second->pipeline->autoencoder, middle->rgb, size->width,
+                                                   size->height, to, error);
+}
+
+/* Planes [channels, height, width] to the second pass's size. */
+static void
+enlarge_latent(RvPass *first, const float *latent, int width, int height, const RvHiresSize *size,
+               RvPass *second, float *to)
+{
+    int channels = rv_autoencoder_channels(first->pipeline->autoencoder),
+        factor = rv_autoencoder_factor(first->pipeline->autoencoder);
+    int up_width = size->up_width / factor, up_height = size->up_height / factor;
+    g_autofree float *large = g_new(float, (gsize)channels *(gsize)up_width *(gsize)up_height);
+    RvLatentMode mode = RV_LATENT_BILINEAR;
+    rv_latent_mode_parse(upscaler_of(first->request->hires), &mode);
+    rv_latent_resize(latent, channels, height, width, up_height, up_width, mode, large);
+    cut(large, channels, up_height, up_width, second->height, second->width, to);
+}
+
+/* From the picture that stands for the first pass's: its latent at its own size, to whole latents. */
+static bool
+enlarge_given_latent(RvPass *first, const RvHiresSize *size, RvPass *second, float *to, GError **error)
+{
+    RvAutoencoder *autoencoder = first->pipeline->autoencoder;
+    const RvPicture *given = first->request->hires->picture;
+    int factor = rv_autoencoder_factor(autoencoder), width = MAX(given->width / factor, 1),
+        height = MAX(given->height / factor, 1);
+    g_autoptr(RvPicture) fitted =
+        rv_picture_resize(given, width * factor, height * factor, RV_FILTER_LANCZOS, error);
+    g_autofree float *latent =
+        g_new(float, (gsize)rv_autoencoder_channels(autoencoder) * (gsize)width * (gsize)height);
+    if (fitted == NULL ||
+        !rv_autoencoder_encode(autoencoder, fitted->rgb, width * factor, height * factor, latent, error))
+        return false;
+    enlarge_latent(first, latent, width, height, size, second, to);
+    return true;
+}
+
+static bool
+enlarge_given(RvPass *first, const RvHiresSize *size, RvPass *second, bool is_latent, GError **error)
+{
+    bool ok = is_latent ? enlarge_given_latent(first, size, second, second->start, error)
+                        : enlarge_picture(first, first->request->hires->picture, size, second, second->start,
+                                          error);
+    for (int i = 1; ok && i < first->request->images; i++)
+        memcpy(second->start + (gsize)i * second->count, second->start,
+               second->count * sizeof *second->start);
+    return ok;
+}
+
+static bool
+enlarge_drawn(RvPass *first, const float *latent, const RvHiresSize *size, RvPass *second, bool is_latent,
+              float *to, GError **error)
+{
+    if (is_latent) {
+        enlarge_latent(first, latent, first->width, first->height, size, second, to);
+        return true;
+    }
+    g_autoptr(RvPicture) small = rv_autoencoder_decode(first->pipeline->autoencoder, latent,
+                                                       first->request->width, first->request->height, error);
+    return small != NULL && enlarge_picture(first, small, size, second, to, error);
 }
 
 bool
 rv_hires_enlarge(RvPass *first, const RvHiresSize *size, RvPass *second, GError **error)
 {
-    int channels = rv_autoencoder_channels(first->pipeline->autoencoder),
-        factor = rv_autoencoder_factor(first->pipeline->autoencoder);
-    int images = first->request->images, up_width = size->up_width / factor,
-        up_height = size->up_height / factor;
-    const float *latent = rv_sampler_latent(first->sampler);
+    int images = first->request->images;
     RvLatentMode mode;
     bool is_latent = rv_latent_mode_parse(upscaler_of(first->request->hires), &mode);
     second->start = g_new(float, second->count *(gsize)images);
-    g_autofree float *large = g_new(float, (gsize)channels *(gsize)up_width *(gsize)up_height);
-    for (int i = 0; i < images; i++) {
-        const float *from = latent + (gsize)i * first->count;
-        float *to = second->start + (gsize)i * second->count;
-        if (!rv_engine_check_cancel(first->pipeline->engine, error))
+    if (first->request->hires->picture != NULL)
+        return enlarge_given(first, size, second, is_latent, error);
+    const float *latent = rv_sampler_latent(first->sampler);
+    for (int i = 0; i < images; i++)
+        if (!rv_engine_check_cancel(first->pipeline->engine, error) ||
+            !enlarge_drawn(first, latent + (gsize)i * first->count, size, second, is_latent,
+                           second->start + (gsize)i * second->count, error))
             return false;
-        if (!is_latent) {
-            if (!enlarge_picture(first, from, size, to, error))
-                return false;
-            continue;
-        }
-        rv_latent_resize(from, channels, first->height, first->width, up_height, up_width, mode, large);
-        cut(large, channels, up_height, up_width, second->height, second->width, to);
-    }
     return true;
 }

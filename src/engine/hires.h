@@ -17,5 +17,7 @@ bool rv_hires_size(const RvRequest *request, int factor, RvHiresSize *size, GErr
 /* The request of the second pass, which borrows the first one's strings, and its settings. */
 bool rv_hires_request(const RvPipeline *pipeline, const RvRequest *request, const RvHiresSize *size,
                       RvRequest *second, RvRunSettings *settings, GError **error);
-/* second->start from the first pass's result. */
+/* The pipeline of the second pass. */
+RvPipeline *rv_hires_pipeline(RvPipeline *pipeline, const RvRequest *request);
+/* second->start from the first pass's result, or from the picture that stands for it. */
 bool rv_hires_enlarge(RvPass *first, const RvHiresSize *size, RvPass *second, GError **error);

@@ -13,13 +13,14 @@ struct RvInpaint {
 };
 
 static bool
-make_latent_mask(RvInpaint *inpaint, const RvRequest *r, int width, int height, GError **error)
+make_latent_mask(RvInpaint *inpaint, const RvRequest *r, const RvMask *mask, int width, int height,
+                 GError **error)
 {
     inpaint->latent_mask = g_new(float, inpaint->pixels);
     g_autoptr(RvMask) small = NULL;
-    if (inpaint->mask != NULL) {
-        small = rv_mask_resize(inpaint->mask, width, height,
-                               r->mask_blend ? RV_FILTER_BICUBIC : RV_FILTER_BILINEAR, error);
+    if (mask != NULL) {
+        small = rv_mask_resize(mask, width, height, r->mask_blend ? RV_FILTER_BICUBIC : RV_FILTER_BILINEAR,
+                               error);
         if (small == NULL)
             return false;
     }
@@ -62,7 +63,7 @@ make_extra(RvInpaint *inpaint, RvAutoencoder *autoencoder, const RvRequest *r, c
 
 RvInpaint *
 rv_inpaint_new(RvAutoencoder *autoencoder, const RvRequest *r, const RvPicture *init, const RvMask *mask,
-               bool model_takes_mask, GError **error)
+               const RvMask *latent_mask, bool model_takes_mask, GError **error)
 {
     RvInpaint *inpaint = g_new0(RvInpaint, 1);
     int width = r->width / rv_autoencoder_factor(autoencoder),
@@ -75,7 +76,8 @@ rv_inpaint_new(RvAutoencoder *autoencoder, const RvRequest *r, const RvPicture *
         inpaint->mask = rv_mask_crop(mask, 0, 0, mask->width, mask->height, error);
         ok = inpaint->mask != NULL;
     }
-    ok = ok && make_latent_mask(inpaint, r, width, height, error);
+    ok = ok && make_latent_mask(inpaint, r, latent_mask != NULL ? latent_mask : inpaint->mask, width, height,
+                                error);
     if (model_takes_mask)
         ok = ok && make_extra(inpaint, autoencoder, r, init, error);
     else

@@ -9,9 +9,10 @@
 typedef struct RvInpaint RvInpaint;
 
 /* `init` is the picture at the request's size, `mask` its blurred mask; NULL, both: an inpainting model that
- * draws from text alone. Neither is kept. */
+ * draws from text alone. `latent_mask` is another mask for the latent, or NULL. None is kept. */
 RvInpaint *rv_inpaint_new(RvAutoencoder *autoencoder, const RvRequest *request, const RvPicture *init,
-                          const RvMask *mask, bool model_takes_mask, GError **error);
+                          const RvMask *mask, const RvMask *latent_mask, bool model_takes_mask,
+                          GError **error);
 void rv_inpaint_free(RvInpaint *inpaint); /* accepts NULL */
 
 /* [images, 1 + channels, height, width] for inpainting models, else NULL. Borrowed. */

@@ -4,6 +4,7 @@
 
 #include "engine/latent_resize.h"
 #include "engine/preview.h"
+#include "engine/refiner.h"
 
 static double
 seconds_since(gint64 start)
@@ -18,10 +19,15 @@ rv_pass_init(RvPass *pass, RvPipeline *pipeline, const RvRequest *request, RvRes
     *pass = (RvPass) { .pipeline = pipeline,
                        .request = request,
                        .result = result,
+                       .refiner = request->refiner != pipeline ? request->refiner : NULL,
                        .width = request->width / factor,
                        .height = request->height / factor };
     pass->count =
         (gsize)pass->width * (gsize)pass->height * (gsize)rv_autoencoder_channels(pipeline->autoencoder);
+    rv_autoencoder_set_tiling(pipeline->autoencoder, request->tiling);
+    rv_denoiser_set_tiling(pipeline->denoiser, request->tiling);
+    if (pass->refiner != NULL)
+        rv_denoiser_set_tiling(pass->refiner->denoiser, request->tiling);
 }
 
 void
@@ -32,6 +38,8 @@ rv_pass_clear(RvPass *pass)
     g_free(pass->prompt);
     rv_conditioning_free(pass->positive);
     rv_conditioning_free(pass->negative);
+    rv_conditioning_free(pass->refined_positive);
+    rv_conditioning_free(pass->refined_negative);
     rv_area_clear(&pass->area);
     g_free(pass->start);
     rv_inpaint_free(pass->inpaint);
@@ -66,8 +74,30 @@ rv_pass_networks(RvPass *pass, GError **error)
     const char *prompt = r->prompt != NULL ? r->prompt : "";
     g_autoptr(GPtrArray) tags = g_ptr_array_new_with_free_func(rv_prompt_network_free);
     pass->prompt = r->syntax != RV_PROMPT_PLAIN ? rv_prompt_extract_networks(prompt, tags) : g_strdup(prompt);
+    /* SDXL's refiner has other layers than the models that LoRAs are made for */
+    if (pass->refiner != NULL && pass->refiner->traits.variant != RV_VARIANT_REFINER &&
+        !rv_networks_apply(pass->refiner->networks, tags, r->loras, r->lora_count, pass->result->notes,
+                           error))
+        return false;
     return rv_networks_apply(pass->pipeline->networks, tags, r->loras, r->lora_count, pass->result->notes,
                              error);
+}
+
+/* One model's conditionings of the pass's prompts. */
+static bool
+encode_prompts(const RvPass *pass, RvConditioner *conditioner, RvConditioningOptions options,
+               RvConditioning **positive, RvConditioning **negative, GError **error)
+{
+    const RvRequest *r = pass->request;
+    const char *text = r->negative_prompt != NULL ? r->negative_prompt : "";
+    if (*positive == NULL)
+        *positive = rv_conditioner_encode(conditioner, pass->prompt, &options, error);
+    if (*positive == NULL)
+        return false;
+    options.is_negative = true;
+    if (r->cfg_scale > 1.0)
+        *negative = rv_conditioner_encode(conditioner, text, &options, error);
+    return r->cfg_scale <= 1.0 || *negative != NULL;
 }
 
 bool
@@ -84,20 +114,14 @@ rv_pass_text(RvPass *pass, GError **error)
         .clip_skip = r->clip_skip,
         .notes = is_second ? NULL : pass->result->notes,
     };
-    RvConditioner *conditioner = pass->pipeline->conditioner;
     if (r->conditioning != NULL)
         pass->positive = rv_conditioning_ref(r->conditioning);
-    else
-        pass->positive = rv_conditioner_encode(conditioner, pass->prompt, &options, error);
-    if (pass->positive == NULL)
+    if (!encode_prompts(pass, pass->pipeline->conditioner, options, &pass->positive, &pass->negative, error))
         return false;
-    if (r->cfg_scale > 1.0) {
-        options.is_negative = true;
-        pass->negative = rv_conditioner_encode(
-            conditioner, r->negative_prompt != NULL ? r->negative_prompt : "", &options, error);
-        if (pass->negative == NULL)
-            return false;
-    }
+    options.notes = NULL;
+    if (pass->refiner != NULL && !encode_prompts(pass, pass->refiner->conditioner, options,
+                                                 &pass->refined_positive, &pass->refined_negative, error))
+        return false;
     pass->pipeline->costs.text = seconds_since(start);
     return true;
 }
@@ -144,8 +168,8 @@ prepare_inpaint(RvPass *pass, GError **error)
         init = NULL; /* resized as a latent */
     if (pass->area.mask == NULL && !model_takes_mask)
         return true;
-    pass->inpaint =
-        rv_inpaint_new(pass->pipeline->autoencoder, r, init, pass->area.mask, model_takes_mask, error);
+    pass->inpaint = rv_inpaint_new(pass->pipeline->autoencoder, r, init, pass->area.mask,
+                                   pass->area.latent_mask, model_takes_mask, error);
     return pass->inpaint != NULL;
 }
 
@@ -212,8 +236,17 @@ evaluate(RvPass *pass, const RvGuidance *guidance, const RvEvaluation *e, float 
 {
     RvPipeline *pipeline = pass->pipeline;
     bool blends = pass->inpaint != NULL && pass->start != NULL && pass->request->mask_blend;
-    if (!rv_engine_check_cancel(pipeline->engine, error) ||
-        !rv_denoiser_run(pipeline->denoiser, guidance, e->input, e->timestep, e->index, output, error))
+    RvGuidance refined;
+    if (!rv_engine_check_cancel(pipeline->engine, error))
+        return false;
+    pass->is_refining |= pass->refiner != NULL && rv_refiner_is_due(pass->request, e);
+    if (pass->is_refining) {
+        refined = rv_refiner_guidance(pipeline, pass->refiner, guidance, pass->refined_positive,
+                                      pass->refined_negative);
+        pipeline = pass->refiner;
+        guidance = &refined;
+    }
+    if (!rv_denoiser_run(pipeline->denoiser, guidance, e->input, e->timestep, e->index, output, error))
         return false;
     if (blends)
         rv_inpaint_blend(pass->inpaint, e->input, e->sigma,
@@ -242,13 +275,20 @@ take_estimate(RvPass *pass)
                pass->count * (gsize)pass->request->images * sizeof *denoised);
 }
 
+static double
+flops_so_far(const RvPass *pass)
+{
+    return rv_denoiser_flops(pass->pipeline->denoiser) +
+           (pass->refiner != NULL ? rv_denoiser_flops(pass->refiner->denoiser) : 0.0);
+}
+
 bool
 rv_pass_sample(RvPass *pass, GError **error)
 {
     const RvRequest *r = pass->request;
     RvPipeline *pipeline = pass->pipeline;
     gint64 start = g_get_monotonic_time();
-    double flops = rv_denoiser_flops(pipeline->denoiser);
+    double flops = flops_so_far(pass);
     g_autofree float *noise = draw_start_noise(pass);
     pass->sampler = rv_sampler_new(&pass->settings.sampler, pass->noises, r->images, pass->count, error);
     if (pass->sampler == NULL)
@@ -270,6 +310,6 @@ rv_pass_sample(RvPass *pass, GError **error)
     if (pass->inpaint != NULL && pass->start != NULL && r->mask_blend)
         rv_inpaint_finish(pass->inpaint, pass->start, rv_sampler_latent(pass->sampler));
     pipeline->costs.unet = seconds_since(start);
-    pipeline->costs.unet_flops = rv_denoiser_flops(pipeline->denoiser) - flops;
+    pipeline->costs.unet_flops = flops_so_far(pass) - flops;
     return true;
 }

@@ -17,6 +17,9 @@ typedef struct {
     gsize count;           /* numbers of one image's latent */
     RvNoise *noises[RV_MAX_BATCH];
     RvConditioning *positive, *negative;
+    RvPipeline *refiner; /* of this pass; NULL: none */
+    RvConditioning *refined_positive, *refined_negative;
+    bool is_refining; /* it has taken over */
     RvArea area;
     float *start; /* latents to start from, [images, count]; NULL: noise alone */
     RvInpaint *inpaint;

@@ -26,13 +26,20 @@ last_pass(Run *run)
     return &run->passes[run->count - 1];
 }
 
+/* A given picture stands for what the first pass would draw. */
+static bool
+begins_with_second(const Run *run)
+{
+    return run->request->hires != NULL && run->request->hires->picture != NULL;
+}
+
 static char *
 infotext_of(Run *run, int index)
 {
-    const RvPass *first = &run->passes[0];
+    const RvPass *first = &run->passes[begins_with_second(run) ? 1 : 0];
     g_autofree char *embeddings = rv_conditioning_labels(first->positive, first->negative);
-    RvRunExtras extras = { &first->controls, embeddings };
-    return rv_run_infotext(run->pipeline, run->request, &first->settings, &extras, index);
+    RvRunExtras extras = { &first->controls, embeddings, last_pass(run)->is_refining };
+    return rv_run_infotext(run->pipeline, run->request, &run->passes[0].settings, &extras, index);
 }
 
 /* Puts the picture where it belongs: back into the mask, and that into the whole. */
@@ -63,13 +70,13 @@ decode(Run *run, RvResult *result, GError **error)
         if (!rv_engine_check_cancel(run->pipeline->engine, error))
             return false;
         RvResultImage *image = &result->images[i];
-        image->picture = rv_autoencoder_decode(run->pipeline->autoencoder, latent + (gsize)i * pass->count,
+        image->picture = rv_autoencoder_decode(pass->pipeline->autoencoder, latent + (gsize)i * pass->count,
                                                r->width, r->height, error);
         if (image->picture == NULL || !finish_picture(pass, &image->picture, error))
             return false;
         image->seed = rv_run_seed(r, i);
         image->infotext = infotext_of(run, i);
-        RvAutoencoderCosts costs = rv_autoencoder_costs(run->pipeline->autoencoder);
+        RvAutoencoderCosts costs = rv_autoencoder_costs(pass->pipeline->autoencoder);
         run->pipeline->costs.decode += costs.decode;
         run->pipeline->costs.decode_flops += costs.decode_flops;
         rv_pass_report(pass, RV_PHASE_DECODE, i + 1, r->images);
@@ -105,13 +112,16 @@ begin(Run *run, RvResult *result, GError **error)
         return false;
     if (run->request->hires == NULL)
         return true;
+    first->refiner = NULL; /* as A1111's hires_fix_refiner_pass says */
     RvPass *second = &run->passes[1];
     RvRunSettings settings;
-    int factor = MAX(RV_SIZE_STEP, rv_autoencoder_factor(run->pipeline->autoencoder));
+    RvPipeline *pipeline = rv_hires_pipeline(run->pipeline, run->request);
+    int factor = MAX(RV_SIZE_STEP, rv_autoencoder_factor(pipeline->autoencoder));
+    factor = MAX(factor, rv_autoencoder_factor(run->pipeline->autoencoder));
     if (!rv_hires_size(run->request, factor, &run->hires, error) ||
         !rv_hires_request(run->pipeline, run->request, &run->hires, &run->second, &settings, error))
         return false;
-    rv_pass_init(second, run->pipeline, &run->second, result);
+    rv_pass_init(second, pipeline, &run->second, result);
     second->settings = settings;
     second->first_evaluations = second->other_evaluations = first->settings.evaluations;
     first->other_evaluations = settings.evaluations;
@@ -129,18 +139,25 @@ run_pass(RvPass *pass, GError **error)
 static bool
 run_passes(Run *run, GError **error)
 {
-    if (!run_pass(&run->passes[0], error))
-        return false;
-    if (run->request->hires == NULL || rv_pass_is_stopped(&run->passes[0]))
-        return true;
-    RvStageCosts costs = run->pipeline->costs;
+    RvStageCosts costs = { 0 };
+    if (!begins_with_second(run)) {
+        if (!run_pass(&run->passes[0], error))
+            return false;
+        if (run->request->hires == NULL || rv_pass_is_stopped(&run->passes[0]))
+            return true;
+        costs = run->pipeline->costs;
+    }
     run->count = 2;
     if (!rv_hires_enlarge(&run->passes[0], &run->hires, &run->passes[1], error) ||
         !run_pass(&run->passes[1], error))
         return false;
-    run->pipeline->costs.text += costs.text;
-    run->pipeline->costs.unet += costs.unet;
-    run->pipeline->costs.unet_flops += costs.unet_flops;
+    const RvStageCosts *second = &run->passes[1].pipeline->costs;
+    costs.text += second->text;
+    costs.encode = second->encode;
+    costs.encode_flops = second->encode_flops;
+    costs.unet += second->unet;
+    costs.unet_flops += second->unet_flops;
+    run->pipeline->costs = costs;
     return true;
 }
 
@@ -183,7 +200,8 @@ rv_pipeline_generate(RvPipeline *pipeline, const RvRequest *request, GError **er
     g_autoptr(RvResult) result = result_new(request->images);
     bool ok = begin(&run, result, error) && run_passes(&run, error) && decode(&run, result, error);
     result->steps = request->steps;
-    result->evaluations = run.passes[0].settings.evaluations + run.passes[0].other_evaluations;
+    result->evaluations =
+        (begins_with_second(&run) ? 0 : run.passes[0].settings.evaluations) + run.passes[0].other_evaluations;
     result->sample_seconds = pipeline->costs.unet;
     result->seconds = seconds_since(start);
     rv_pass_clear(&run.passes[0]);

@@ -9,8 +9,6 @@
 #include "engine/request.h"
 #include "weights/model.h"
 
-typedef struct RvPipeline RvPipeline;
-
 typedef struct {
     const char *vae; /* NULL or "model"; "taesd"; or a path */
     const char
@@ -19,6 +17,7 @@ typedef struct {
     const char *models_dir; /* where "taesd" may lie; may be NULL */
     /* LoRAs, embeddings, ControlNets and upscalers by name; borrowed for the pipeline's life; NULL: none */
     const RvLibrary *library;
+    bool takes_refiner; /* SDXL's refiner may be opened, too; it finishes pictures (RvRequest.refiner) */
 } RvPipelineOptions;
 
 RvPipeline *rv_pipeline_open(RvEngine *engine, const char *path, const RvPipelineOptions *options,

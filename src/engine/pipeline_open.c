@@ -32,9 +32,10 @@ autoencoder_type(const RvPipeline *pipeline, bool tiny)
 void
 rv_pipeline_assemble(RvPipeline *pipeline, RvPipelineParts *parts)
 {
-    RvTextEncoder *first = rv_text_encoder_new(pipeline->engine, parts->text, parts->sources[RV_PART_TEXT],
-                                               parts->tokenizers[0], parts->pads[0]);
-    RvTextEncoder *second = NULL;
+    RvTextEncoder *first = NULL, *second = NULL;
+    if (parts->text != NULL)
+        first = rv_text_encoder_new(pipeline->engine, parts->text, parts->sources[RV_PART_TEXT],
+                                    parts->tokenizers[0], parts->pads[0]);
     if (parts->text2 != NULL)
         second = rv_text_encoder_new(pipeline->engine, parts->text2, parts->sources[RV_PART_TEXT2],
                                      parts->tokenizers[1], parts->pads[1]);
@@ -45,7 +46,7 @@ rv_pipeline_assemble(RvPipeline *pipeline, RvPipelineParts *parts)
     rv_networks_attach(pipeline->networks, RV_PART_UNET, rv_denoiser_weights(pipeline->denoiser));
     for (int i = 0; i < 2; i++)
         if (rv_conditioner_weights(pipeline->conditioner, i) != NULL)
-            rv_networks_attach(pipeline->networks, i == 0 ? RV_PART_TEXT : RV_PART_TEXT2,
+            rv_networks_attach(pipeline->networks, i == 0 && first != NULL ? RV_PART_TEXT : RV_PART_TEXT2,
                                rv_conditioner_weights(pipeline->conditioner, i));
     RvPart autoencoder = parts->taesd != NULL ? RV_PART_TAESD : RV_PART_VAE;
     pipeline->autoencoder =
@@ -109,11 +110,12 @@ second_tokenizer_folder(const char *first)
     return second;
 }
 
-/* OpenCLIP's own tokenizer pads with zeros, CLIP's with the end token; a folder may say otherwise. */
 static bool
-open_tokenizers(RvPipeline *pipeline, const RvPipelineOptions *options, RvPipelineParts *parts,
-                GError **error)
+open_first_tokenizer(RvPipeline *pipeline, const RvPipelineOptions *options, RvPipelineParts *parts,
+                     GError **error)
 {
+    if (parts->text == NULL)
+        return true;
     const char *first =
         options->tokenizer != NULL ? options->tokenizer : rv_model_tokenizer(pipeline->model, RV_PART_TEXT);
     parts->tokenizers[0] = open_tokenizer(first, error);
@@ -121,6 +123,16 @@ open_tokenizers(RvPipeline *pipeline, const RvPipelineOptions *options, RvPipeli
         !vocabulary_fits(parts->tokenizers[0], parts->text, "text_encoder", error))
         return false;
     parts->pads[0] = first == NULL && pipeline->traits.family == RV_FAMILY_SD21 ? 0 : -1;
+    return true;
+}
+
+/* OpenCLIP's own tokenizer pads with zeros, CLIP's with the end token; a folder may say otherwise. */
+static bool
+open_tokenizers(RvPipeline *pipeline, const RvPipelineOptions *options, RvPipelineParts *parts,
+                GError **error)
+{
+    if (!open_first_tokenizer(pipeline, options, parts, error))
+        return false;
     if (parts->text2 == NULL)
         return true;
     g_autofree char *beside = second_tokenizer_folder(options->tokenizer);
@@ -177,15 +189,16 @@ configure_scheduler(RvPipeline *pipeline, const RvPipelineOptions *options, GErr
 }
 
 static bool
-check_parts(const RvPipeline *pipeline, GError **error)
+check_parts(const RvPipeline *pipeline, bool takes_refiner, GError **error)
 {
+    bool is_refiner = pipeline->traits.variant == RV_VARIANT_REFINER;
     if (!rv_model_require(pipeline->model, RV_PART_UNET, error) ||
-        !rv_model_require(pipeline->model, RV_PART_TEXT, error))
+        !rv_model_require(pipeline->model, is_refiner ? RV_PART_TEXT2 : RV_PART_TEXT, error))
         return false;
     if (!rv_model_has(pipeline->model, RV_PART_TAESD) &&
         !rv_model_require(pipeline->model, RV_PART_VAE, error))
         return false;
-    if (pipeline->traits.variant == RV_VARIANT_REFINER || pipeline->traits.variant == RV_VARIANT_DEPTH ||
+    if ((is_refiner && !takes_refiner) || pipeline->traits.variant == RV_VARIANT_DEPTH ||
         pipeline->traits.variant == RV_VARIANT_PIX2PIX)
         return rv_error_set(error, RV_ERROR_UNSUPPORTED, rv_model_path(pipeline->model),
                             "use a base, turbo or inpainting model",
@@ -214,7 +227,8 @@ open_model(RvPipeline *pipeline, const char *path, const RvPipelineOptions *opti
     if (pipeline->model == NULL)
         return false;
     pipeline->traits = *rv_model_traits(pipeline->model);
-    if (!check_parts(pipeline, error) || !configure_scheduler(pipeline, options, error))
+    if (!check_parts(pipeline, options->takes_refiner, error) ||
+        !configure_scheduler(pipeline, options, error))
         return false;
 
     const RvModel *model = pipeline->model;

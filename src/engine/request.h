@@ -23,6 +23,7 @@ typedef enum {
 } RvPhase;
 
 typedef struct RvProgress RvProgress;
+typedef struct RvPipeline RvPipeline; /* pipeline.h */
 
 /* A LoRA (or LoHa, LoKr ...) merged into the weights for this request, beside those of the prompt's tags. */
 typedef struct {
@@ -68,6 +69,8 @@ typedef struct {
     double cfg_scale;               /* 0: as the first pass */
     const char *sampler, *schedule; /* NULL: as the first pass */
     const char *prompt, *negative_prompt; /* NULL or "": as the first pass */
+    RvPipeline *pipeline;     /* another model for the second pass, of the same engine; NULL: the same */
+    const RvPicture *picture; /* in place of the first pass's, of any size; NULL: there is a first pass */
 } RvHires;
 
 /* What a mask's inside holds before it is drawn. */
@@ -102,14 +105,22 @@ typedef struct {
     int noise_seed_delta; /* A1111's ENSD: added to the seed of all noise but the first, where samplers use it
                            */
     bool tiling;          /* edges that fit each other: convolutions wrap around */
+    /* Another model of the same engine and latent space that takes over when refiner_switch_at of the noise
+     * (as A1111 has it: of the 1000 timesteps; or of the steps) is gone; in a hires run in the second pass
+     * only. SDXL's refiner gets a conditioning of its own. NULL: none. */
+    RvPipeline *refiner;
+    double refiner_switch_at; /* 0 to 1 */
+    bool refiner_by_steps;
     /* Image-to-image when `init` is given. A mask (255: change) makes it inpainting; outside of it the
      * result is the picture itself, blended over `mask_blur` pixels. */
     const RvPicture *init;
     const RvMask *mask;
-    double strength;     /* 0 to 1; below 0: the model's default */
-    double mask_blur;    /* pixels */
-    double mask_blur_y;  /* 0: as mask_blur, which then counts along x only; below 0: none */
-    RvResizeMode resize; /* of init and mask */
+    const RvMask *latent_mask; /* with `mask`: another one for the latent, `mask` then only lays the result
+                                  over the picture; NULL: the same */
+    double strength;           /* 0 to 1; below 0: the model's default */
+    double mask_blur;          /* pixels */
+    double mask_blur_y;        /* 0: as mask_blur, which then counts along x only; below 0: none */
+    RvResizeMode resize;       /* of init and mask */
     RvFill fill;
     bool mask_blend;  /* A1111's inpainting (each estimate is blended) in place of diffusers' (each latent) */
     bool mask_soft;   /* with mask_blend: the latent's mask is not rounded to 0 and 1 */

@@ -3,6 +3,7 @@
 #include <math.h>
 #include <string.h>
 
+#include "engine/refiner.h"
 #include "media/infotext.h"
 
 static RvSamplerKind
@@ -91,6 +92,14 @@ usual_size(const RvPipeline *pipeline)
                : 512;
 }
 
+static bool
+check_draws(const RvPipeline *pipeline, GError **error)
+{
+    return pipeline->traits.variant != RV_VARIANT_REFINER ||
+           rv_error_set(error, RV_ERROR_UNSUPPORTED, pipeline->name, "name it as refiner",
+                        "a refiner cannot draw by itself");
+}
+
 bool
 rv_pipeline_complete(const RvPipeline *pipeline, RvRequest *request, char **note, GError **error)
 {
@@ -118,9 +127,13 @@ rv_pipeline_complete(const RvPipeline *pipeline, RvRequest *request, char **note
         request->cfg_scale = turbo ? 1.0 : 7.0;
     if (request->strength < 0.0)
         request->strength = turbo ? 0.5 : 0.75;
-    if (request->tiling)
-        return rv_error_set(error, RV_ERROR_UNSUPPORTED, "tiling", "leave it out",
-                            "seamless tiles cannot be drawn yet");
+    const RvPipeline *last =
+        request->hires != NULL && request->hires->pipeline != NULL ? request->hires->pipeline : pipeline;
+    if (!check_draws(pipeline, error) || !check_draws(last, error) || !rv_refiner_check(last, request, error))
+        return false;
+    if (request->latent_mask != NULL && request->mask == NULL)
+        return rv_error_set(error, RV_ERROR_USAGE, "latent_mask", "give the mask, too",
+                            "a latent's mask needs the picture's");
     if (request->mask != NULL && request->init == NULL)
         return rv_error_set(error, RV_ERROR_USAGE, "mask", "give the picture to redraw",
                             "a mask needs a picture");
@@ -184,6 +197,8 @@ describe_hires(RvInfotext *info, const RvRequest *r)
     if (h == NULL)
         return;
     rv_infotext_set_number(info, "Denoising strength", h->strength);
+    if (h->pipeline != NULL)
+        rv_infotext_set(info, "Hires checkpoint", h->pipeline->name);
     const char *const texts[][2] = { { "Hires sampler", h->sampler },
                                      { "Hires schedule type", h->schedule },
                                      { "Hires prompt", h->prompt },
@@ -234,6 +249,12 @@ rv_run_infotext(const RvPipeline *pipeline, const RvRequest *r, const RvRunSetti
     describe_hires(info, r);
     if (r->tiling)
         rv_infotext_set(info, "Tiling", "True");
+    if (extras != NULL && extras->is_refined) {
+        rv_infotext_set(info, "Refiner", r->refiner->name);
+        rv_infotext_set_number(info, "Refiner switch at", r->refiner_switch_at);
+        if (r->refiner_by_steps)
+            rv_infotext_set(info, "Refiner switch by sampling steps", "True");
+    }
     g_autofree char *hashes = rv_networks_hashes(pipeline->networks);
     rv_infotext_set(info, "Lora hashes", hashes);
     if (extras != NULL)

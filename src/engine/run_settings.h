@@ -17,6 +17,7 @@ guint64 rv_run_seed(const RvRequest *request, int index);
 typedef struct {
     const RvControlSet *controls;
     const char *embeddings; /* rv_conditioning_labels(); NULL: none */
+    bool is_refined;        /* the refiner took over */
 } RvRunExtras;
 
 /* A1111's `parameters` of that image; free with g_free. */

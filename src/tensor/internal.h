@@ -84,6 +84,7 @@ struct RvProgram {
     RvWeightSet *weights;     /* of what is recorded now */
     RvDType compute;          /* likewise */
     const char *stage;        /* likewise */
+    bool circular;            /* likewise: convolutions wrap around */
     GArray *values;           /* RvValue; [0] is none */
     GArray *storages;         /* RvStorage */
     GArray *records;          /* RvRecord */

@@ -24,12 +24,14 @@ typedef struct {
     int index; /* 0 means none */
 } RvTensor;
 
-/* Weight NAME.weight [out, in, k, k]; NAME.bias [out]. Cross-correlation with zero padding. */
+/* Weight NAME.weight [out, in, k, k]; NAME.bias [out]. Cross-correlation with zero padding, or with what lies
+ * at the other edge (torch's padding_mode "circular"). */
 typedef struct {
     int out;        /* output channels; required */
     int kernel;     /* 0: 3 */
     int stride;     /* 0: 1 */
     bool pad_end;   /* pad right and bottom only (the VAE's downsampling); else (kernel - 1) / 2 around */
+    bool circular;  /* the picture goes on at its other edge; not with pad_end */
     int up_h, up_w; /* nearest-neighbour resize of x to this size before the convolution; 0: none */
     bool no_bias;
     RvAct act;

@@ -102,6 +102,12 @@ rv_program_stage(RvProgram *p, const char *name)
 }
 
 void
+rv_program_set_circular(RvProgram *p, bool circular)
+{
+    p->circular = circular;
+}
+
+void
 rv_program_enter(RvProgram *p, const char *scope_format, ...)
 {
     gsize length = p->scope->len;

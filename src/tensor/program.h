@@ -67,6 +67,10 @@ RvDType rv_program_compute(const RvProgram *program); /* the type of results rec
 /* What is recorded from here on belongs to this part of the program, for profiles. */
 void rv_program_stage(RvProgram *program, const char *name);
 
+/* Convolutions of kernels above 1 that are recorded from here on are circular (op.h), but for those with
+ * pad_end: what they draw has edges that fit each other. */
+void rv_program_set_circular(RvProgram *program, bool circular);
+
 /* Weight names are relative to the scopes entered: enter "down_blocks.0", then "resnets.1"; an empty scope
  * adds nothing. */
 void rv_program_enter(RvProgram *program, const char *scope_format, ...) G_GNUC_PRINTF(2, 3);

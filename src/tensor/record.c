@@ -135,6 +135,9 @@ rv_conv2d(RvProgram *p, RvTensor x, const char *name, RvConv2d o)
         return (RvTensor) { 0 };
     o.kernel = o.kernel == 0 ? 3 : o.kernel;
     o.stride = o.stride == 0 ? 1 : o.stride;
+    if (o.circular && o.pad_end)
+        rv_program_fail_at(p, name, RV_ERROR_FAILED, "a circular convolution pads all around");
+    o.circular = (o.circular || p->circular) && !o.pad_end && o.kernel > 1;
     RvShape in = value_of(p, x)->shape;
     int h = o.up_h > 0 ? o.up_h : in.h, w = o.up_w > 0 ? o.up_w : in.w;
     int padding = o.pad_end ? 1 : 2 * ((o.kernel - 1) / 2);

@@ -94,6 +94,61 @@ def write_safetensors(path, header, body):
     pathlib.Path(path).write_bytes(struct.pack("<Q", len(text)) + text + bytes(body))
 
 
+def scale(halves, factors):
+    """float16 numbers, each times its factor."""
+    values = struct.unpack(f"<{len(factors)}e", halves)
+    return struct.pack(f"<{len(factors)}e", *(a * b for a, b in zip(values, factors)))
+
+
+def columns(header, body, name, change, keep):
+    """Changes each row of a float16 matrix, and keeps `keep` (from, to) of its columns."""
+    rows, width = header[name]["shape"]
+    at, size = header[name]["data_offsets"][0], 2 * width
+    out = b"".join(change(bytes(body[at + i * size:at + (i + 1) * size]))[2 * keep[0]:2 * keep[1]] for i in range(rows))
+    return out, [rows, keep[1] - keep[0]]
+
+
+def make_refiner(folder):
+    """From the tiny SDXL: a base whose UNet is deaf to the first text encoder and to the target's size, and what is left
+    of it as a refiner, which has only the second encoder and a score in place of that size. The score's weights are zeros
+    in `refiner`, so that it continues a picture as `base` does, and others in `scored`."""
+    xl, made = REFERENCE / "tiny-sdxl", {}
+    first, text, ids, each = 64, 128, 6, 32
+    file = pathlib.Path("unet") / "diffusion_pytorch_model.safetensors"
+    for name in "base", "refiner", "scored":
+        to = made[name] = copy_model(xl, folder / name)
+        header, body = read_safetensors(to / file)
+        tensors = {key: (bytes(body[slice(*value["data_offsets"])]), value) for key, value in header.items() if key != "__metadata__"}
+        for key in list(tensors):
+            if key.endswith(("attn2.to_k.weight", "attn2.to_v.weight")):
+                data, shape = columns(header, body, key, lambda row: bytes(2 * first) + row[2 * first:],
+                                      (0 if name == "base" else first, first + text))
+            elif key == "add_embedding.linear_1.weight":
+                score, whole = 2 * (text + 4 * each), text + ids * each
+                louder = [64 if name == "scored" else 0] * each
+                data, shape = columns(header, body, key, lambda row: row[:score] + scale(row[score:score + 2 * each], louder) + bytes(2 * each),
+                                      (0, whole if name == "base" else whole - each))
+            else:
+                continue
+            tensors[key] = data, {"dtype": "F16", "shape": shape}
+        new, at = {}, 0
+        for key, (data, value) in tensors.items():
+            new[key] = {"dtype": value["dtype"], "shape": value["shape"], "data_offsets": [at, at + len(data)]}
+            at += len(data)
+        write_safetensors(to / file, new, b"".join(data for data, _ in tensors.values()))
+        if name == "base":
+            continue
+        config = json.loads((to / "unet" / "config.json").read_text())
+        config.update(cross_attention_dim=text, projection_class_embeddings_input_dim=text + 5 * each)
+        (to / "unet" / "config.json").write_text(json.dumps(config))
+        index = json.loads((to / "model_index.json").read_text())
+        index.update(text_encoder=[None, None], tokenizer=[None, None])
+        (to / "model_index.json").write_text(json.dumps(index))
+        shutil.rmtree(to / "text_encoder")
+        shutil.rmtree(to / "tokenizer")
+    return made
+
+
 def make_picture(path, width=64, height=64, shift=0):
     """A picture with gradients and edges."""
     write_png(path, width, height, bytes((x * 3 + shift, y * 3, (x // 8 + y // 8) % 2 * 200)[c] & 255

@@ -4,8 +4,8 @@ import json
 import shutil
 import struct
 
-from common import (FAST, MODEL, REFERENCE, difference, draw, json_lines, make_picture, read_png, read_safetensors, refuse,
-                    reverie, run_tests, write_png, write_safetensors)
+from common import (FAST, MINI, MODEL, REFERENCE, copy_model, difference, draw, json_lines, make_picture, make_refiner, read_png,
+                    read_safetensors, refuse, reverie, run_tests, write_png, write_safetensors)
 
 LORA = MODEL / "lora.safetensors"
 
@@ -191,6 +191,77 @@ def test_hires(folder):
     refuse(folder, 2, *run, "--hires-scale", 20, says="--hires-scale")
     refuse(folder, 2, *run, "--hires-steps", 3, says="--hires-scale")
     refuse(folder, 3, *run, "--hires-scale", 2, "--hires-upscaler", "Nothing", says="no upscaler of that name")
+
+
+def test_refiner(folder):
+    """SDXL's refiner as a model of its own shape: with weights that should not matter it continues what the base would do."""
+    models = make_refiner(folder)
+    run = ["--model", models["base"], "--steps", 4, "--width", 64, "--height", 64, "--seed", 7, "--sampler", "euler", "--threads", 1,
+           "-p", "a (red:1.3) fox, [day:night:0.5]", "-n", "blue"]
+    info, = json_lines(reverie("models", "info", models["refiner"], "--json"))
+    assert info["family"] == "sdxl" and info["variant"] == "refiner" and not info["missing"], info
+    for cfg in 1, 5:
+        plain = draw(folder / "plain.png", "--cfg", cfg, base=run)
+        same = draw(folder / "same.png", "--cfg", cfg, "--refiner", f"{models['refiner']}:0.5", base=run)
+        assert difference(same[2], plain[2])[1] <= 1, (cfg, difference(same[2], plain[2]))
+        assert "Refiner: refiner, Refiner switch at: 0.5" in same[3]["parameters"] and "Refiner" not in plain[3]["parameters"]
+        scored = draw(folder / "scored.png", "--cfg", cfg, "--refiner", f"{models['scored']}:0.5", base=run)
+        assert difference(scored[2], plain[2])[1] > 1
+        late = draw(folder / "late.png", "--cfg", cfg, "--refiner", f"{models['scored']}:1", base=run)
+        assert late[2] == plain[2] and "Refiner" not in late[3]["parameters"], "it never took over"
+    # as one file its keys say what it is
+    reverie("models", "convert", models["scored"], "-o", folder / "one.safetensors", "--precision", "fp16")
+    keys = read_safetensors(folder / "one.safetensors")[0]
+    assert any(key.startswith("conditioner.embedders.0.model.") for key in keys) and "conditioner.embedders.1.model.ln_final.weight" not in keys
+    shutil.copytree(models["scored"], folder / "one")  # head counts that no shape tells
+    single = draw(folder / "single.png", "--cfg", 5, "--refiner", f"{folder / 'one.safetensors'}:0.5", base=run)
+    assert difference(single[2], scored[2])[1] <= 1, difference(single[2], scored[2])
+    refuse(folder, 3, "txt2img", *run, "--model", models["refiner"], "-o", folder / "x.png", says="refiner")
+    refuse(folder, 2, "txt2img", *FAST, "--refiner", models["refiner"], "-o", folder / "x.png", says="latents are not those")
+    refuse(folder, 2, "txt2img", *run, "--refiner", f"{models['refiner']}:1.5", "-o", folder / "x.png", says="1.5")
+    refuse(folder, 3, "txt2img", *run, "--refiner", "nowhere:0.5", "-o", folder / "x.png", says="nowhere")
+
+
+def test_refiner_of_the_same_family(folder):
+    """Any checkpoint of the same latent space; one that is the model itself changes nothing."""
+    plain = draw(folder / "plain.png", "--steps", 4)
+    other = copy_model(MODEL, folder / "other")
+    assert draw(folder / "a.png", "--steps", 4, "--refiner", f"{other}:0.5")[2] == plain[2]
+    file = other / "unet" / "diffusion_pytorch_model.safetensors"
+    header, body = read_safetensors(file)
+    start, end = header["conv_out.weight"]["data_offsets"]
+    base = len(body)
+    body[start:end] = bytes(end - start)  # it says nothing but its bias
+    write_safetensors(file, header, body)
+    assert len(body) == base
+    halves = [draw(folder / f"{at}.png", "--steps", 4, "--refiner", f"{other}:{at}")[2] for at in (0, 0.3, 0.6)]
+    assert len({plain[2], *halves}) == 4
+    assert halves[0] == draw(folder / "b.png", "--steps", 4, "--model", other)[2], "from the first step on"
+    lora = draw(folder / "c.png", "--steps", 4, "--refiner", f"{copy_model(MODEL, folder / 'third')}:0.5", "--lora", f"{LORA}:0.8")
+    assert lora[2] == draw(folder / "d.png", "--steps", 4, "--lora", f"{LORA}:0.8")[2], "LoRAs are merged into both"
+
+
+def seam(rows, width, height):
+    """How the edges differ, against the most that neighbouring rows or columns do inside."""
+    lines = [rows[3 * width * y:3 * width * (y + 1)] for y in range(height)]
+    columns = [b"".join(line[3 * x:3 * x + 3] for line in lines) for x in range(width)]
+    return [difference(all_[0], all_[-1])[0] / max(difference(a, b)[0] for a, b in zip(all_, all_[1:])) for all_ in (lines, columns)]
+
+
+def test_tiling(folder):
+    """Edges that fit each other: a step across them is no larger than steps inside."""
+    run = ["--model", MINI, "-p", "a brick wall", "--steps", 4, "--width", 128, "--height", 128, "--seed", 3, "--threads", 1]
+    plain = draw(folder / "plain.png", base=run)
+    tile = draw(folder / "tile.png", "--tiling", base=run)
+    assert min(seam(plain[2], 128, 128)) > 1 and max(seam(tile[2], 128, 128)) < 0.7, (seam(plain[2], 128, 128), seam(tile[2], 128, 128))
+    assert "Tiling: True" in tile[3]["parameters"] and "Tiling" not in plain[3]["parameters"]
+    for more in ["--hires-scale", 1.5], ["--hires-scale", 1.5, "--hires-upscaler", "Lanczos"]:
+        width, height, rows, _ = draw(folder / "hires.png", "--tiling", "--hires-strength", 0.9, *more, base=run)
+        assert max(seam(rows, width, height)) < 1, (more, seam(rows, width, height))
+    assert draw(folder / "again.png", base=run)[2] == plain[2]
+    # the KL autoencoder's and a picture's way in
+    make_picture(folder / "in.png")
+    assert len({draw(folder / "kl.png", "-i", folder / "in.png", *more, task="img2img")[2] for more in ([], ["--tiling"])}) == 2
 
 
 def half_mask(path, width=64, height=64):

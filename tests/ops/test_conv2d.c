@@ -40,6 +40,10 @@ window_sum(const Case *t, const float *x, const float *weight, int image, int ro
     double sum = 0;
     for (int tap = 0; tap < k * k; tap++) {
         int y = row * t->options.stride + tap / k - pad, at = column * t->options.stride + tap % k - pad;
+        if (t->options.circular) {
+            y = (y % h + h) % h;
+            at = (at % w + w) % w;
+        }
         if (y < 0 || y >= h || at < 0 || at >= w)
             continue;
         gint64 pixel = ((gint64)image * t->in.h + y * t->in.h / h) * t->in.w + at * t->in.w / w;
@@ -76,9 +80,10 @@ check(const Case *given)
     t.options.kernel = t.options.kernel == 0 ? 3 : t.options.kernel;
     t.options.stride = t.options.stride == 0 ? 1 : t.options.stride;
     RvConv2d o = t.options;
-    OpsCase *c = ops_case_new("conv2d [%d,%d,%d,%d]->%d k%d s%d%s up %dx%d act %d add %d slice %d+%d", t.in.n,
-                              t.in.h, t.in.w, t.in.c, o.out, o.kernel, o.stride, o.pad_end ? " pad_end" : "",
-                              o.up_h, o.up_w, (int)o.act, (int)t.add, t.before, t.after);
+    OpsCase *c = ops_case_new("conv2d [%d,%d,%d,%d]->%d k%d s%d%s%s up %dx%d act %d add %d slice %d+%d",
+                              t.in.n, t.in.h, t.in.w, t.in.c, o.out, o.kernel, o.stride,
+                              o.pad_end ? " pad_end" : "", o.circular ? " circular" : "", o.up_h, o.up_w,
+                              (int)o.act, (int)t.add, t.before, t.after);
     const float *x, *bias = NULL, *add = NULL;
     RvTensor in = t.before + t.after > 0 ? ops_input_slice(c, t.in, t.before, t.after, -1, 1, &x)
                                          : ops_input(c, t.in, -1, 1, &x);
@@ -158,6 +163,78 @@ test_random(void)
         t.before = ops_random_int(0, 1) * ops_random_int(0, 9);
         check(&t);
     }
+}
+
+/* The window goes on at the other edge; smaller pictures than the kernel are met more than once. */
+static void
+test_circular(void)
+{
+    static const Case cases[] = {
+        { .in = { 1, 8, 8, 32 }, .options = { .out = 32 } },
+        { .in = { 2, 16, 24, 64 }, .options = { .out = 48, .act = RV_ACT_SILU }, .add = ADD_SAME },
+        { .in = { 1, 33, 47, 3 }, .options = { .out = 32 } },
+        { .in = { 2, 7, 9, 40 }, .options = { .out = 3 }, .add = ADD_SHARED, .before = 5, .after = 2 },
+        { .in = { 1, 15, 16, 64 }, .options = { .out = 64, .stride = 2 } },
+        { .in = { 1, 6, 5, 48 }, .options = { .out = 48, .up_h = 12, .up_w = 10 } },
+        { .in = { 1, 9, 11, 19 }, .options = { .out = 21, .kernel = 5 } },
+        { .in = { 1, 1, 2, 16 }, .options = { .out = 16, .kernel = 7 } },
+        { .in = { 1, 40, 40, 128 }, .options = { .out = 128 } },
+        { .in = { 1, 8, 8, 32 }, .options = { .out = 16, .kernel = 1 } },
+    };
+    for (gsize i = 0; i < G_N_ELEMENTS(cases) && !ops_is_gpu(); i++) {
+        Case t = cases[i];
+        t.options.circular = true;
+        check(&t);
+    }
+}
+
+/* What the program says counts for its convolutions, but for those that pad the end alone. */
+static void
+test_circular_program(void)
+{
+    if (ops_is_gpu()) {
+        g_test_skip("of the CPU's convolutions");
+        return;
+    }
+    for (int pad_end = 0; pad_end < 2; pad_end++) {
+        Case t = { .in = { 1, 8, 10, 32 },
+                   .options = { .out = 32, .kernel = 3, .stride = 1, .pad_end = pad_end == 1 } };
+        RvShape out = { 1, pad_end ? 7 : 8, pad_end ? 9 : 10, 32 };
+        const gint64 shape[] = { 32, 32, 3, 3 };
+        OpsCase *c = ops_case_new("conv2d of a circular program, pad_end %d", pad_end);
+        const float *x, *bias;
+        RvTensor in = ops_input(c, t.in, -1, 1, &x);
+        const float *weight = ops_weight(c, "layer.weight", RV_F32, -0.1f, 0.1f, 4, shape);
+        bias = ops_weight(c, "layer.bias", RV_F32, -1, 1, 1, shape);
+        rv_program_set_circular(ops_program(c), true);
+        RvTensor y = rv_conv2d(ops_program(c), in, "layer", t.options);
+        t.options.circular = !t.options.pad_end;
+        g_autofree double *want = expect(&t, out, x, weight, bias, NULL);
+        ops_check(c, y, want, 2e-5);
+        ops_case_free(c);
+    }
+}
+
+static void
+refuse(RvConv2d options, RvError code, const char *text)
+{
+    OpsCase *c = ops_case_new("conv2d that is refused: %s", text);
+    const float *x;
+    const gint64 shape[] = { 4, 4, 3, 3 };
+    RvTensor in = ops_input(c, (RvShape) { 1, 8, 8, 4 }, -1, 1, &x);
+    ops_weight(c, "layer.weight", RV_F32, -1, 1, 4, shape);
+    ops_weight(c, "layer.bias", RV_F32, -1, 1, 1, shape);
+    ops_check_fails(c, rv_conv2d(ops_program(c), in, "layer", options), code, text);
+    ops_case_free(c);
+}
+
+static void
+test_circular_refused(void)
+{
+    refuse((RvConv2d) { .out = 4, .circular = true, .pad_end = true }, RV_ERROR_FAILED,
+           "a circular convolution pads all around");
+    if (ops_is_gpu())
+        refuse((RvConv2d) { .out = 4, .circular = true }, RV_ERROR_UNSUPPORTED, "circular");
 }
 
 static void
@@ -292,6 +369,9 @@ main(int argc, char **argv)
     ops_init(&argc, &argv);
     ops_add_test("/conv2d/listed", test_listed);
     ops_add_test("/conv2d/random", test_random);
+    ops_add_test("/conv2d/circular", test_circular);
+    ops_add_test("/conv2d/circular-program", test_circular_program);
+    ops_add_test("/conv2d/circular-refused", test_circular_refused);
     ops_add_test("/conv2d/refused", test_refused);
     ops_add_test("/conv2d/winograd-error", test_winograd_error);
     ops_add_test("/conv2d/nan", test_nan);

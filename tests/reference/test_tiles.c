@@ -40,7 +40,7 @@ soft_picture(int width, int height)
 }
 
 static void
-check_tiles(const char *relative, RvPart part, int width, int height, double encode_bound,
+check_tiles(const char *relative, RvPart part, bool tiling, int width, int height, double encode_bound,
             double decode_bound)
 {
     g_autoptr(GError) error = NULL;
@@ -52,6 +52,7 @@ check_tiles(const char *relative, RvPart part, int width, int height, double enc
     Source source = { model, part };
     RvAutoencoder *a = rv_autoencoder_new(engine, rv_model_vae_config(model), rv_model_taesd_config(model),
                                           (RvWeightSource) { find, NULL, &source }, RV_F32);
+    rv_autoencoder_set_tiling(a, tiling);
     gsize count = (gsize)rv_autoencoder_channels(a) * (gsize)(width / 8) * (gsize)(height / 8);
     g_autofree guint8 *rgb = soft_picture(width, height);
     g_autofree float *whole = g_new(float, count), *tiled = g_new(float, count);
@@ -79,7 +80,14 @@ check_tiles(const char *relative, RvPart part, int width, int height, double enc
 static void
 test_taesd(void)
 {
-    check_tiles("reference/tiny-sdxl/taesd", RV_PART_TAESD, 808, 200, 1e-2, 45.0);
+    check_tiles("reference/tiny-sdxl/taesd", RV_PART_TAESD, false, 808, 200, 1e-2, 45.0);
+}
+
+/* At the picture's edges tiles see the other edge, as the whole does. */
+static void
+test_seamless(void)
+{
+    check_tiles("reference/tiny-sdxl/taesd", RV_PART_TAESD, true, 808, 200, 1e-2, 45.0);
 }
 
 /* Norms and the mid block's attention see one tile only, and with random weights that matters far more than
@@ -87,7 +95,7 @@ test_taesd(void)
 static void
 test_vae(void)
 {
-    check_tiles("reference/tiny-sd15/vae", RV_PART_VAE, 1152, 808, 0.3, 20.0);
+    check_tiles("reference/tiny-sd15/vae", RV_PART_VAE, false, 1152, 808, 0.3, 20.0);
 }
 
 int
@@ -95,6 +103,7 @@ main(int argc, char **argv)
 {
     g_test_init(&argc, &argv, NULL);
     g_test_add_func("/reference/tiles/taesd", test_taesd);
+    g_test_add_func("/reference/tiles/seamless", test_seamless);
     g_test_add_func("/reference/tiles/vae", test_vae);
     return g_test_run();
 }

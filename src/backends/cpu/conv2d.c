@@ -21,6 +21,7 @@ patches_of(const RvOp *op)
         .kernel = o->kernel,
         .stride = o->stride,
         .pad = o->pad_end ? 0 : (o->kernel - 1) / 2,
+        .circular = o->circular,
     };
 }
 

@@ -65,11 +65,22 @@ cpu_product_prepare(CpuProduct *p, CpuDevice *device, RvOp *op, GError **error)
     return true;
 }
 
+static int
+wrap(int at, int size)
+{
+    at %= size;
+    return at < 0 ? at + size : at;
+}
+
 const float *
 cpu_patches_pixel(const CpuPatches *s, const RvOperand *x, int image, int row, int column)
 {
-    if (row < 0 || row >= s->h || column < 0 || column >= s->w)
-        return NULL;
+    if (row < 0 || row >= s->h || column < 0 || column >= s->w) {
+        if (!s->circular)
+            return NULL;
+        row = wrap(row, s->h);
+        column = wrap(column, s->w);
+    }
     gint64 y = (gint64)row * s->in.h / s->h, from = (gint64)column * s->in.w / s->w;
     gint64 pixel = ((gint64)image * s->in.h + y) * s->in.w + from;
     return (const float *)x->data + pixel * x->pixel_stride;

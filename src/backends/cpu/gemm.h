@@ -14,7 +14,8 @@ typedef struct {
     RvShape in; /* as stored */
     int h, w;   /* after the resize; in.h and in.w without one */
     int out_h, out_w;
-    int kernel, stride, pad; /* pad: pixels of zeros before row 0 and column 0 */
+    int kernel, stride, pad; /* pad: pixels before row 0 and column 0 */
+    bool circular;           /* they are those of the other edge; else zeros */
 } CpuPatches;
 
 typedef struct {
@@ -25,7 +26,7 @@ typedef struct {
     int k_per_pass;
 } CpuProduct;
 
-/* The pixel of the stored input at (y, x) of the resized, padded one; NULL for a padding pixel. */
+/* The pixel of the stored input at (y, x) of the resized, padded one; NULL for a pixel of zeros. */
 const float *cpu_patches_pixel(const CpuPatches *patches, const RvOperand *x, int image, int row, int column);
 
 /* Readies the weights and chooses the blocks; sets op->workspace. */

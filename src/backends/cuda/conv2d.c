@@ -98,6 +98,9 @@ prepare(CudaDevice *device, RvOp *op, GError **error)
         return rv_error_set(
             error, RV_ERROR_UNSUPPORTED, op->name, NULL,
             "the CUDA back end has no convolutions with kernels that are even or larger than 7");
+    if (op->conv2d.circular)
+        return rv_error_set(error, RV_ERROR_UNSUPPORTED, op->name, "draw tiles on the CPU",
+                            "the CUDA back end has no circular convolutions");
     Conv2d *state = g_new0(Conv2d, 1);
     op->state = state;
     cuda_conv_describe(&state->conv, op);
