@@ -48,11 +48,15 @@ struct RvStudioJob {
     double s_churn, s_tmin, s_tmax, s_noise;    /* as engine/request.h's */
     int eta_noise_seed_delta;                   /* added to the seed of all noise but the first */
     bool tiling;
+    char *refiner_checkpoint; /* a name as `model`; NULL: none */
+    double refiner_switch_at; /* share of the noise, or of the steps */
+    bool refiner_switch_by_sample_steps;
     char *syntax; /* "a1111" (NULL), "plain", "explicit" (compel's) */
 
     /* Image-to-image. One picture goes for the whole batch, or one per picture of the batch. */
     GArray *init_images;       /* RvStudioInput; never NULL; extras: what is enlarged */
     RvStudioInput mask;        /* white or opaque: change */
+    RvStudioInput latent_mask; /* with a mask: another one for the latent */
     double denoising_strength; /* below 0: the model's own */
     int resize_mode;           /* 0 stretch, 1 crop, 2 fill, 3 latent */
     double mask_blur_x, mask_blur_y;
@@ -66,7 +70,9 @@ struct RvStudioJob {
     double hr_scale; /* when both sizes are 0 */
     int hr_resize_x, hr_resize_y, hr_second_pass_steps;
     char *hr_upscaler, *hr_sampler_name, *hr_scheduler, *hr_prompt, *hr_negative_prompt;
-    double hr_cfg; /* 0: cfg_scale */
+    double hr_cfg;                 /* 0: cfg_scale */
+    char *hr_checkpoint_name;      /* a name as `model`; NULL: the same model */
+    RvStudioInput firstpass_image; /* in place of the first pass */
 
     GArray *controls; /* RvStudioControl; never NULL */
 

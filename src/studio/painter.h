@@ -13,6 +13,12 @@ typedef struct {
     void *user;        /* of tests */
 } RvPainterOptions;
 
+/* What a unit draws with, loaded. */
+typedef struct {
+    gpointer model;          /* NULL: the job needs none */
+    gpointer refiner, hires; /* as the unit's; NULL: none */
+} RvPainterModels;
+
 typedef struct RvPainterClass {
     gpointer (*open)(const RvPainterOptions *options, GError **error);
     void (*close)(gpointer painter); /* accepts NULL */
@@ -23,8 +29,8 @@ typedef struct RvPainterClass {
     gsize (*bytes)(gpointer painter, gpointer model);
     /* The device's own memory; false when it uses the host's. */
     bool (*memory)(gpointer painter, gint64 *free_bytes, gint64 *total_bytes);
-    /* Adds to the unit's drawn and notes. `model` NULL: the job needs none. */
-    bool (*draw)(gpointer painter, gpointer model, RvUnit *unit, GError **error);
+    /* Adds to the unit's drawn and notes. */
+    bool (*draw)(gpointer painter, const RvPainterModels *models, RvUnit *unit, GError **error);
 } RvPainterClass;
 
 extern const RvPainterClass rv_painter_engine;

@@ -6,6 +6,7 @@
 #include "media/infotext.h"
 #include "studio/extras.h"
 #include "studio/painter.h"
+#include "studio/wildcards.h"
 
 #define PREVIEW_EVERY_US 250000
 #define PREVIEW_QUALITY 80
@@ -21,9 +22,13 @@ typedef struct {
 /* A batch being drawn: what its request borrows. */
 typedef struct {
     RvUnit *unit;
+    const Painter *painter;
+    const RvPainterModels *models;
     RvRequest request;
     RvPicture *init;
-    RvMask *mask;
+    RvMask *mask, *latent_mask;
+    RvPicture *firstpass;
+    RvDrawnPrompts prompts;
     RvHires hires;
     RvControlUse controls[RV_MAX_CONTROLS];
     RvPicture *control_pictures[RV_MAX_CONTROLS];
@@ -65,9 +70,9 @@ static gpointer
 engine_load(gpointer data, const char *model, const char *vae, GError **error)
 {
     Painter *painter = data;
-    RvPipelineOptions options = { .vae = vae,
-                                  .models_dir = painter->models_dir,
-                                  .library = painter->library };
+    RvPipelineOptions options = {
+        .vae = vae, .models_dir = painter->models_dir, .library = painter->library, .takes_refiner = true
+    };
     return rv_pipeline_open(painter->engine, model, &options, error);
 }
 
@@ -214,10 +219,17 @@ add_controls(Draw *draw, GError **error)
     return true;
 }
 
-static void
-add_hires(Draw *draw)
+static bool
+add_hires(Draw *draw, GError **error)
 {
     const RvStudioJob *job = draw->unit->spec;
+    if (!job->enable_hr || job->kind != RV_STUDIO_TXT2IMG)
+        return true;
+    if (has_input(&job->firstpass_image)) {
+        draw->firstpass = load_input(&job->firstpass_image, "firstpass_image", error);
+        if (draw->firstpass == NULL)
+            return false;
+    }
     draw->hires = (RvHires) {
         .upscaler = job->hr_upscaler,
         .scale = job->hr_scale,
@@ -228,11 +240,20 @@ add_hires(Draw *draw)
         .cfg_scale = job->hr_cfg,
         .sampler = job->hr_sampler_name,
         .schedule = job->hr_scheduler,
-        .prompt = job->hr_prompt,
-        .negative_prompt = job->hr_negative_prompt,
+        .prompt = draw->prompts.hr_prompt,
+        .negative_prompt = draw->prompts.hr_negative,
+        .pipeline = draw->models->hires,
+        .picture = draw->firstpass,
     };
-    if (job->enable_hr && job->kind == RV_STUDIO_TXT2IMG)
-        draw->request.hires = &draw->hires;
+    draw->request.hires = &draw->hires;
+    return true;
+}
+
+static RvMask *
+load_mask(const RvStudioInput *input, const char *what, GError **error)
+{
+    g_autoptr(RvPicture) picture = load_input(input, what, error);
+    return picture != NULL ? rv_mask_from_picture(picture, error) : NULL;
 }
 
 static bool
@@ -247,15 +268,20 @@ add_init(Draw *draw, guint index, GError **error)
     if (draw->init == NULL)
         return false;
     if (has_input(&job->mask)) {
-        g_autoptr(RvPicture) picture = load_input(&job->mask, "mask", error);
-        draw->mask = picture != NULL ? rv_mask_from_picture(picture, error) : NULL;
+        draw->mask = load_mask(&job->mask, "mask", error);
         if (draw->mask == NULL)
             return false;
         if (job->inpainting_mask_invert)
             rv_mask_invert(draw->mask);
     }
+    if (has_input(&job->latent_mask)) {
+        draw->latent_mask = load_mask(&job->latent_mask, "latent_mask", error);
+        if (draw->latent_mask == NULL)
+            return false;
+    }
     r->init = draw->init;
     r->mask = draw->mask;
+    r->latent_mask = draw->latent_mask;
     r->strength = job->denoising_strength;
     r->mask_blur = job->mask_blur_x;
     r->mask_blur_y = job->mask_blur_y > 0.0 ? job->mask_blur_y : -1.0;
@@ -274,14 +300,18 @@ make_request(Draw *draw, int first, int images, GError **error)
 {
     const RvStudioJob *job = draw->unit->spec;
     gint64 offset = (gint64)draw->unit->batch * job->batch_size + first;
+    gint64 seed = job->seed + (job->subseed_strength > 0.0 ? 0 : offset);
+    if (!rv_prompts_draw(&draw->prompts, job, (guint64)seed, draw->unit->wildcards, draw->painter->library,
+                         error))
+        return false;
     draw->request = (RvRequest) {
-        .prompt = job->prompt,
-        .negative_prompt = job->negative_prompt,
+        .prompt = draw->prompts.prompt,
+        .negative_prompt = draw->prompts.negative,
         .width = job->width,
         .height = job->height,
         .steps = job->steps,
         .cfg_scale = job->cfg_scale,
-        .seed = (guint64)(job->seed + (job->subseed_strength > 0.0 ? 0 : offset)),
+        .seed = (guint64)seed,
         .subseed = (guint64)(job->subseed + offset),
         .subseed_strength = job->subseed_strength,
         .seed_width = MAX(job->seed_resize_from_w, 0),
@@ -298,6 +328,9 @@ make_request(Draw *draw, int first, int images, GError **error)
         .s_noise = job->s_noise,
         .noise_seed_delta = job->eta_noise_seed_delta,
         .tiling = job->tiling,
+        .refiner = draw->models->refiner,
+        .refiner_switch_at = job->refiner_switch_at,
+        .refiner_by_steps = job->refiner_switch_by_sample_steps,
         .strength = -1.0,
         .stop = (const int *)&draw->unit->stop,
         .on_progress = on_progress,
@@ -305,10 +338,9 @@ make_request(Draw *draw, int first, int images, GError **error)
     };
     guint inits = job->init_images->len;
     if (!parse_names(job, &draw->request, error) ||
-        !add_init(draw, inits > 1 ? (guint)first % inits : 0, error) || !add_controls(draw, error))
+        !add_init(draw, inits > 1 ? (guint)first % inits : 0, error))
         return false;
-    add_hires(draw);
-    return true;
+    return add_controls(draw, error) && add_hires(draw, error);
 }
 
 static void
@@ -316,6 +348,9 @@ draw_clear(Draw *draw)
 {
     g_clear_pointer(&draw->init, rv_picture_free);
     g_clear_pointer(&draw->mask, rv_mask_free);
+    g_clear_pointer(&draw->latent_mask, rv_mask_free);
+    g_clear_pointer(&draw->firstpass, rv_picture_free);
+    rv_prompts_clear(&draw->prompts);
     for (gsize i = 0; i < G_N_ELEMENTS(draw->control_pictures); i++)
         g_clear_pointer(&draw->control_pictures[i], rv_picture_free);
 }
@@ -330,6 +365,14 @@ finish_infotext(const RvUnit *unit, const char *text)
     g_autoptr(RvInfotext) info = rv_infotext_parse(text);
     if (unit->hash != NULL)
         rv_infotext_set(info, "Model hash", unit->hash);
+    if (unit->vae != NULL) {
+        g_autofree char *name = g_path_get_basename(unit->vae);
+        rv_infotext_set(info, "VAE", name);
+    }
+    if (rv_infotext_get(info, "Refiner") != NULL)
+        rv_infotext_set(info, "Refiner", unit->refiner_title);
+    if (unit->hires_model != NULL)
+        rv_infotext_set(info, "Hires checkpoint", unit->hires_title);
     if (job->infotext_extra != NULL) {
         g_autofree char *line = g_strconcat("Steps: 0, Seed: 0, Size: 8x8, ", job->infotext_extra, NULL);
         g_autoptr(RvInfotext) extra = rv_infotext_parse(line);
@@ -361,9 +404,11 @@ keep_result(const Draw *draw, RvResult *result)
 }
 
 static bool
-draw_some(RvPipeline *pipeline, RvUnit *unit, int first, int images, GError **error)
+draw_some(const Painter *painter, const RvPainterModels *models, RvUnit *unit, int first, int images,
+          GError **error)
 {
-    Draw draw = { .unit = unit };
+    Draw draw = { .unit = unit, .painter = painter, .models = models };
+    RvPipeline *pipeline = models->model;
     char *note = NULL;
     g_autoptr(RvResult) result = NULL;
     if (make_request(&draw, first, images, error) &&
@@ -392,15 +437,15 @@ draw_extras(Painter *painter, RvUnit *unit, GError **error)
 }
 
 static bool
-engine_draw(gpointer data, gpointer model, RvUnit *unit, GError **error)
+engine_draw(gpointer data, const RvPainterModels *models, RvUnit *unit, GError **error)
 {
     const RvStudioJob *job = unit->spec;
     if (job->kind == RV_STUDIO_EXTRAS)
         return draw_extras(data, unit, error);
-    if (job->init_images->len <= 1)
-        return draw_some(model, unit, 0, job->batch_size, error);
-    for (int i = 0; i < job->batch_size; i++) /* each picture from another one */
-        if (!draw_some(model, unit, i, 1, error))
+    if (job->init_images->len <= 1 && !rv_prompts_have_wildcards(job))
+        return draw_some(data, models, unit, 0, job->batch_size, error);
+    for (int i = 0; i < job->batch_size; i++) /* each from another picture, or of another prompt */
+        if (!draw_some(data, models, unit, i, 1, error))
             return false;
     return true;
 }

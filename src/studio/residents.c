@@ -4,6 +4,7 @@ typedef struct {
     char *model, *vae;
     gpointer loaded;
     gsize bytes;
+    bool is_held;
 } Resident;
 
 struct RvResidents {
@@ -40,27 +41,51 @@ rv_residents_free(RvResidents *r)
 {
     if (r == NULL)
         return;
+    rv_residents_let_go(r);
     rv_residents_clear(r);
     g_ptr_array_unref(r->list);
     g_mutex_clear(&r->mutex);
     g_free(r);
 }
 
-static void
+/* False: there is none that may go. */
+static bool
 give_up_oldest(RvResidents *r)
 {
-    Resident *resident = g_ptr_array_index(r->list, 0);
-    r->class->unload(r->painter, resident->loaded);
-    g_mutex_lock(&r->mutex);
-    g_ptr_array_remove_index(r->list, 0);
-    g_mutex_unlock(&r->mutex);
+    for (guint i = 0; i < r->list->len; i++) {
+        Resident *resident = g_ptr_array_index(r->list, i);
+        if (resident->is_held)
+            continue;
+        r->class->unload(r->painter, resident->loaded);
+        g_mutex_lock(&r->mutex);
+        g_ptr_array_remove_index(r->list, i);
+        g_mutex_unlock(&r->mutex);
+        return true;
+    }
+    return false;
 }
 
 void
 rv_residents_clear(RvResidents *r)
 {
-    while (r->list->len > 0)
-        give_up_oldest(r);
+    while (give_up_oldest(r))
+        ;
+}
+
+void
+rv_residents_hold(RvResidents *r, gpointer loaded)
+{
+    for (guint i = 0; i < r->list->len; i++) {
+        Resident *resident = g_ptr_array_index(r->list, i);
+        resident->is_held |= resident->loaded == loaded;
+    }
+}
+
+void
+rv_residents_let_go(RvResidents *r)
+{
+    for (guint i = 0; i < r->list->len; i++)
+        ((Resident *)g_ptr_array_index(r->list, i))->is_held = false;
 }
 
 gsize
@@ -104,8 +129,8 @@ rv_residents_trim(RvResidents *r)
         resident->bytes = r->class->bytes(r->painter, resident->loaded);
     }
     g_mutex_unlock(&r->mutex);
-    while (r->budget > 0 && r->list->len > 1 && rv_residents_bytes(r) > r->budget)
-        give_up_oldest(r);
+    while (r->budget > 0 && r->list->len > 1 && rv_residents_bytes(r) > r->budget && give_up_oldest(r))
+        ;
 }
 
 static gpointer
@@ -135,13 +160,16 @@ rv_residents_get(RvResidents *r, const char *model, const char *vae, GError **er
         return resident->loaded;
     }
     gsize needed = r->class->estimate(r->painter, model, vae);
-    while (r->budget > 0 && r->list->len > 0 && rv_residents_bytes(r) + needed > r->budget)
-        give_up_oldest(r);
+    while (r->budget > 0 && rv_residents_bytes(r) + needed > r->budget && give_up_oldest(r))
+        ;
     gpointer loaded = load(r, model, vae, error);
     if (loaded == NULL)
         return NULL;
     Resident *resident = g_new(Resident, 1);
-    *resident = (Resident) { g_strdup(model), g_strdup(vae), loaded, r->class->bytes(r->painter, loaded) };
+    *resident = (Resident) { .model = g_strdup(model),
+                             .vae = g_strdup(vae),
+                             .loaded = loaded,
+                             .bytes = r->class->bytes(r->painter, loaded) };
     g_mutex_lock(&r->mutex);
     g_ptr_array_add(r->list, resident);
     g_mutex_unlock(&r->mutex);

@@ -8,9 +8,12 @@ typedef struct RvResidents RvResidents;
 /* `budget` 0: as many as the device takes. */
 RvResidents *rv_residents_new(const RvPainterClass *class, gpointer painter, gsize budget);
 void rv_residents_free(RvResidents *residents); /* accepts NULL */
-/* Loads it if it is not loaded; when the device has no room, all others are given up and it is tried once
- * more. Borrowed until the next call. */
+/* Loads it if it is not loaded; when the device has no room, all others (but those that are held) are given
+ * up and it is tried once more. Borrowed until the next call. */
 gpointer rv_residents_get(RvResidents *residents, const char *model, const char *vae, GError **error);
+/* A model that get() gave is not given up until all are let go. */
+void rv_residents_hold(RvResidents *residents, gpointer loaded);
+void rv_residents_let_go(RvResidents *residents);
 void rv_residents_clear(RvResidents *residents);
 /* Looks at the sizes again (programs of further sizes took memory) and gives up what is too much. */
 void rv_residents_trim(RvResidents *residents);

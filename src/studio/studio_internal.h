@@ -14,9 +14,10 @@ typedef struct {
     gint64 id;
     RvJobRow *row;
     RvStudioJob *spec;
-    char *model, *vae, *hash; /* of its next batch; model NULL: needs none */
-    GArray *waiters;          /* RvStudioWaiter; the first is the submitter's when has_submitter */
-    GPtrArray *pictures;      /* RvStudioPicture that are on disk and in the store */
+    char *model, *vae, *hash; /* of its next batch, as a unit has them; model NULL: needs none */
+    char *refiner, *hires_model, *hires_vae, *refiner_title, *hires_title;
+    GArray *waiters;     /* RvStudioWaiter; the first is the submitter's when has_submitter */
+    GPtrArray *pictures; /* RvStudioPicture that are on disk and in the store */
     GPtrArray *notes;
     RvUnit *unit;    /* on a device; NULL */
     GPtrArray *done; /* RvUnit that ended and are not in the store yet, by index */
@@ -57,6 +58,10 @@ bool rv_live_job_resolve(RvLiveJob *job, GError **error);
 RvStudioJob *rv_live_job_part(RvLiveJob *job, int index, int *part, int *batch);
 int rv_studio_job_batches(const RvStudioJob *spec);
 void rv_studio_recover(RvStudio *studio); /* takes up what the store has */
+
+/* ---- wildcards.c ---- */
+/* Folders of the user's wildcards and of everybody's, in this order. Free with g_strfreev. */
+char **rv_studio_wildcard_folders(RvStudio *studio, const char *user);
 
 /* ---- studio_run.c ---- */
 void rv_studio_kick(RvStudio *studio); /* gives idle devices work */

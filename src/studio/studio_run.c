@@ -165,6 +165,12 @@ make_unit(RvLiveJob *job)
     unit->vae = g_strdup(job->vae);
     unit->hash = g_strdup(job->hash);
     unit->user = g_strdup(job->row->user);
+    unit->refiner = g_strdup(job->refiner);
+    unit->hires_model = g_strdup(job->hires_model);
+    unit->hires_vae = g_strdup(job->hires_vae);
+    unit->refiner_title = g_strdup(job->refiner_title);
+    unit->hires_title = g_strdup(job->hires_title);
+    unit->wildcards = rv_studio_wildcard_folders(studio, job->row->user);
     unit->job_folder = g_strdup_printf("%s/jobs/%" G_GINT64_FORMAT, studio->data, job->id);
     unit->folder = spec->save_images ? output_folder(studio, job, spec) : g_strdup(unit->job_folder);
     unit->is_numbered = spec->save_images;

@@ -5,6 +5,7 @@
 #include "sampling/names.h"
 #include "store/files.h"
 #include "studio/studio_internal.h"
+#include "studio/wildcards.h"
 
 #define MAX_JOB_BATCHES 10000
 
@@ -60,15 +61,22 @@ rv_live_job_new(RvStudio *studio, const char *user, RvStudioJob *spec, gint64 id
     return job;
 }
 
+static void
+forget_models(RvLiveJob *job)
+{
+    char **texts[] = { &job->model,       &job->vae,       &job->hash,          &job->refiner,
+                       &job->hires_model, &job->hires_vae, &job->refiner_title, &job->hires_title };
+    for (gsize i = 0; i < G_N_ELEMENTS(texts); i++)
+        g_clear_pointer(texts[i], g_free);
+}
+
 void
 rv_live_job_free(gpointer data)
 {
     RvLiveJob *job = data;
     rv_job_row_free(job->row);
     rv_studio_job_free(job->spec);
-    g_free(job->model);
-    g_free(job->vae);
-    g_free(job->hash);
+    forget_models(job);
     g_array_unref(job->waiters);
     g_ptr_array_unref(job->pictures);
     g_ptr_array_unref(job->notes);
@@ -101,21 +109,57 @@ rv_live_job_part(RvLiveJob *job, int index, int *part, int *batch)
     return job->spec;
 }
 
-/* "None" and "Automatic" are the model's own; other names are looked up, never taken as paths. */
+/* A VAE that lies beside a single file under its name. NULL: there is none. */
+static char *
+vae_beside(const char *model)
+{
+    if (!g_str_has_suffix(model, ".safetensors"))
+        return NULL;
+    g_autofree char *stem = g_strndup(model, strlen(model) - strlen(".safetensors"));
+    g_autofree char *path = g_strconcat(stem, ".vae.safetensors", NULL);
+    return g_file_test(path, G_FILE_TEST_IS_REGULAR) ? g_steal_pointer(&path) : NULL;
+}
+
+/* "None" is the model's own, "Automatic" the one beside it or its own; other names are looked up, never taken
+ * as paths. */
 static bool
-resolve_vae(RvStudio *studio, const char *name, bool is_default_model, char **vae, GError **error)
+resolve_vae(RvStudio *studio, const char *name, const char *model, bool is_default_model, char **vae,
+            GError **error)
 {
     *vae = NULL;
-    if (name == NULL) {
-        *vae = is_default_model ? g_strdup(studio->vae) : NULL;
+    if (name == NULL || g_ascii_strcasecmp(name, "Automatic") == 0) {
+        *vae = is_default_model && studio->vae != NULL ? g_strdup(studio->vae) : vae_beside(model);
         return true;
     }
-    if (g_ascii_strcasecmp(name, "None") == 0 || g_ascii_strcasecmp(name, "Automatic") == 0 ||
-        strcmp(name, "model") == 0)
+    if (g_ascii_strcasecmp(name, "None") == 0 || strcmp(name, "model") == 0)
         return true;
     *vae = strcmp(name, "taesd") == 0 ? g_strdup(name)
                                       : rv_library_find(studio->library, RV_NETWORK_VAE, name, error);
     return *vae != NULL;
+}
+
+static const RvStudioModel *
+find_model(RvStudio *studio, const char *name, GError **error)
+{
+    const RvStudioModel *model = rv_model_list_find(studio->models, name);
+    if (model == NULL)
+        rv_error_set(error, RV_ERROR_NOT_FOUND, name, "see /sdapi/v1/sd-models", "there is no such model");
+    return model;
+}
+
+/* Another model of the job: its path, unless it is the job's own. */
+static bool
+resolve_other(RvLiveJob *job, const char *name, char **path, char **title, GError **error)
+{
+    const RvStudioModel *model = name != NULL ? find_model(job->studio, name, error) : NULL;
+    if (model == NULL)
+        return name == NULL;
+    if (strcmp(model->path, job->model) == 0)
+        return true;
+    *path = g_strdup(model->path);
+    *title = model->sha256 != NULL ? g_strdup_printf("%s [%.10s]", model->stem, model->sha256)
+                                   : g_strdup(model->stem);
+    return true;
 }
 
 bool
@@ -125,19 +169,21 @@ rv_live_job_resolve(RvLiveJob *job, GError **error)
     RvStudio *studio = job->studio;
     const RvStudioJob *spec =
         rv_live_job_part(job, MIN(job->next_unit, job->row->batches - 1), &part, &batch);
-    g_clear_pointer(&job->model, g_free);
-    g_clear_pointer(&job->vae, g_free);
-    g_clear_pointer(&job->hash, g_free);
+    forget_models(job);
     if (spec->kind == RV_STUDIO_EXTRAS)
         return true;
-    const RvStudioModel *model = rv_model_list_find(studio->models, spec->model);
+    const RvStudioModel *model = find_model(studio, spec->model, error);
     if (model == NULL)
-        return rv_error_set(error, RV_ERROR_NOT_FOUND, spec->model, "see /sdapi/v1/sd-models",
-                            "there is no such model");
+        return false;
     job->model = g_strdup(model->path);
     job->hash = model->sha256 != NULL ? g_strndup(model->sha256, 10) : NULL;
     rv_studio_set_text(&job->row->model, model->stem);
-    return resolve_vae(studio, spec->vae, spec->model == NULL, &job->vae, error);
+    const char *hires = spec->enable_hr ? spec->hr_checkpoint_name : NULL;
+    return resolve_vae(studio, spec->vae, job->model, spec->model == NULL, &job->vae, error) &&
+           resolve_other(job, spec->refiner_checkpoint, &job->refiner, &job->refiner_title, error) &&
+           resolve_other(job, hires, &job->hires_model, &job->hires_title, error) &&
+           (job->hires_model == NULL ||
+            resolve_vae(studio, spec->vae, job->hires_model, false, &job->hires_vae, error));
 }
 
 /* ---- checks ---- */
@@ -228,6 +274,20 @@ check_job(const RvStudioJob *job, const RvStudioLimits *limits, GError **error)
             part->kind == RV_STUDIO_EXTRAS ? part->init_images->len : (double)part->batch_size * part->n_iter;
     }
     return check_range("n_iter", pictures, limits->max_pictures, error);
+}
+
+/* Those of the first picture, for all that can be known now. */
+static bool
+check_wildcards(RvStudio *studio, const char *user, const RvStudioJob *job, GError **error)
+{
+    g_auto(GStrv) folders = rv_studio_wildcard_folders(studio, user);
+    for (guint i = 0; i < job->parts->len; i++)
+        if (!check_wildcards(studio, user, g_ptr_array_index(job->parts, i), error))
+            return false;
+    RvDrawnPrompts prompts;
+    bool ok = rv_prompts_draw(&prompts, job, (guint64)job->seed, folders, studio->library, error);
+    rv_prompts_clear(&prompts);
+    return ok;
 }
 
 /* What is drawn by lot is drawn now, so that it is the same after a restart. */
@@ -412,6 +472,8 @@ rv_studio_submit(RvStudio *studio, const char *user, RvStudioJob *spec, const Rv
         return 0;
     }
     choose_seeds(spec);
+    if (!check_wildcards(studio, user, spec, error))
+        return 0;
     RvLiveJob *job = rv_live_job_new(studio, user, g_steal_pointer(&owned), studio->next_id);
     if (!rv_live_job_resolve(job, error)) {
         rv_live_job_free(job);

@@ -47,6 +47,12 @@ rv_unit_unref(RvUnit *unit)
     g_free(unit->vae);
     g_free(unit->hash);
     g_free(unit->user);
+    g_free(unit->refiner);
+    g_free(unit->hires_model);
+    g_free(unit->hires_vae);
+    g_free(unit->refiner_title);
+    g_free(unit->hires_title);
+    g_strfreev(unit->wildcards);
     g_free(unit->folder);
     g_free(unit->job_folder);
     g_clear_pointer(&unit->leftovers, g_ptr_array_unref);

@@ -41,10 +41,13 @@ typedef struct {
     int index;         /* over all batches of the job */
     char *model, *vae; /* paths; model NULL: none is needed; vae as RvPipelineOptions' */
     char *hash;        /* first ten digits of the model's; NULL: not known */
-    char *user;        /* whose; "" of a server without log-ins */
-    char *folder;      /* where the samples go, absolute; folders of the job's pattern come below */
-    char *job_folder;  /* where everything else goes */
-    bool is_numbered;  /* samples are called as the job's pattern says; else sample-JOB-BATCH-NUMBER.png */
+    char *refiner, *hires_model, *hires_vae; /* paths; NULL: none */
+    char *refiner_title, *hires_title;       /* "STEM [HASH]", as infotexts name them */
+    char **wildcards;                        /* folders that wildcards lie in beside the models' */
+    char *user;                              /* whose; "" of a server without log-ins */
+    char *folder;     /* where the samples go, absolute; folders of the job's pattern come below */
+    char *job_folder; /* where everything else goes */
+    bool is_numbered; /* samples are called as the job's pattern says; else sample-JOB-BATCH-NUMBER.png */
     GPtrArray
         *leftovers; /* files below the folder that a crash may have left of this batch, absolute; or NULL */
     /* How it goes. */

@@ -178,18 +178,34 @@ load(RvWorker *worker, const char *model, const char *vae, gpointer *loaded, GEr
     return *loaded != NULL;
 }
 
+/* All that the unit needs at a time: none is given up for the other. */
+static bool
+load_all(RvWorker *worker, const RvUnit *unit, RvPainterModels *models, GError **error)
+{
+    *models = (RvPainterModels) { 0 };
+    if (!load(worker, unit->model, unit->vae, &models->model, error))
+        return false;
+    rv_residents_hold(worker->residents, models->model);
+    if (!load(worker, unit->hires_model, unit->hires_vae, &models->hires, error))
+        return false;
+    rv_residents_hold(worker->residents, models->hires);
+    return load(worker, unit->refiner, NULL, &models->refiner, error);
+}
+
 /* A lost device is opened anew with the next unit. */
 static void
 draw(RvWorker *worker, RvUnit *unit)
 {
-    gpointer loaded;
+    RvPainterModels models;
     rv_unit_set_phase(unit, RV_UNIT_LOADING, 0, 0);
-    bool ok = load(worker, unit->model, unit->vae, &loaded, &unit->error);
+    bool ok = load_all(worker, unit, &models, &unit->error);
+    if (worker->residents != NULL)
+        rv_residents_let_go(worker->residents);
     gint64 begin_us = g_get_monotonic_time();
     if (ok && rv_unit_stopped(unit) == RV_UNIT_ABANDON)
         rv_error_set(&unit->error, RV_ERROR_CANCELLED, NULL, NULL, "cancelled");
     else if (ok)
-        worker->options.painter->draw(worker->painter, loaded, unit, &unit->error);
+        worker->options.painter->draw(worker->painter, &models, unit, &unit->error);
     unit->seconds = (double)(g_get_monotonic_time() - begin_us) * 1e-6;
     if (g_error_matches(unit->error, RV_ERROR, RV_ERROR_DEVICE) && worker->painter != NULL)
         close_painter(worker);

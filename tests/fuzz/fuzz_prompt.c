@@ -1,7 +1,9 @@
 /* Prompts: the first byte picks the syntax and options, the rest is the text; then its chunks. */
 #include <stdlib.h>
+#include <string.h>
 
 #include "text/chunks.h"
+#include "text/wildcards.h"
 
 int LLVMFuzzerTestOneInput(const guint8 *data, size_t size);
 
@@ -39,6 +41,26 @@ check_entry(const RvPromptEntry *entry, guint8 choice)
     }
 }
 
+/* Each wildcard's text is the prompt itself. */
+static char *
+read_wildcard(const char *name, void *user, GError **error)
+{
+    if (*name == '\0' || *name == '/' || strstr(name, "..") != NULL)
+        abort();
+    return g_strdup(user);
+}
+
+static void
+check_wildcards(char *text, guint64 seed)
+{
+    g_autoptr(GError) error = NULL;
+    g_autofree char *drawn = rv_wildcards_draw(text, seed, read_wildcard, text, &error);
+    if ((drawn == NULL) != (error != NULL) || (drawn != NULL && strlen(drawn) > 65536 + 1))
+        abort();
+    if (drawn != NULL && !rv_wildcards_in(text) && strcmp(drawn, text) != 0)
+        abort();
+}
+
 int
 LLVMFuzzerTestOneInput(const guint8 *data, size_t size)
 {
@@ -52,6 +74,8 @@ LLVMFuzzerTestOneInput(const guint8 *data, size_t size)
                                       .hires_steps = data[0] & 4 ? 4 : 0,
                                       .is_negative = data[0] & 8,
                                       .strip_comments = data[0] & 16 };
+    if (strlen(text) < 60000)
+        check_wildcards(text, data[0]);
     g_autoptr(GError) error = NULL;
     g_autoptr(RvPrompt) prompt = rv_prompt_parse(text, &options, &error);
     if ((prompt == NULL) != (error != NULL))

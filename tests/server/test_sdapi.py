@@ -90,7 +90,7 @@ def test_refusals(_):
                 (404, "txt2img", {"scheduler": "no such"}, "Scheduler"), (404, "txt2img", {"styles": ["no such"]}, "Style"),
                 (422, "txt2img", {"script_name": "no such"}, "Script 'no such' not found"),
                 (422, "txt2img", {"alwayson_scripts": {"ADetailer": {"args": [True, {}]}}}, "ADetailer"),
-                (422, "txt2img", {"restore_faces": True}, "restore_faces"), (422, "txt2img", {"refiner_checkpoint": "x"}, "refiner"),
+                (422, "txt2img", {"restore_faces": True}, "restore_faces"), (404, "txt2img", {"refiner_checkpoint": "x"}, "no such model"),
                 (422, "txt2img", {"s_min_uncond": 5}, "s_min_uncond"), (422, "txt2img", {"batch_size": 16, "n_iter": 256}, "pictures"),
                 (422, "img2img", {"init_images": ["not base64!"]}, "Invalid encoded image"),
                 (422, "img2img", {"init_images": [base64.b64encode(b"no picture").decode()]}, "Invalid encoded image"),

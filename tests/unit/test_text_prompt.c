@@ -3,6 +3,7 @@
 
 #include "base/error.h"
 #include "text/prompt.h"
+#include "text/wildcards.h"
 
 static const RvPromptOptions a1111 = { .syntax = RV_PROMPT_A1111, .steps = 10 };
 static const RvPromptOptions explicit_only = { .syntax = RV_PROMPT_EXPLICIT, .steps = 10 };
@@ -389,6 +390,100 @@ test_hostile_prompts_are_fast(void)
     g_assert_cmpint(g_get_monotonic_time() - start, <, 120 * G_USEC_PER_SEC);
 }
 
+/* NAME=TEXT of a few wildcards. */
+static char *
+read_wildcard(const char *name, void *user, GError **error)
+{
+    static const char *const texts[][2] = {
+        { "animal", "fox\r\n# not this\n  cat  \n\nowl" },
+        { "in/deep", "a __animal__" },
+        { "twice", "__in/deep__ and __in/deep__" },
+        { "a_b-c.d", "odd" },
+        { "loop", "__loop__" },
+        { "tree", "__tree____tree__\nleaf" },
+        { "empty", "# nothing\n\n" },
+    };
+    for (gsize i = 0; i < G_N_ELEMENTS(texts); i++)
+        if (strcmp(texts[i][0], name) == 0)
+            return g_strdup(texts[i][1]);
+    rv_error_set(error, RV_ERROR_NOT_FOUND, name, NULL, "there is none");
+    return NULL;
+}
+
+static char *
+draw_wildcards(const char *prompt, guint64 seed)
+{
+    g_autoptr(GError) error = NULL;
+    char *text = rv_wildcards_draw(prompt, seed, read_wildcard, NULL, &error);
+    g_assert_no_error(error);
+    return text;
+}
+
+/* All choices come up, about equally, and the same for the same seed. */
+static void
+test_wildcards(void)
+{
+    int counts[3] = { 0 };
+    for (guint64 seed = 0; seed < 300; seed++) {
+        g_autofree char *text = draw_wildcards("a __animal__!", seed),
+                        *again = draw_wildcards("a __animal__!", seed);
+        g_assert_cmpstr(text, ==, again);
+        const char *const wanted[] = { "a fox!", "a cat!", "a owl!", NULL };
+        g_assert_true(g_strv_contains(wanted, text));
+        counts[strcmp(text, wanted[0]) == 0 ? 0 : strcmp(text, wanted[1]) == 0 ? 1 : 2]++;
+    }
+    for (int i = 0; i < 3; i++)
+        g_assert_cmpint(counts[i], >, 60);
+    g_autofree char *odd = draw_wildcards("__a_b-c.d__", 1), *nested = draw_wildcards("(__twice__:1.2)", 5);
+    g_assert_cmpstr(odd, ==, "odd");
+    g_assert_true(g_str_has_prefix(nested, "(a ") && g_str_has_suffix(nested, ":1.2)"));
+    g_assert_nonnull(strstr(nested, " and a "));
+    g_assert_null(strstr(nested, "__"));
+    static const char *const literal[] = { "",      "no wildcard", "a__b",    "__",        "____",
+                                           "_____", "__ a __",     "__a,b__", "snake_case" };
+    for (gsize i = 0; i < G_N_ELEMENTS(literal); i++) {
+        g_autofree char *text = draw_wildcards(literal[i], 1);
+        g_assert_cmpstr(text, ==, literal[i]);
+        g_assert_false(rv_wildcards_in(literal[i]));
+    }
+    g_assert_true(rv_wildcards_in("a __animal__") && !rv_wildcards_in(NULL));
+}
+
+static void
+test_wildcards_refused(void)
+{
+    static const struct {
+        const char *prompt;
+        RvError code;
+        const char *text;
+    } cases[] = {
+        { "a __nothing__", RV_ERROR_NOT_FOUND, "nothing" },
+        { "__../animal__", RV_ERROR_USAGE, "no wildcard's name" },
+        { "__/animal__", RV_ERROR_USAGE, "no wildcard's name" },
+        { "__in/../animal__", RV_ERROR_USAGE, "no wildcard's name" },
+        { "__in//animal__", RV_ERROR_USAGE, "no wildcard's name" },
+        { "__.hidden__", RV_ERROR_USAGE, "no wildcard's name" },
+        { "__loop__", RV_ERROR_INVALID, "without an end" },
+        { "__empty__", RV_ERROR_INVALID, "no choices" },
+    };
+    for (gsize i = 0; i < G_N_ELEMENTS(cases); i++) {
+        g_autoptr(GError) error = NULL;
+        g_assert_null(rv_wildcards_draw(cases[i].prompt, 1, read_wildcard, NULL, &error));
+        g_assert_error(error, RV_ERROR, (int)cases[i].code);
+        g_assert_nonnull(strstr(error->message, cases[i].text));
+    }
+    for (guint64 seed = 0; seed < 200; seed++) { /* whatever is drawn, it ends */
+        g_autoptr(GError) error = NULL;
+        g_autofree char *text =
+            rv_wildcards_draw("__tree____tree____tree__", seed, read_wildcard, NULL, &error);
+        g_assert_true((text == NULL) == (error != NULL));
+    }
+    g_autofree char *long_prompt = g_strnfill(70000, 'x');
+    g_autoptr(GError) error = NULL;
+    g_assert_null(rv_wildcards_draw(long_prompt, 1, read_wildcard, NULL, &error));
+    g_assert_error(error, RV_ERROR, RV_ERROR_INVALID);
+}
+
 int
 main(int argc, char **argv)
 {
@@ -407,6 +502,8 @@ main(int argc, char **argv)
     g_test_add_func("/text/prompt/and-chain", test_and_chain);
     g_test_add_func("/text/prompt/not-quite-a-blend", test_not_quite_a_blend);
     g_test_add_func("/text/prompt/errors", test_errors);
+    g_test_add_func("/text/wildcards", test_wildcards);
+    g_test_add_func("/text/wildcards/refused", test_wildcards_refused);
     g_test_add_func("/text/prompt/hostile-prompts-are-fast", test_hostile_prompts_are_fast);
     return g_test_run();
 }

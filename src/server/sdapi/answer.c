@@ -215,6 +215,7 @@ add_maps(JsonArray *images, const RvAnswerInput *input)
 static JsonObject *
 echo_of(const RvAnswerInput *input)
 {
+    static const char *const pictures[] = { "init_images", "mask", "latent_mask", "firstpass_image", NULL };
     JsonObject *echo = json_object_new();
     JsonObjectIter iter;
     const char *name;
@@ -222,7 +223,7 @@ echo_of(const RvAnswerInput *input)
     bool with_pictures = rv_fields_bool(input->fields, "include_init_images");
     json_object_iter_init(&iter, input->fields);
     while (json_object_iter_next(&iter, &name, &value)) {
-        bool is_picture = strcmp(name, "init_images") == 0 || strcmp(name, "mask") == 0;
+        bool is_picture = g_strv_contains(pictures, name);
         if (is_picture && !with_pictures)
             json_object_set_null_member(echo, name);
         else

@@ -141,18 +141,13 @@ is_nothing(const char *name)
 static bool
 refuse_fields(JsonObject *f, RvRefusal *refusal)
 {
-    const char *checkpoint = rv_fields_text(f, "hr_checkpoint_name");
+    bool has_first = !is_nothing(rv_fields_text(f, "firstpass_image"));
     if (rv_fields_bool(f, "restore_faces"))
         rv_refusal_set(refusal, 422, "restore_faces: this server has no model that restores faces");
-    else if (!is_nothing(rv_fields_text(f, "refiner_checkpoint")))
-        rv_refusal_set(refusal, 422, "refiner_checkpoint: this server has no refiner");
-    else if (!is_nothing(rv_fields_text(f, "firstpass_image")))
-        rv_refusal_set(refusal, 422, "firstpass_image is not supported: use img2img");
-    else if (!is_nothing(rv_fields_text(f, "latent_mask")))
-        rv_refusal_set(refusal, 422, "latent_mask is not supported: use mask");
-    else if (rv_fields_bool(f, "enable_hr") && !is_nothing(checkpoint) &&
-             g_ascii_strcasecmp(checkpoint, "Use same checkpoint") != 0)
-        rv_refusal_set(refusal, 422, "hr_checkpoint_name is not supported");
+    else if (has_first && !rv_fields_bool(f, "enable_hr"))
+        rv_refusal_set(refusal, 422, "firstpass_image stands for hires fix's first pass: set enable_hr");
+    else if (!is_nothing(rv_fields_text(f, "latent_mask")) && is_nothing(rv_fields_text(f, "mask")))
+        rv_refusal_set(refusal, 422, "latent_mask needs a mask");
     else if (rv_fields_number(f, "initial_noise_multiplier", 1.0) != 1.0)
         rv_refusal_set(refusal, 422, "initial_noise_multiplier can only be 1");
     else if (rv_fields_number(f, "s_min_uncond", 0.0) != 0.0)
@@ -180,10 +175,21 @@ static void
 set_model(RvStudioJob *job, JsonObject *options)
 {
     const char *vae = rv_fields_text(options, "sd_vae");
-    bool is_usual = is_nothing(vae) || g_ascii_strcasecmp(vae, "Automatic") == 0;
+    bool is_usual = vae == NULL || *vae == '\0' || g_ascii_strcasecmp(vae, "Automatic") == 0;
     rv_studio_set_text(&job->model, rv_fields_text(options, "sd_model_checkpoint"));
     rv_studio_set_text(&job->vae, is_usual ? NULL : vae);
     job->clip_skip = (int)rv_fields_integer(options, "CLIP_stop_at_last_layers");
+}
+
+static void
+set_refiner(RvStudioJob *job, JsonObject *fields, JsonObject *options)
+{
+    const char *checkpoint = rv_fields_text(fields, "refiner_checkpoint");
+    if (is_nothing(checkpoint))
+        return;
+    rv_studio_set_text(&job->refiner_checkpoint, checkpoint);
+    job->refiner_switch_at = rv_fields_number(fields, "refiner_switch_at", 0.0);
+    job->refiner_switch_by_sample_steps = rv_fields_bool(options, "refiner_switch_by_sample_steps");
 }
 
 static void
@@ -270,6 +276,7 @@ set_common(RvStudioJob *job, JsonObject *fields, JsonObject *options, RvRefusal 
         return false;
     }
     set_model(job, options);
+    set_refiner(job, fields, options);
     set_noise(job, fields, options);
     set_output(job, fields, options);
     return true;
@@ -292,16 +299,45 @@ set_hires_size(RvStudioJob *job, JsonObject *fields)
     job->height = (first_height > 0 ? first_height : job->height) / 8 * 8;
 }
 
+/* Decodes once, so that what is no picture is refused before anything waits for the device. */
+static GBytes *
+check_picture(const char *text, RvRefusal *refusal)
+{
+    g_autoptr(GError) error = NULL;
+    g_autoptr(RvPicture) picture = rv_picture_text_load(text, &error);
+    if (picture != NULL)
+        return rv_picture_text_decode(text, NULL);
+    rv_refusal_set(refusal, g_error_matches(error, RV_ERROR, RV_ERROR_NO_MEMORY) ? 503 : 422, "%s",
+                   error->message);
+    return NULL;
+}
+
+/* A field's picture; nothing without one. */
+static bool
+set_picture(RvStudioInput *input, JsonObject *fields, const char *name, RvRefusal *refusal)
+{
+    const char *text = rv_fields_text(fields, name);
+    if (is_nothing(text))
+        return true;
+    g_autoptr(GBytes) bytes = check_picture(text, refusal);
+    rv_studio_input_set(input, bytes);
+    return bytes != NULL;
+}
+
 static bool
 set_hires(RvStudioJob *job, JsonObject *fields, RvRefusal *refusal)
 {
-    static const char same_sampler[] = "Use same sampler", same_scheduler[] = "Use same scheduler";
+    static const char same_sampler[] = "Use same sampler", same_scheduler[] = "Use same scheduler",
+                      same_model[] = "Use same checkpoint";
     job->enable_hr = rv_fields_bool(fields, "enable_hr");
     if (!job->enable_hr)
         return true;
     const char *sampler = rv_fields_text(fields, "hr_sampler_name"),
                *scheduler = rv_fields_text(fields, "hr_scheduler"),
-               *upscaler = rv_fields_text(fields, "hr_upscaler");
+               *upscaler = rv_fields_text(fields, "hr_upscaler"),
+               *checkpoint = rv_fields_text(fields, "hr_checkpoint_name");
+    if (!is_nothing(checkpoint) && strcmp(checkpoint, same_model) != 0)
+        rv_studio_set_text(&job->hr_checkpoint_name, checkpoint);
     if (is_nothing(sampler) || strcmp(sampler, same_sampler) == 0)
         sampler = job->sampler_name;
     if (is_nothing(scheduler) || strcmp(scheduler, same_scheduler) == 0)
@@ -323,20 +359,7 @@ set_hires(RvStudioJob *job, JsonObject *fields, RvRefusal *refusal)
         rv_refusal_set(refusal, 422, "hr_scale: at least 1");
         return false;
     }
-    return true;
-}
-
-/* Decodes once, so that what is no picture is refused before anything waits for the device. */
-static GBytes *
-check_picture(const char *text, RvRefusal *refusal)
-{
-    g_autoptr(GError) error = NULL;
-    g_autoptr(RvPicture) picture = rv_picture_text_load(text, &error);
-    if (picture != NULL)
-        return rv_picture_text_decode(text, NULL);
-    rv_refusal_set(refusal, g_error_matches(error, RV_ERROR, RV_ERROR_NO_MEMORY) ? 503 : 422, "%s",
-                   error->message);
-    return NULL;
+    return set_picture(&job->firstpass_image, fields, "firstpass_image", refusal);
 }
 
 static bool
@@ -367,14 +390,12 @@ set_init_images(RvStudioJob *job, JsonObject *fields, RvRefusal *refusal)
 static bool
 set_mask(RvStudioJob *job, JsonObject *fields, RvRefusal *refusal)
 {
-    const char *mask = rv_fields_text(fields, "mask");
     bool has_blur = rv_fields_has(fields, "mask_blur");
-    if (mask == NULL || *mask == '\0')
+    if (is_nothing(rv_fields_text(fields, "mask")))
         return true;
-    g_autoptr(GBytes) bytes = check_picture(mask, refusal);
-    if (bytes == NULL)
+    if (!set_picture(&job->mask, fields, "mask", refusal) ||
+        !set_picture(&job->latent_mask, fields, "latent_mask", refusal))
         return false;
-    rv_studio_input_set(&job->mask, bytes);
     job->mask_blur_x = (double)rv_fields_integer(fields, has_blur ? "mask_blur" : "mask_blur_x");
     job->mask_blur_y = (double)rv_fields_integer(fields, has_blur ? "mask_blur" : "mask_blur_y");
     job->mask_round = rv_fields_bool(fields, "mask_round");

@@ -46,6 +46,7 @@ static const struct {
     { "Clip skip", NULL, "CLIP_stop_at_last_layers" },
     { "ENSD", NULL, "eta_noise_seed_delta" },
     { "RNG", NULL, "randn_source" },
+    { "Refiner switch by sampling steps", NULL, "refiner_switch_by_sample_steps" },
 };
 
 static bool

@@ -20,7 +20,8 @@
 /* What is done as it says. */
 static const RvField honoured[] = {
     TEXT("sd_model_checkpoint", "null", "The model, by title; null: the server's"),
-    TEXT("sd_vae", "\"Automatic\"", "The autoencoder"),
+    TEXT("sd_vae", "\"Automatic\"",
+         "Automatic: the one beside the model, or its own; None: its own; see sd-vae"),
     INTEGER("CLIP_stop_at_last_layers", "1", 1, 12, "Clip skip"),
     TEXT("randn_source", "\"NV\"", "Noise: NV is the same on any device; CPU; GPU as CUDA lays it out"),
     NUMBER("eta_ancestral", "1.0", 0, 10, "Noise of ancestral samplers"),
@@ -32,6 +33,7 @@ static const RvField honoured[] = {
     INTEGER("eta_noise_seed_delta", "0", -1000000000, 1000000000,
             "Added to the seed of all noise but the first"),
     BOOL("tiling", "false", "Pictures whose edges meet"),
+    BOOL("refiner_switch_by_sample_steps", "false", "refiner_switch_at counts steps, not noise"),
     TEXT("samples_format", "\"png\"", "png, jpg or webp"),
     INTEGER("jpeg_quality", "80", 1, 100, "Of jpg and webp"),
     BOOL("webp_lossless", "false", "Of webp"),
@@ -106,6 +108,7 @@ static const RvField fixed[] = {
     TEXT("uni_pc_skip_type", "\"time_uniform\"", "As is"),
     INTEGER("uni_pc_order", "3", 0, 0, "As is"),
     BOOL("uni_pc_lower_order_final", "true", "As is"),
+    TEXT("hires_fix_refiner_pass", "\"second pass\"", "As is"),
     TEXT("sd_noise_schedule", "\"Default\"", "As is"),
     NUMBER("beta_dist_alpha", "0.6", 0, 0, "As is"),
     NUMBER("beta_dist_beta", "0.6", 0, 0, "As is"),
