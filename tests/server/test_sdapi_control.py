@@ -70,6 +70,10 @@ def test_refiner(folder):
         status, answer = server.call("/sdapi/v1/txt2img", {**SMALL, REFINER: "no such"})
         assert status == 404 and "no such" in answer["detail"], answer
         assert server.call("/sdapi/v1/txt2img", {**SMALL, REFINER: "other", "refiner_switch_at": 2})[0] == 422
+    with Studio("--models", str(folder / "models"), "--model-memory", "1") as server:  # room for none: yet both are there at a time
+        for _ in range(2):
+            assert rows(server.txt2img(steps=4, **{REFINER: "other", "refiner_switch_at": 0.5})) == rows(half)
+            assert rows(server.txt2img(steps=2, enable_hr=True, hr_checkpoint_name="other", hr_upscaler="Lanczos"))
 
 
 def test_sdxl_refiner(folder):
