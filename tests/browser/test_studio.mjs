@@ -114,13 +114,17 @@ test("tokens are counted; keys weigh words and move items", async () => {
 
 test("infotext fills the form; a picture's own text does so through PNG info", async () => {
   const page = await openStudio();
-  await page.fill("#prompt", "old castle\nNegative prompt: fog\nSteps: 9, Sampler: Euler, CFG scale: 3.5, Seed: 1234, Size: 128x192, Model: mini");
+  await page.fill("#prompt", "old castle\nNegative prompt: fog\nSteps: 9, Sampler: Euler, CFG scale: 3.5, Seed: 1234, Size: 128x192, Model: mini, Tiling: True, Refiner: other [0123456789], Refiner switch at: 0.6");
   await page.click("#paste");
   assert.equal(await page.inputValue("#prompt"), "old castle");
   assert.equal(await page.inputValue("#negative"), "fog");
   assert.deepEqual(await page.evaluate(() => ["steps", "cfg_scale", "seed", "width", "height"].map((n) => document.getElementById(`f-${n}`).value)),
     ["9", "3.5", "1234", "128", "192"]);
-  await page.fill("#prompt", "from a file");
+  assert.deepEqual(await page.evaluate(() => [document.getElementById("f-tiling").checked, ...["refiner_checkpoint", "refiner_switch_at"].map((n) =>
+    document.getElementById(`f-${n}`).value)]), [true, "other", "0.6"]);
+  await page.fill("#prompt", "from a file\nSteps: 1, Sampler: Euler, Seed: 1, Size: 64x64, Tiling: True"); // and what it does not say is not done
+  await page.click("#paste");
+  assert.equal(await page.inputValue("#f-refiner_checkpoint"), "None");
   await page.fill("#negative", "");
   await set(page, { ...small, seed: 99 });
   await draw(page);
@@ -128,7 +132,7 @@ test("infotext fills the form; a picture's own text does so through PNG info", a
   const bytes = await page.evaluate(async (url) => [...new Uint8Array(await (await fetch(url)).arrayBuffer())], src);
   await page.click("#tab-pnginfo");
   await page.setInputFiles("#page-pnginfo input[type=file]", { name: "x.png", mimeType: "image/png", buffer: Buffer.from(bytes) });
-  await page.waitForFunction(() => /from a file[^]*Seed: 99/.test(document.getElementById("pnginfo-text").textContent), null, { timeout: 8000 });
+  await page.waitForFunction(() => /from a file[^]*Seed: 99[^]*Tiling: True/.test(document.getElementById("pnginfo-text").textContent), null, { timeout: 8000 });
   await page.context().close();
 });
 

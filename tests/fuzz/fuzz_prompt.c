@@ -45,7 +45,7 @@ check_entry(const RvPromptEntry *entry, guint8 choice)
 static char *
 read_wildcard(const char *name, void *user, GError **error)
 {
-    if (*name == '\0' || *name == '/' || strstr(name, "..") != NULL)
+    if (*name == '\0' || *name == '/' || *name == '.' || strstr(name, "/.") != NULL)
         abort();
     return g_strdup(user);
 }

@@ -1,6 +1,7 @@
 // Every setting of the form, under its A1111 name. `on` says which kinds of job have it; `when` hides it.
 const both = ["txt2img", "img2img"];
 const hires = (form) => form.enable_hr;
+const refined = (form) => form.refiner_checkpoint !== "None";
 const inpaint = (form) => form.has_mask;
 
 export const GROUPS = [
@@ -47,8 +48,17 @@ export const GROUPS = [
       { name: "enable_hr", label: "Draw larger in a second pass", type: "check", value: false, on: ["txt2img"], wide: true },
       { name: "hr_scale", label: "Scale", type: "range", min: 1, max: 4, step: 0.05, value: 2, on: ["txt2img"], when: hires, wide: true },
       { name: "hr_upscaler", label: "Upscaler", type: "list", list: "hrUpscalers", value: "Latent", on: ["txt2img"], when: hires },
+      { name: "hr_checkpoint_name", label: "Model", type: "list", list: "hrModels", value: "Use same checkpoint", on: ["txt2img"], when: hires },
       { name: "hr_second_pass_steps", label: "Steps (0: the same)", type: "number", min: 0, max: 150, step: 1, value: 0, on: ["txt2img"], when: hires },
       { name: "hr_denoising_strength", label: "Denoising strength", type: "range", min: 0, max: 1, step: 0.01, value: 0.7, on: ["txt2img"], when: hires, wide: true },
+    ],
+  },
+  {
+    title: "Refiner and tiling",
+    fields: [
+      { name: "refiner_checkpoint", label: "Refiner", type: "list", list: "refiners", value: "None", on: both },
+      { name: "refiner_switch_at", label: "Takes over at", type: "range", min: 0, max: 1, step: 0.01, value: 0.8, on: both, when: refined, wide: true },
+      { name: "tiling", label: "Edges that fit each other (on the CPU)", type: "check", value: false, on: both, wide: true },
     ],
   },
 ];

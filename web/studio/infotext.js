@@ -21,8 +21,11 @@ export function parseInfotext(text) {
 const NUMBERS = {
   Steps: "steps", "CFG scale": "cfg_scale", Seed: "seed", "Variation seed": "subseed", "Variation seed strength": "subseed_strength",
   "Denoising strength": "denoising_strength", "Hires upscale": "hr_scale", "Hires steps": "hr_second_pass_steps", "Mask blur": "mask_blur",
+  "Refiner switch at": "refiner_switch_at",
 };
 const TEXTS = { Sampler: "sampler_name", "Schedule type": "scheduler", "Hires upscaler": "hr_upscaler" };
+
+const withoutHash = (title) => title?.replace(/ \[[0-9a-f]+\]$/, "");
 
 // What the form takes from it: {form: changes by field name, model, clipSkip}.
 export function toForm({ settings }) {
@@ -34,6 +37,9 @@ export function toForm({ settings }) {
   if (size) [form.width, form.height] = [Number(size[1]), Number(size[2])];
   form.enable_hr = settings["Hires upscale"] !== undefined;
   if (form.enable_hr && form.denoising_strength !== undefined) form.hr_denoising_strength = form.denoising_strength;
+  form.hr_checkpoint_name = withoutHash(settings["Hires checkpoint"]) ?? "Use same checkpoint";
+  form.refiner_checkpoint = withoutHash(settings.Refiner) ?? "None";
+  form.tiling = settings.Tiling === "True";
   if (settings.Sampler !== undefined && settings["Schedule type"] === undefined) form.scheduler = "Automatic";
   return { form, model: settings.Model, clipSkip: settings["Clip skip"] === undefined ? 1 : Number(settings["Clip skip"]) };
 }

@@ -213,7 +213,10 @@ async function fillLists() {
   byId("clip-skip").value = options.CLIP_stop_at_last_layers ?? 1;
   byId("styles").replaceChildren(make("option", { value: "", text: "Styles" }), ...styles.map((s) => make("option", { value: s.name, text: s.name })));
   byId("styles").styles = styles;
+  const names = models.map((m) => m.model_name);
   form.setLists({
+    refiners: pairs(["None", ...names]),
+    hrModels: pairs(["Use same checkpoint", ...names]),
     samplers: pairs(samplers.map((s) => s.name)),
     schedulers: schedulers.map((s) => [s.label, s.label]),
     hrUpscalers: pairs([...latent.map((l) => l.name), ...upscalers.map((u) => u.name).filter((name) => name !== "None")]),
