@@ -8,6 +8,8 @@ struct RvEngine {
     bool is_gpu;
     char *precision;
     const int *cancel;
+    RvTurns *turns;
+    bool has_turn;
 };
 
 RvEngine *
@@ -22,6 +24,7 @@ rv_engine_open(const RvEngineOptions *options, GError **error)
     engine->is_gpu = chosen.is_gpu;
     engine->precision = g_strdup(rv_precision_name(chosen.compute));
     engine->cancel = options->cancel;
+    engine->turns = options->turns;
     return engine;
 }
 
@@ -53,12 +56,35 @@ rv_engine_cancel(const RvEngine *engine)
     return engine->cancel;
 }
 
-bool
-rv_engine_check_cancel(const RvEngine *engine, GError **error)
+static bool
+cancelled(GError **error)
 {
-    if (engine->cancel != NULL && g_atomic_int_get(engine->cancel) != 0)
-        return rv_error_set(error, RV_ERROR_CANCELLED, NULL, NULL, "cancelled");
-    return true;
+    return rv_error_set(error, RV_ERROR_CANCELLED, NULL, NULL, "cancelled");
+}
+
+bool
+rv_engine_begin_turn(RvEngine *engine, GError **error)
+{
+    engine->has_turn = rv_turns_begin_step(engine->turns, engine->cancel);
+    return engine->has_turn || cancelled(error);
+}
+
+void
+rv_engine_end_turn(RvEngine *engine)
+{
+    if (engine->has_turn)
+        rv_turns_end_step(engine->turns);
+    engine->has_turn = false;
+}
+
+bool
+rv_engine_pause(RvEngine *engine, GError **error)
+{
+    if (engine->has_turn && engine->turns != NULL) {
+        rv_engine_end_turn(engine);
+        return rv_engine_begin_turn(engine, error);
+    }
+    return engine->cancel == NULL || g_atomic_int_get(engine->cancel) == 0 || cancelled(error);
 }
 
 #define CPU_RUNS 6

@@ -2,6 +2,7 @@
  *
  * An engine and everything opened on it belong to one thread at a time. */
 #pragma once
+#include "engine/turns.h"
 #include "tensor/program.h"
 
 typedef struct RvEngine RvEngine;
@@ -12,6 +13,7 @@ typedef struct {
     int threads;           /* 0: one per core that the process may use */
     const int *cancel;     /* work stops with RV_ERROR_CANCELLED when *cancel is not 0; may be NULL */
     bool background;       /* gives way to other engines' work on the same GPU */
+    RvTurns *turns;        /* of a device that live frames are drawn on too; NULL: nobody else counts */
 } RvEngineOptions;
 
 RvEngine *rv_engine_open(const RvEngineOptions *options, GError **error);
@@ -22,8 +24,12 @@ RvDevice *rv_engine_device(RvEngine *engine);            /* borrowed */
 const char *rv_engine_precision(const RvEngine *engine); /* "fp32" ... as it was chosen */
 const int *rv_engine_cancel(const RvEngine *engine);
 
-/* RV_ERROR_CANCELLED once the engine's cancel flag is set. */
-bool rv_engine_check_cancel(const RvEngine *engine, GError **error);
+/* Around work on an engine with turns: waits until the device is free for it. */
+bool rv_engine_begin_turn(RvEngine *engine, GError **error); /* RV_ERROR_CANCELLED: it did not begin */
+void rv_engine_end_turn(RvEngine *engine);                   /* nothing if none began */
+/* Between two steps of work: whoever else shares the device may go first. RV_ERROR_CANCELLED once the
+ * engine's cancel flag is set. */
+bool rv_engine_pause(RvEngine *engine, GError **error);
 
 /* Ceilings of this device, measured now: a large matrix product and a large copy (bytes read plus written).
  */

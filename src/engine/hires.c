@@ -214,7 +214,7 @@ rv_hires_enlarge(RvPass *first, const RvHiresSize *size, RvPass *second, GError 
         return enlarge_given(first, size, second, is_latent, error);
     const float *latent = rv_sampler_latent(first->sampler);
     for (int i = 0; i < images; i++)
-        if (!rv_engine_check_cancel(first->pipeline->engine, error) ||
+        if (!rv_engine_pause(first->pipeline->engine, error) ||
             !enlarge_drawn(first, latent + (gsize)i * first->count, size, second, is_latent,
                            second->start + (gsize)i * second->count, error))
             return false;

@@ -237,7 +237,7 @@ evaluate(RvPass *pass, const RvGuidance *guidance, const RvEvaluation *e, float 
     RvPipeline *pipeline = pass->pipeline;
     bool blends = pass->inpaint != NULL && pass->start != NULL && pass->request->mask_blend;
     RvGuidance refined;
-    if (!rv_engine_check_cancel(pipeline->engine, error))
+    if (!rv_engine_pause(pipeline->engine, error))
         return false;
     pass->is_refining |= pass->refiner != NULL && rv_refiner_is_due(pass->request, e);
     if (pass->is_refining) {

@@ -67,7 +67,7 @@ decode(Run *run, RvResult *result, GError **error)
     const float *latent = rv_sampler_latent(pass->sampler);
     run->pipeline->costs.decode = run->pipeline->costs.decode_flops = 0.0;
     for (int i = 0; i < r->images; i++) {
-        if (!rv_engine_check_cancel(run->pipeline->engine, error))
+        if (!rv_engine_pause(run->pipeline->engine, error))
             return false;
         RvResultImage *image = &result->images[i];
         image->picture = rv_autoencoder_decode(pass->pipeline->autoencoder, latent + (gsize)i * pass->count,
@@ -131,7 +131,7 @@ begin(Run *run, RvResult *result, GError **error)
 static bool
 run_pass(RvPass *pass, GError **error)
 {
-    return rv_engine_check_cancel(pass->pipeline->engine, error) && rv_pass_networks(pass, error) &&
+    return rv_engine_pause(pass->pipeline->engine, error) && rv_pass_networks(pass, error) &&
            rv_pass_text(pass, error) && rv_pass_encode(pass, error) && rv_pass_prepare(pass, error) &&
            rv_pass_sample(pass, error);
 }

@@ -194,7 +194,7 @@ static RvPicture *
 run_tile(RvUpscalers *u, Network *network, const RvPicture *tile, GError **error)
 {
     const RvUpscalerConfig *c = rv_upscaler_file_config(network->file);
-    if (!rv_engine_check_cancel(u->engine, error))
+    if (!rv_engine_pause(u->engine, error))
         return NULL;
     RvProgram *p = program_for(network, tile->width / c->unshuffle, tile->height / c->unshuffle, error);
     if (p == NULL)

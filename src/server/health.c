@@ -1,6 +1,7 @@
 /* health.c - for those who watch over the server. */
 #include <string.h>
 
+#include "server/idle.h"
 #include "server/metrics.h"
 #include "server/server_internal.h"
 
@@ -23,6 +24,14 @@ rv_health_stats(const RvCall *call)
     g_autoptr(JsonBuilder) json = json_builder_new();
     json_builder_begin_object(json);
     rv_mirror_add_stats(call->server->mirror, json);
+    int jobs, batches;
+    rv_studio_count(call->server->studio, &jobs, &batches);
+    json_builder_set_member_name(json, "jobs");
+    json_builder_add_int_value(json, jobs);
+    json_builder_set_member_name(json, "model_bytes"); /* of the studio */
+    json_builder_add_int_value(json, (gint64)rv_studio_device_bytes(call->server->studio));
+    json_builder_set_member_name(json, "idle_seconds");
+    json_builder_add_double_value(json, rv_idle_seconds(call->server->idle));
     json_builder_end_object(json);
     rv_answer_json(call, 200, json);
 }

@@ -7,12 +7,13 @@
 #define DEFAULT_SIZE 1024
 
 RvMirror *
-rv_mirror_new(const RvServeOptions *options, RvState *state,
+rv_mirror_new(const RvServeOptions *options, RvState *state, RvTurnsTable *turns,
               void (*on_change)(const GError *error, void *user), void *user)
 {
     RvMirror *mirror = g_new0(RvMirror, 1);
     mirror->options = options;
     mirror->state = state;
+    mirror->turns = turns;
     mirror->on_change = on_change;
     mirror->user = user;
     mirror->clock = rv_clock_new_real(NULL);
@@ -49,9 +50,13 @@ on_open(RvMirrorDevice *device, const GError *error, void *user)
 }
 
 static void
-add_device(RvMirror *mirror, RvDrawer *drawer)
+add_device(RvMirror *mirror, RvDrawer *drawer, RvTurns *turns)
 {
-    RvMirrorDeviceOptions options = { mirror->lives[RV_MIRROR_MAIN], mirror->state, on_open, mirror };
+    RvMirrorDeviceOptions options = { .live = mirror->lives[RV_MIRROR_MAIN],
+                                      .turns = turns,
+                                      .state = mirror->state,
+                                      .on_open = on_open,
+                                      .user = mirror };
     g_ptr_array_add(mirror->devices, rv_mirror_device_new(drawer, &options));
 }
 
@@ -89,7 +94,7 @@ add_engine_devices(RvMirror *mirror, const char *model)
                                           .height = o->height,
                                           .cancel = &mirror->cancel,
                                           .prompts = mirror->prompts };
-        add_device(mirror, rv_drawer_engine_new(&options));
+        add_device(mirror, rv_drawer_engine_new(&options), rv_turns_table_get(mirror->turns, full));
     }
 }
 
@@ -97,7 +102,7 @@ void
 rv_mirror_start(RvMirror *mirror, const char *model)
 {
     if (mirror->options->effect != NULL)
-        add_device(mirror, rv_drawer_invert_new(mirror->options->width, mirror->options->height));
+        add_device(mirror, rv_drawer_invert_new(mirror->options->width, mirror->options->height), NULL);
     else
         add_engine_devices(mirror, model);
 }
@@ -121,8 +126,10 @@ rv_mirror_find_part(RvMirror *mirror, const char *effect, RvMirrorPart *part, GE
     *part = RV_MIRROR_EFFECT;
     if (mirror->effect == NULL) {
         int width = mirror->options->width, height = mirror->options->height;
-        RvMirrorDeviceOptions options = { mirror->lives[RV_MIRROR_EFFECT], mirror->state, on_effect_open,
-                                          mirror };
+        RvMirrorDeviceOptions options = { .live = mirror->lives[RV_MIRROR_EFFECT],
+                                          .state = mirror->state,
+                                          .on_open = on_effect_open,
+                                          .user = mirror };
         RvDrawer *drawer =
             rv_drawer_invert_new(width > 0 ? width : DEFAULT_SIZE, height > 0 ? height : DEFAULT_SIZE);
         mirror->effect = rv_mirror_device_new(drawer, &options);
@@ -135,6 +142,43 @@ rv_mirror_is_ready(const RvMirror *mirror)
 {
     return mirror->was_ready && !mirror->refuses &&
            rv_live_working_devices(mirror->lives[RV_MIRROR_MAIN]) > 0;
+}
+
+/* ---- parking ---- */
+
+typedef struct {
+    guint left;
+    void (*done)(void *user);
+    void *user;
+} Parking;
+
+static void
+on_parked(void *user)
+{
+    Parking *parking = user;
+    if (--parking->left > 0)
+        return;
+    parking->done(parking->user);
+    g_free(parking);
+}
+
+static gboolean
+on_nothing_to_park(gpointer data)
+{
+    on_parked(data);
+    return G_SOURCE_REMOVE;
+}
+
+void
+rv_mirror_park(RvMirror *mirror, void (*done)(void *user), void *user)
+{
+    guint devices = mirror->options->effect == NULL ? mirror->devices->len : 0;
+    Parking *parking = g_new(Parking, 1);
+    *parking = (Parking) { devices + 1, done, user };
+    for (guint i = 0; i < devices; i++)
+        rv_mirror_device_park(g_ptr_array_index(mirror->devices, i), on_parked, parking);
+    rv_prompt_store_park(mirror->prompts);
+    g_idle_add(on_nothing_to_park, parking);
 }
 
 /* ---- sessions ---- */
@@ -156,6 +200,12 @@ int
 rv_mirror_clients(const RvMirror *mirror)
 {
     return (int)mirror->clients->len;
+}
+
+guint64
+rv_mirror_frames_in(const RvMirror *mirror)
+{
+    return mirror->totals[RV_CLIENT_FRAMES_IN];
 }
 
 void

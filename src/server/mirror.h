@@ -1,6 +1,7 @@
 /* mirror.h - the mirror: the scheduler of src/live, its devices and their clients (client.h). Main loop only.
  */
 #pragma once
+#include "engine/turns.h"
 #include "server/client.h"
 #include "server/options.h"
 #include "server/state.h"
@@ -9,9 +10,9 @@
 
 typedef struct RvMirror RvMirror;
 
-/* Borrows both; `on_change` is called when the mirror became ready, and when the last of its devices could
- * not be opened (`error`; the server cannot go on). */
-RvMirror *rv_mirror_new(const RvServeOptions *options, RvState *state,
+/* Borrows all; `turns`: of devices that the studio draws on too. `on_change` is called when the mirror became
+ * ready, and when the last of its devices could not be opened (`error`; the server cannot go on). */
+RvMirror *rv_mirror_new(const RvServeOptions *options, RvState *state, RvTurnsTable *turns,
                         void (*on_change)(const GError *error, void *user), void *user);
 /* Opens the devices in the background. `model`: path of the model; unused with an effect. */
 void rv_mirror_start(RvMirror *mirror, const char *model);
@@ -20,6 +21,11 @@ bool rv_mirror_is_ready(const RvMirror *mirror);
 /* The parameters changed: the pace goes to the sessions. */
 void rv_mirror_apply_state(RvMirror *mirror);
 int rv_mirror_clients(const RvMirror *mirror);
+/* Messages with frames that came so far, of all clients there were. */
+guint64 rv_mirror_frames_in(const RvMirror *mirror);
+/* Gives up the models of all devices; the next frame loads them again. `done` comes later, on the main loop,
+ * when their memory is free. */
+void rv_mirror_park(RvMirror *mirror, void (*done)(void *user), void *user);
 /* From now on clients, their frames and watches are refused; clients are told to stop. */
 void rv_mirror_refuse(RvMirror *mirror);
 /* Frames that are on devices or wait to be shown. */

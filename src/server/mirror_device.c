@@ -1,13 +1,17 @@
 #include "server/mirror_device.h"
 
+#include <malloc.h>
+
 #include "server/log.h"
 
 /* While the device works on one frame its thread looks out for the next until this share of the time that
  * frames take has passed; then it waits for the device alone. */
 #define LOOK_OUT 0.75
 
-/* What the thread is asked to do; without a job: to end. */
+/* What the thread is asked to do; without a job: to park, or else to end. */
 typedef struct {
+    void (*parked)(void *user);
+    void *user;
     RvLiveJob *job;
     RvParameters *parameters;
     RvDrawing drawing; /* once started */
@@ -18,6 +22,7 @@ typedef struct {
 typedef struct {
     gatomicrefcount count;
     RvDrawer *drawer;
+    RvTurns *turns;
     GAsyncQueue *orders;
     GMutex mutex;
     GCond ended;
@@ -26,10 +31,10 @@ typedef struct {
     GError *open_error;       /* written before on_opened() is asked for */
     RvParameters *parameters; /* to open with */
     /* The thread's: */
-    bool is_open, is_broken; /* broken: open again before the next frame */
-    GQueue under_way;        /* Order, the oldest first */
-    gint64 finished_us;      /* when the last one was */
-    gint64 usual_us;         /* what frames take */
+    bool is_open, is_broken, is_parked; /* broken, parked: open again before the next frame */
+    GQueue under_way;                   /* Order, the oldest first */
+    gint64 finished_us;                 /* when the last one was */
+    gint64 usual_us;                    /* what frames take */
 } Worker;
 
 struct RvMirrorDevice {
@@ -44,6 +49,7 @@ worker_unref(Worker *worker)
     if (!g_atomic_ref_count_dec(&worker->count))
         return;
     worker->drawer->class->free(worker->drawer);
+    rv_turns_unref(worker->turns);
     g_async_queue_unref(worker->orders);
     g_mutex_clear(&worker->mutex);
     g_cond_clear(&worker->ended);
@@ -105,6 +111,7 @@ finish_oldest(Worker *worker)
     Order *order = g_queue_pop_head(&worker->under_way);
     GError *error = NULL;
     RvRaster *raster = rv_drawer_finish(worker->drawer, &order->drawing, &error);
+    rv_turns_end_frame(worker->turns);
     if (raster != NULL)
         succeed(worker, order, raster);
     else
@@ -125,16 +132,32 @@ start_drawing(Worker *worker, Order *order, GError **error)
 {
     RvRaster *camera = g_steal_pointer(&rv_live_job_frame(order->job)->data);
     order->started_us = g_get_monotonic_time();
-    return rv_drawer_start(worker->drawer, camera, order->parameters, &order->drawing, error);
+    if (!rv_turns_try_frame(worker->turns)) {
+        finish_all(worker); /* the studio's step begins when they are done */
+        rv_turns_begin_frame(worker->turns);
+    }
+    if (rv_drawer_start(worker->drawer, camera, order->parameters, &order->drawing, error))
+        return true;
+    rv_turns_end_frame(worker->turns);
+    return false;
+}
+
+static void
+close_drawer(Worker *worker)
+{
+    finish_all(worker);
+    if (!worker->is_parked)
+        worker->drawer->class->close(worker->drawer);
+    worker->is_parked = true;
 }
 
 static bool
 reopen(Worker *worker, const Order *order, GError **error)
 {
-    if (!worker->is_broken)
+    if (!worker->is_broken && !worker->is_parked)
         return true;
-    finish_all(worker);
-    worker->drawer->class->close(worker->drawer);
+    close_drawer(worker);
+    worker->is_parked = false;
     worker->is_broken = !worker->drawer->class->open(worker->drawer, order->parameters, error);
     worker->usual_us = worker->drawer->expected_us;
     rv_log(worker->is_broken ? RV_LOG_WARNING : RV_LOG_INFO, "device-reopen", "device", worker->drawer->name,
@@ -163,6 +186,25 @@ take(Worker *worker, Order *order)
     finish_all(worker);
     rv_live_device_done(order->job, NULL, error);
     order_free(order);
+}
+
+static gboolean
+on_parked(gpointer data)
+{
+    Order *order = data;
+    order->parked(order->user);
+    g_free(order);
+    return G_SOURCE_REMOVE;
+}
+
+static void
+park(Worker *worker, Order *order)
+{
+    if (worker->is_open) {
+        close_drawer(worker);
+        malloc_trim(0);
+    }
+    g_idle_add_full(G_PRIORITY_DEFAULT, on_parked, order, NULL);
 }
 
 /* The next order; NULL when the oldest frame under way is to be waited for instead. */
@@ -203,16 +245,17 @@ run(gpointer data)
     g_idle_add_full(G_PRIORITY_DEFAULT, on_opened, worker, (GDestroyNotify)worker_unref);
     for (bool is_last = false; !is_last;) {
         Order *order = next_order(worker);
-        is_last = order != NULL && order->job == NULL;
+        is_last = order != NULL && order->job == NULL && order->parked == NULL;
         if (order == NULL)
             finish_oldest(worker);
+        else if (order->parked != NULL)
+            park(worker, order);
         else if (is_last || !worker->is_open)
             order_free(order);
         else
             take(worker, order);
     }
-    finish_all(worker);
-    worker->drawer->class->close(worker->drawer);
+    close_drawer(worker);
     end(worker);
     return NULL;
 }
@@ -260,6 +303,7 @@ rv_mirror_device_new(RvDrawer *drawer, const RvMirrorDeviceOptions *options)
     g_atomic_ref_count_init(&worker->count);
     g_atomic_ref_count_inc(&worker->count); /* the thread's */
     worker->drawer = drawer;
+    worker->turns = rv_turns_ref(options->turns);
     worker->orders = g_async_queue_new();
     worker->parameters = rv_state_snapshot(options->state, g_get_monotonic_time());
     g_mutex_init(&worker->mutex);
@@ -281,6 +325,15 @@ bool
 rv_mirror_device_is_open(const RvMirrorDevice *device)
 {
     return device->live_device != NULL;
+}
+
+void
+rv_mirror_device_park(RvMirrorDevice *device, void (*done)(void *user), void *user)
+{
+    Order *next = g_new0(Order, 1);
+    next->parked = done;
+    next->user = user;
+    g_async_queue_push(device->worker->orders, next);
 }
 
 void

@@ -12,6 +12,7 @@ typedef enum { RV_MIRROR_MAIN, RV_MIRROR_EFFECT, RV_MIRROR_N } RvMirrorPart;
 struct RvMirror {
     const RvServeOptions *options;
     RvState *state;
+    RvTurnsTable *turns;
     void (*on_change)(const GError *error, void *user);
     void *user;
     RvClock *clock;

@@ -63,6 +63,13 @@ static const Row rows[] = {
     { "model-memory", NUMBER, AT(model_memory), "MB", "0",
       "Memory for models that stay loaded for pictures (default: half of what is free; on GPUs as it fits)",
       0, 1 << 24 },
+    { "share", TEXT, AT(share), "RULE", "mirror-first",
+      "Of a device between live frames and pictures: mirror-first, fair, or off (default: mirror-first)" },
+    { "unload-after", TEXT, AT(unload_after), "MIN", "0",
+      "Give up all models when nothing was asked for so long, and load them at the next request (default: "
+      "never)" },
+    { "exit-when-idle", TEXT, AT(exit_when_idle), "MIN", "0",
+      "End when nothing was asked for so long (default: never)" },
     { "max-clients", NUMBER, AT(max_clients), "N", "64", "Mirrors at a time (default: 64)", 1, 10000 },
     { "allowed-hosts", TEXT, AT(allowed_hosts), "NAMES", NULL,
       "Names under which pages may be opened, besides addresses and this machine's own; commas between; * is "
@@ -294,6 +301,29 @@ parse_size(RvServeOptions *options, GError **error)
     return true;
 }
 
+/* Minutes, with a fraction if need be, as seconds. */
+static bool
+parse_minutes(const char *text, const char *option, double *seconds, GError **error)
+{
+    char *end = NULL;
+    double minutes = text != NULL ? g_ascii_strtod(text, &end) : 0.0;
+    if (text != NULL && (end == text || *end != '\0' || !(minutes >= 0.0 && minutes <= 60.0 * 24 * 365)))
+        return rv_error_set(error, RV_ERROR_USAGE, option, "give minutes; 0 is never",
+                            "\"%s\" is no number of minutes", text);
+    *seconds = minutes * 60.0;
+    return true;
+}
+
+static bool
+parse_sharing(RvServeOptions *options, GError **error)
+{
+    if (options->share == NULL || !rv_share_parse(options->share, &options->share_rule))
+        return rv_error_set(error, RV_ERROR_USAGE, "--share", "use mirror-first, fair or off",
+                            "there is no rule \"%s\"", options->share != NULL ? options->share : "");
+    return parse_minutes(options->unload_after, "--unload-after", &options->unload_after_s, error) &&
+           parse_minutes(options->exit_when_idle, "--exit-when-idle", &options->exit_when_idle_s, error);
+}
+
 static bool
 check_access(const RvServeOptions *options, GError **error)
 {
@@ -346,7 +376,8 @@ rv_serve_options_finish(RvServeOptions *options, GError **error)
     if (options->web != NULL && !g_file_test(options->web, G_FILE_TEST_IS_DIR))
         return rv_error_set(error, RV_ERROR_NOT_FOUND, options->web, "check --web",
                             "there is no such folder");
-    return parse_size(options, error) && parse_public_address(options, error) && check_access(options, error);
+    return parse_size(options, error) && parse_public_address(options, error) &&
+           parse_sharing(options, error) && check_access(options, error);
 }
 
 void

@@ -7,6 +7,7 @@
 #include <stdbool.h>
 
 #include "base/error.h"
+#include "engine/share.h"
 #include "media/sdp_answer.h"
 
 typedef struct {
@@ -14,6 +15,7 @@ typedef struct {
     char *outputs, *record;
     char *users, *token, *tls_cert, *tls_key, *public_address, *config, *pace, *web, *log, *allowed_hosts;
     gboolean tls_self_signed, insecure;
+    char *share, *unload_after, *exit_when_idle;
     int udp_port, osc, threads, max_clients, model_memory, record_limit;
     /* What they mean, once finished. */
     char *host;            /* of `listen`, without brackets */
@@ -21,9 +23,11 @@ typedef struct {
     RvSdpHost public_host; /* of `public_address`; address NULL: none */
     bool is_loopback;      /* only this machine can connect */
     int width, height;     /* of the mirror's pictures; 0: the model's own */
-    char **folders;        /* of models, in order of precedence; set by who starts the server; owned */
-    char *default_model;   /* path of the model for pictures; likewise; NULL: each job must name one */
-    char **given;          /* as typed, by row of the table */
+    RvShareRule share_rule;
+    double unload_after_s, exit_when_idle_s; /* 0: never */
+    char **folders;      /* of models, in order of precedence; set by who starts the server; owned */
+    char *default_model; /* path of the model for pictures; likewise; NULL: each job must name one */
+    char **given;        /* as typed, by row of the table */
 } RvServeOptions;
 
 /* Entries for an option parser that fill `options`, which must not move; ends with an empty entry. Free with

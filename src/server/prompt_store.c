@@ -23,7 +23,7 @@ struct RvPromptStore {
     GQueue recent;       /* keys, the least recently used first; borrowed from the table */
     GQueue wanted;       /* keys to encode; owned */
     GError *open_error;
-    bool is_closed, has_ended;
+    bool is_closed, has_ended, parks;
 };
 
 static void
@@ -127,6 +127,16 @@ encode_next(RvPromptStore *store, Encoder *e)
     g_cond_broadcast(&store->changed);
 }
 
+/* Called and left with the mutex locked. */
+static void
+park(RvPromptStore *store, Encoder *e)
+{
+    store->parks = false;
+    g_mutex_unlock(&store->mutex);
+    close_prompter(e);
+    g_mutex_lock(&store->mutex);
+}
+
 static gpointer
 run(gpointer data)
 {
@@ -138,7 +148,9 @@ run(gpointer data)
     store->open_error = g_steal_pointer(&error);
     g_cond_broadcast(&store->changed);
     while (!store->is_closed) {
-        if (!is_open || g_queue_is_empty(&store->wanted))
+        if (store->parks)
+            park(store, &e);
+        else if (!is_open || g_queue_is_empty(&store->wanted))
             g_cond_wait(&store->changed, &store->mutex);
         else
             encode_next(store, &e);
@@ -172,6 +184,17 @@ rv_prompt_store_new(const RvPromptStoreOptions *options)
     store->entries = g_hash_table_new_full(g_str_hash, g_str_equal, g_free, entry_free);
     g_thread_unref(g_thread_new("prompts", run, store));
     return store;
+}
+
+void
+rv_prompt_store_park(RvPromptStore *store)
+{
+    if (store == NULL)
+        return;
+    g_mutex_lock(&store->mutex);
+    store->parks = true;
+    g_cond_broadcast(&store->changed);
+    g_mutex_unlock(&store->mutex);
 }
 
 void

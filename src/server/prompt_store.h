@@ -16,6 +16,8 @@ typedef struct {
 } RvPromptStoreOptions;
 
 RvPromptStore *rv_prompt_store_new(const RvPromptStoreOptions *options); /* copies the texts */
+/* Gives up the text encoders until the next prompt that is not known. Accepts NULL. */
+void rv_prompt_store_park(RvPromptStore *store);
 /* Ends the thread after what it is encoding, or leaves it behind at `deadline_us`. Accepts NULL. */
 void rv_prompt_store_close(RvPromptStore *store, gint64 deadline_us);
 

@@ -9,6 +9,7 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
+#include "server/idle.h"
 #include "server/log.h"
 #include "server/notify.h"
 #include "server/sdapi/task.h"
@@ -39,6 +40,12 @@ RvStudio *
 rv_server_studio(RvServer *server)
 {
     return server->studio;
+}
+
+RvIdle *
+rv_server_idle(RvServer *server)
+{
+    return server->idle;
 }
 
 RvRecording *
@@ -73,6 +80,7 @@ open_studio(RvServer *server, GError **error)
                                 .device = o->device,
                                 .precision = o->precision,
                                 .threads = o->threads,
+                                .turns = server->turns,
                                 .model_bytes = (gsize)o->model_memory << 20 };
     server->studio = rv_studio_new(&options, error);
     return server->studio != NULL;
@@ -260,14 +268,11 @@ stop_step(gpointer data)
     return G_SOURCE_REMOVE;
 }
 
-static gboolean
-on_signal(gpointer data)
+static void
+begin_stop(RvServer *server)
 {
-    RvServer *server = data;
-    if (server->is_stopping) { /* somebody is in a hurry */
-        save_settings(server);
-        _exit(0);
-    }
+    if (server->is_stopping)
+        return;
     server->is_stopping = true;
     server->stop_us = g_get_monotonic_time();
     rv_log(RV_LOG_INFO, "stopping", "clients", rv_log_int(rv_mirror_clients(server->mirror)), NULL);
@@ -276,6 +281,17 @@ on_signal(gpointer data)
     rv_mirror_refuse(server->mirror);
     rv_studio_refuse(server->studio);
     g_timeout_add(STOP_POLL_MS, stop_step, server);
+}
+
+static gboolean
+on_signal(gpointer data)
+{
+    RvServer *server = data;
+    if (server->is_stopping) { /* somebody is in a hurry */
+        save_settings(server);
+        _exit(0);
+    }
+    begin_stop(server);
     return G_SOURCE_CONTINUE;
 }
 
@@ -309,6 +325,7 @@ finish(RvServer *server)
     gint64 begin_us = server->is_stopping ? server->stop_us : g_get_monotonic_time();
     if (server->save != 0)
         g_source_remove(server->save);
+    rv_idle_free(server->idle);
     rv_osc_port_free(server->osc);
     rv_events_free(server->events);
     rv_job_events_free(server->job_events);
@@ -323,6 +340,7 @@ finish(RvServer *server)
     if (server->tasks->len == 0) /* otherwise a thread still works for one */
         g_ptr_array_unref(server->tasks);
     rv_state_free(server->state);
+    rv_turns_table_free(server->turns);
     rv_auth_free(server->auth);
     rv_guard_free(server->guard);
     g_main_loop_unref(server->loop);
@@ -350,6 +368,7 @@ rv_server_run(const RvServeOptions *options, const char *model, GError **error)
     server.loop = g_main_loop_new(NULL, FALSE);
     server.sockets = g_ptr_array_new_with_free_func(g_object_unref);
     server.tasks = g_ptr_array_new();
+    server.turns = rv_turns_table_new(options->share_rule);
     server.guard = rv_guard_new(options->allowed_hosts);
     server.auth = rv_auth_new(options->token, options->users, error);
     bool ok = server.auth != NULL && open_data(&server, error) && open_recording(&server, error) &&
@@ -357,7 +376,8 @@ rv_server_run(const RvServeOptions *options, const char *model, GError **error)
     if (ok) {
         server.events = rv_events_new(&server);
         server.job_events = rv_job_events_new(&server);
-        server.mirror = rv_mirror_new(options, server.state, on_mirror_change, &server);
+        server.mirror = rv_mirror_new(options, server.state, server.turns, on_mirror_change, &server);
+        server.idle = rv_idle_new(&server, begin_stop);
         ok = listen_on(&server, error);
     }
     if (ok) {

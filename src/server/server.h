@@ -20,3 +20,8 @@ RvStudio *rv_server_studio(RvServer *server);
 RvRecording *rv_server_recording(RvServer *server);
 RvUdpMux *rv_server_udp_mux(RvServer *server); /* NULL: no --udp-port */
 const RvServeOptions *rv_server_options(RvServer *server);
+struct RvIdle *rv_server_idle(RvServer *server);
+
+/* Gives up all models, the mirror's too unless it is in use; who needs one loads it again. `done` comes on
+ * the main loop when their memory is free. */
+void rv_server_unload(RvServer *server, void (*done)(void *user), void *user);

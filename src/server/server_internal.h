@@ -12,6 +12,7 @@ struct RvServer {
     SoupServer *soup;
     GMainLoop *loop;
     RvState *state;
+    RvTurnsTable *turns;
     RvMirror *mirror;
     RvStudio *studio;
     RvRecording *recording;
@@ -27,7 +28,8 @@ struct RvServer {
     char *url, *settings_path;
     bool is_stopping;
     gint64 stop_us; /* when that began */
-    guint save;     /* source: settings are to be kept */
+    struct RvIdle *idle;
+    guint save; /* source: settings are to be kept */
     GError *failure;
     guint64 refused; /* requests that guard or auth sent away */
 };

@@ -3,6 +3,7 @@
  *
  * All calls come from the worker's thread. */
 #pragma once
+#include "engine/turns.h"
 #include "studio/unit.h"
 
 typedef struct {
@@ -10,6 +11,7 @@ typedef struct {
     const char *const *folders; /* of models, NULL-terminated */
     int threads;
     const int *cancel; /* not 0: give up with RV_ERROR_CANCELLED */
+    RvTurns *turns;    /* of the device, when live frames are drawn on it too; NULL */
     void *user;        /* of tests */
 } RvPainterOptions;
 

@@ -40,7 +40,11 @@ typedef struct {
 static gpointer
 engine_open(const RvPainterOptions *options, GError **error)
 {
-    RvEngineOptions engine = { options->device, options->precision, options->threads, options->cancel };
+    RvEngineOptions engine = { .device = options->device,
+                               .precision = options->precision,
+                               .threads = options->threads,
+                               .cancel = options->cancel,
+                               .turns = options->turns };
     Painter *painter = g_new0(Painter, 1);
     painter->engine = rv_engine_open(&engine, error);
     if (painter->engine == NULL) {
@@ -437,17 +441,26 @@ draw_extras(Painter *painter, RvUnit *unit, GError **error)
 }
 
 static bool
-engine_draw(gpointer data, const RvPainterModels *models, RvUnit *unit, GError **error)
+draw_unit(Painter *painter, const RvPainterModels *models, RvUnit *unit, GError **error)
 {
     const RvStudioJob *job = unit->spec;
     if (job->kind == RV_STUDIO_EXTRAS)
-        return draw_extras(data, unit, error);
+        return draw_extras(painter, unit, error);
     if (job->init_images->len <= 1 && !rv_prompts_have_wildcards(job))
-        return draw_some(data, models, unit, 0, job->batch_size, error);
+        return draw_some(painter, models, unit, 0, job->batch_size, error);
     for (int i = 0; i < job->batch_size; i++) /* each from another picture, or of another prompt */
-        if (!draw_some(data, models, unit, i, 1, error))
+        if (!draw_some(painter, models, unit, i, 1, error))
             return false;
     return true;
+}
+
+static bool
+engine_draw(gpointer data, const RvPainterModels *models, RvUnit *unit, GError **error)
+{
+    Painter *painter = data;
+    bool ok = rv_engine_begin_turn(painter->engine, error) && draw_unit(painter, models, unit, error);
+    rv_engine_end_turn(painter->engine);
+    return ok;
 }
 
 const RvPainterClass rv_painter_engine = {

@@ -125,6 +125,7 @@ add_workers(RvStudio *studio, const RvStudioOptions *options)
                          .models_dir = options->folders != NULL ? options->folders[0] : NULL,
                          .folders = options->folders,
                          .threads = options->threads,
+                         .turns = rv_turns_table_get(options->turns, full),
                          .user = options->painter_user },
             .budget = options->model_bytes > 0 ? options->model_bytes
                       : is_gpu                 ? 0

@@ -15,6 +15,7 @@
 #pragma once
 #include <json-glib/json-glib.h>
 
+#include "engine/turns.h"
 #include "studio/job.h"
 #include "studio/result.h"
 
@@ -30,7 +31,8 @@ typedef struct {
     const char *device;         /* "auto", "cpu", "cuda:0,1" */
     const char *precision;
     int threads;
-    gsize model_bytes; /* of memory for models that stay loaded; 0: half of what is free at the start */
+    RvTurnsTable *turns; /* of devices that live frames are drawn on too; borrowed; NULL */
+    gsize model_bytes;   /* of memory for models that stay loaded; 0: half of what is free at the start */
     const struct RvPainterClass *painter; /* what draws (painter.h); NULL: the engine */
     void *painter_user;
 } RvStudioOptions;
@@ -89,6 +91,7 @@ typedef struct {
     double elapsed, eta; /* seconds since it began, until it ends; eta below 0: not known */
     const char *phase;   /* "queued", "loading", "text", "encode", "sample", "decode", "save", "ended" */
     int step, steps;     /* of the sampler in this batch */
+    bool is_held_up;     /* it waits for live frames, which go first on its device */
     int batch, batches;  /* batch: the one in work, from 0 */
     int pictures;        /* that are finished */
     bool was_interrupted, was_skipped;
@@ -177,7 +180,8 @@ char *rv_studio_find_model(RvStudio *studio, const char *name, GError **error);
 char *rv_studio_model_title(RvStudio *studio, const char *name);
 /* Looks into the folders again. */
 void rv_studio_refresh_models(RvStudio *studio);
-/* Gives up all loaded models; `done` comes when their memory is free. Jobs load them again. */
+/* Gives up all loaded models and what else is taken of the devices; `done` comes when their memory is free.
+ * Jobs load them again. */
 void rv_studio_unload(RvStudio *studio, void (*done)(void *user_data), void *user_data);
 /* Loads a model (NULL: the default) on a device that is idle. `done` may be NULL. */
 void rv_studio_load(RvStudio *studio, const char *model, void (*done)(const GError *error, void *user_data),

@@ -60,6 +60,17 @@ add_unit(RvStudioStatus *s, RvUnit *unit)
     return share;
 }
 
+static bool
+is_held_up(const RvLiveJob *job)
+{
+    for (guint i = 0; i < job->studio->workers->len; i++) {
+        RvWorker *worker = g_ptr_array_index(job->studio->workers, i);
+        if (rv_worker_unit(worker) == job->unit)
+            return rv_worker_is_held_up(worker);
+    }
+    return false;
+}
+
 RvStudioStatus *
 rv_live_job_status(RvLiveJob *job)
 {
@@ -78,6 +89,7 @@ rv_live_job_status(RvLiveJob *job)
     s->pictures = (int)job->pictures->len;
     s->was_skipped = job->was_skipped;
     s->was_interrupted = job->row->was_interrupted;
+    s->is_held_up = job->unit != NULL && is_held_up(job);
     if (job->unit != NULL)
         share = add_unit(s, job->unit);
     else if (is_queued)
@@ -246,6 +258,8 @@ rv_studio_status_add_json(const RvStudioStatus *s, JsonBuilder *json)
     add_integer(json, "preview", s->preview);
     json_builder_set_member_name(json, "interrupted");
     json_builder_add_boolean_value(json, s->was_interrupted);
+    json_builder_set_member_name(json, "held_up");
+    json_builder_add_boolean_value(json, s->is_held_up);
     add_integer(json, "created", s->created);
     add_integer(json, "began", s->began);
     add_integer(json, "ended", s->ended);

@@ -1,5 +1,7 @@
 #include "studio/worker.h"
 
+#include <malloc.h>
+
 #include "studio/residents.h"
 
 #define MOST_SAVING 2 /* units being written; then the device waits */
@@ -55,6 +57,7 @@ worker_unref(RvWorker *worker)
     g_async_queue_unref(worker->saves);
     g_main_context_unref(worker->context);
     g_mutex_clear(&worker->mutex);
+    rv_turns_unref(worker->options.options.turns);
     g_free(worker->device);
     g_free(worker->precision);
     g_free(worker->models_dir);
@@ -247,8 +250,10 @@ run_task(RvWorker *worker, Task *task)
             send_back(worker, save);
         return;
     }
-    if (task->kind == UNLOAD && worker->residents != NULL)
-        rv_residents_clear(worker->residents);
+    if (task->kind == UNLOAD && worker->painter != NULL) {
+        close_painter(worker);
+        malloc_trim(0); /* what the device freed goes back to the system */
+    }
     if (task->kind == LOAD)
         load(worker, task->model, task->vae, &loaded, &task->error);
     note_memory(worker, task->error);
@@ -282,6 +287,7 @@ rv_worker_new(const RvWorkerOptions *options)
     RvWorker *worker = g_new0(RvWorker, 1);
     g_atomic_ref_count_init(&worker->count);
     worker->options = *options;
+    rv_turns_ref(options->options.turns);
     worker->device = g_strdup(options->options.device);
     worker->precision = g_strdup(options->options.precision);
     worker->models_dir = g_strdup(options->options.models_dir);
@@ -392,6 +398,12 @@ bool
 rv_worker_is_loading(RvWorker *worker)
 {
     return g_atomic_int_get(&worker->loading) != 0;
+}
+
+bool
+rv_worker_is_held_up(RvWorker *worker)
+{
+    return rv_turns_is_held_up(worker->options.options.turns);
 }
 
 const char *

@@ -37,6 +37,7 @@ gsize rv_worker_bytes(RvWorker *worker);
 /* As rv_studio_memory(). */
 bool rv_worker_memory(RvWorker *worker, RvStudioMemory *memory);
 bool rv_worker_is_loading(RvWorker *worker);
+bool rv_worker_is_held_up(RvWorker *worker); /* by live frames on its device */
 const char *rv_worker_device(const RvWorker *worker);
 /* After what is in work; `done` may be NULL. */
 void rv_worker_unload(RvWorker *worker, void (*done)(const GError *error, void *user_data), void *user_data);

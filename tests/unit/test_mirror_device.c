@@ -163,8 +163,9 @@ open_world(FakeDrawer *drawer)
     w->state = rv_state_new(NULL, NULL);
     g_assert_true(rv_state_set_text(w->state, "prompt", "kept from before", NULL));
     w->drawer = drawer;
-    w->device =
-        rv_mirror_device_new(&drawer->base, &(RvMirrorDeviceOptions) { w->live, w->state, on_open, w });
+    w->device = rv_mirror_device_new(
+        &drawer->base,
+        &(RvMirrorDeviceOptions) { .live = w->live, .state = w->state, .on_open = on_open, .user = w });
     while (!rv_mirror_device_is_open(w->device))
         g_main_context_iteration(NULL, TRUE);
     w->session =

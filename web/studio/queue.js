@@ -13,7 +13,7 @@ export function clock(seconds) {
 export function describe(job) {
   if (job.state === "queued") return `${job.position} in the queue${job.eta !== null ? `, done in ${clock(job.eta)}` : ""}`;
   if (job.state !== "running") return job.error ?? job.state;
-  const part = job.phase === "sample" ? `step ${job.step} of ${job.steps}` : job.phase;
+  const part = job.held_up ? "waiting for the mirror" : job.phase === "sample" ? `step ${job.step} of ${job.steps}` : job.phase;
   const batch = job.batches > 1 ? `, batch ${job.batch + 1} of ${job.batches}` : "";
   return `${part}${batch}${job.eta !== null ? `, ${clock(job.eta)} left` : ""}`;
 }

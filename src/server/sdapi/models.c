@@ -76,7 +76,7 @@ on_unloaded(void *user)
 void
 rv_sdapi_unload(const RvCall *call)
 {
-    rv_studio_unload(rv_server_studio(call->server), on_unloaded, rv_task_new(call));
+    rv_server_unload(call->server, on_unloaded, rv_task_new(call));
 }
 
 static void
@@ -106,5 +106,5 @@ rv_sdapi_free(const RvCall *call)
              !rv_fields_bool(fields, "free_memory"))
         rv_task_end(task, rv_reply_object(json_object_new()));
     else
-        rv_studio_unload(rv_server_studio(call->server), on_unloaded, task);
+        rv_server_unload(call->server, on_unloaded, task);
 }

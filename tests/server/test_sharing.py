@@ -1,0 +1,163 @@
+#!/usr/bin/env python3
+"""One device for the mirror and the studio: both get on, the mirror first; and giving the device to other programs."""
+import base64
+import json
+import threading
+import time
+
+from serve import MODEL, Server, eventually, refused, run_tests
+from test_mirror import GREY, Mirror, picture
+
+JSON = {"Content-Type": "application/json"}
+OPTIONS = ["--model", MODEL, "--size", "64x64", "--threads", 1, "--pace", "off"]
+
+
+def submit(server, **changes):
+    job = {"kind": "txt2img", "prompt": "a red apple", "steps": 6, "width": 64, "height": 64, "seed": 5, **changes}
+    status, _, body = server.request("/api/v1/jobs", "POST", json.dumps(job), JSON)
+    assert status == 202, body
+    return json.loads(body)["id"]
+
+
+def ended(server, job):
+    answer = server.json(f"/api/v1/jobs/{job}")
+    assert answer["state"] in ("queued", "running", "done"), answer
+    return answer if answer["ended"] else None
+
+
+def image(server, job):
+    return base64.b64decode(server.json(f"/api/v1/jobs/{job}/result")["images"][0])
+
+
+class Visitor(threading.Thread):
+    """Looks into the mirror until told to stop: as soon as a picture came the next frame goes out."""
+
+    def __init__(self, server):
+        super().__init__()
+        self.mirror, self.stop, self.times, self.fault = Mirror(server), threading.Event(), [], None
+        self.start()
+
+    def run(self):
+        frame = picture(GREY, GREY)
+        try:
+            while not self.stop.is_set():
+                begin = time.monotonic()
+                self.mirror.shows(frame)  # checks that each picture belongs to its frame
+                self.times.append(time.monotonic() - begin)
+        except Exception as fault:  # noqa: BLE001
+            self.fault = fault
+
+    def leave(self):
+        self.stop.set()
+        self.join()
+        self.mirror.close()
+        assert self.fault is None, self.fault
+        return self.times
+
+
+def test_mirror_and_jobs_together(_):
+    for rule in ("mirror-first", "fair", "off"):
+        with Server(*OPTIONS, "--share", rule, effect=False) as server:
+            alone = submit(server)
+            eventually(lambda: ended(server, alone), "a job ends with nobody at the mirror")
+            visitor = Visitor(server)
+            eventually(lambda: len(visitor.times) > 5, "the mirror shows something")
+            before, jobs = len(visitor.times), [submit(server), submit(server, seed=6, steps=6 if rule == "mirror-first" else 40)]
+            seen, steps = [], []
+
+            def look():
+                answers = [server.json(f"/api/v1/jobs/{job}") for job in jobs]
+                seen.extend(a["held_up"] for a in answers)
+                steps.extend((a["batch"], a["step"]) for a in answers[:1] if a["phase"] == "sample")
+                return all(a["ended"] for a in answers)
+            eventually(look, f"jobs end beside live frames ({rule})")
+            during = len(visitor.times) - before
+            times = sorted(visitor.leave())
+            print(f"# {rule}: {during} frames during the jobs; a frame took {times[len(times) // 2] * 1000:.1f} ms, the slowest {times[-1] * 1000:.1f} ms")
+            assert during > (10 if rule == "mirror-first" else 2), "frames go on"
+            assert steps == sorted(steps), "a job never goes back"
+            if rule == "mirror-first":
+                assert any(seen), "the job says that it waits for the mirror"
+            if rule == "off":
+                assert not any(seen)
+            assert image(server, jobs[0]) == image(server, alone), "what is drawn does not depend on who else draws"
+            assert server.metric('reverie_frames_total{outcome="failed"}') == 0
+
+
+def test_cancel_while_waiting(_):
+    with Server(*OPTIONS, effect=False) as server:
+        visitor = Visitor(server)
+        job = submit(server, steps=400, width=512, height=512)
+        eventually(lambda: server.json(f"/api/v1/jobs/{job}")["held_up"], "it waits for the mirror")
+        assert server.status(f"/api/v1/jobs/{job}", method="DELETE") == 200
+        eventually(lambda: server.json(f"/api/v1/jobs/{job}")["state"] == "cancelled", "it is cancelled")
+        second = submit(server, steps=1, width=64, height=64)
+        eventually(lambda: ended(server, second), "the next one is drawn")
+        assert len(visitor.leave()) > 5
+
+
+def memory(server):
+    stats = server.json("/api/stats")
+    return stats["model_bytes"], stats["idle_seconds"], stats["jobs"]
+
+
+def test_giving_the_device_away(_):
+    with Server(*OPTIONS, effect=False) as server:
+        mirror, frame = Mirror(server), picture(GREY, GREY)
+        first = mirror.shows(frame)
+        job = submit(server, steps=2)
+        eventually(lambda: ended(server, job), "a job ends")
+        assert memory(server)[0] > 0
+        for path, body in (("/sdapi/v1/unload-checkpoint", {}), ("/free", {"unload_models": True, "free_memory": True})):
+            assert server.request(path, "POST", json.dumps(body), JSON)[0] == 200
+            assert memory(server)[0] == 0, path
+            again = submit(server, steps=2)
+            eventually(lambda: ended(server, again), "the next job loads the model again")
+            assert image(server, again) == image(server, job) and memory(server)[0] > 0
+        assert server.request("/free", "POST", json.dumps({"unload_models": False, "free_memory": False}), JSON)[0] == 200
+        assert memory(server)[0] > 0, "nothing was asked to go"
+        assert mirror.shows(frame) == first, "somebody is at the mirror: it keeps its model"
+        assert "device-reopen" not in server.logs()
+        mirror.close()
+
+
+def test_unload_when_idle(_):
+    with Server(*OPTIONS, "--unload-after", 0.03, effect=False) as server:
+        job = submit(server, steps=2)
+        eventually(lambda: ended(server, job), "a job ends")
+        eventually(lambda: "models-unloaded" in server.logs(), "models go after two seconds")
+        loaded, idle, jobs = memory(server)
+        assert loaded == 0 and idle >= 1.5 and jobs == 0
+        assert server.status("/readyz") == 200
+        mirror = Mirror(server)
+        assert mirror.shows(picture(GREY, GREY), 2)
+        assert "device-reopen" in server.logs() and memory(server)[1] < 5
+        mirror.close()
+        second = submit(server, steps=2)
+        eventually(lambda: ended(server, second), "the next job loads the model again")
+        assert image(server, second) == image(server, job)
+        eventually(lambda: server.logs().count("models-unloaded") == 2, "and gives it up again")
+
+
+def test_exit_when_idle(_):
+    server = Server(*OPTIONS, "--exit-when-idle", 0.05, effect=False)
+    try:
+        begin = time.monotonic()
+        job = submit(server, steps=2)
+        eventually(lambda: ended(server, job), "a job ends")
+        assert server.process.wait(60) == 0
+        assert time.monotonic() - begin >= 2.5
+    finally:
+        server.end()
+
+
+def test_wrong_options(_):
+    refused("--share", "mirror", expect=2, word="mirror-first")
+    refused("--share", "", expect=2, word="--share")
+    for option in ("--unload-after", "--exit-when-idle"):
+        for value in ("-1", "soon", "1e9", "nan"):
+            refused(f"{option}={value}", expect=2, word=option)
+
+
+if __name__ == "__main__":
+    run_tests(globals())
