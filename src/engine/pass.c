@@ -62,6 +62,8 @@ rv_pass_report(RvPass *pass, RvPhase phase, int done, int total)
                                r->height };
     if (phase == RV_PHASE_SAMPLE)
         source.denoised = rv_sampler_denoised(pass->sampler);
+    progress.sampling_us = pass->sampling_us;
+    progress.text_seconds = pass->pipeline->costs.text;
     progress.preview = rv_preview;
     progress.source = &source;
     r->on_progress(&progress, r->user);
@@ -298,6 +300,7 @@ rv_pass_sample(RvPass *pass, GError **error)
     rv_sampler_begin(pass->sampler, pass->start, noise);
     RvGuidance guidance = guidance_of(pass);
     g_autofree float *output = g_new(float, pass->count *(gsize)r->images);
+    pass->sampling_us = g_get_monotonic_time();
     for (RvEvaluation e; rv_sampler_next(pass->sampler, &e);) {
         if (!evaluate(pass, &guidance, &e, output, error))
             return false;

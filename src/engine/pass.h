@@ -25,7 +25,8 @@ typedef struct {
     RvInpaint *inpaint;
     RvControlSet controls;
     RvSampler *sampler;
-    RvResult *result; /* borrowed: notes and maps */
+    RvResult *result;   /* borrowed: notes and maps */
+    gint64 sampling_us; /* when its first evaluation began */
 } RvPass;
 
 /* Everything but the fields that it works out is set by the caller; the settings are filled. */

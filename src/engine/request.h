@@ -146,6 +146,9 @@ struct RvProgress {
      * Costs little unless the autoencoder is a tiny one, which then draws it in full. */
     RvPicture *(*preview)(const RvProgress *progress);
     const void *source; /* what preview draws from */
+    /* When sampling: the first evaluation's beginning (g_get_monotonic_time()), and what the texts took. */
+    gint64 sampling_us;
+    double text_seconds;
 };
 
 typedef struct {

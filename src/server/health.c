@@ -18,6 +18,22 @@ rv_health_ready(const RvCall *call)
     rv_answer_text(call, ready ? 200 : 503, "text/plain; charset=utf-8", ready ? "ready\n" : "not ready\n");
 }
 
+/* Of jobs: from the request to the sampler. */
+static void
+add_starts(RvServer *server, JsonBuilder *json)
+{
+    RvStudioStarts starts = rv_studio_starts(server->studio);
+    const double values[] = { (double)starts.count, starts.p50, starts.p99, starts.max };
+    static const char *const names[] = { "count", "p50", "p99", "max" };
+    json_builder_set_member_name(json, "job_start_ms");
+    json_builder_begin_object(json);
+    for (gsize i = 0; i < G_N_ELEMENTS(names); i++) {
+        json_builder_set_member_name(json, names[i]);
+        json_builder_add_double_value(json, values[i]);
+    }
+    json_builder_end_object(json);
+}
+
 void
 rv_health_stats(const RvCall *call)
 {
@@ -28,6 +44,7 @@ rv_health_stats(const RvCall *call)
     rv_studio_count(call->server->studio, &jobs, &batches);
     json_builder_set_member_name(json, "jobs");
     json_builder_add_int_value(json, jobs);
+    add_starts(call->server, json);
     json_builder_set_member_name(json, "model_bytes"); /* of the studio */
     json_builder_add_int_value(json, (gint64)rv_studio_device_bytes(call->server->studio));
     json_builder_set_member_name(json, "idle_seconds");

@@ -16,6 +16,7 @@
 typedef struct {
     RvLater *later;
     GBytes *body;
+    gint64 asked_us; /* when it came */
     RvStudioJob *job;
 } Post;
 
@@ -54,6 +55,8 @@ parse_body(GTask *task, gpointer source, gpointer data, GCancellable *cancellabl
     JsonObject *object = rv_json_parse_object(text, size, &error);
     if (object != NULL) {
         post->job = rv_studio_job_from_json(object, read_picture, NULL, &error);
+        if (post->job != NULL)
+            post->job->asked_us = post->asked_us;
         json_object_unref(object);
     }
     if (error != NULL)
@@ -125,6 +128,7 @@ rv_jobs_post(const RvCall *call)
         return;
     }
     Post *post = g_new0(Post, 1);
+    post->asked_us = g_get_monotonic_time();
     post->later = rv_later_new(call, NULL, NULL);
     post->body = soup_message_body_flatten(soup_server_message_get_request_body(call->message));
     g_autoptr(GTask) task = g_task_new(NULL, NULL, on_parsed, post);

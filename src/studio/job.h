@@ -30,6 +30,8 @@ typedef struct {
 typedef struct RvStudioJob RvStudioJob;
 struct RvStudioJob {
     RvStudioKind kind;
+    gint64
+        asked_us; /* when the request for it came (g_get_monotonic_time()); 0: as it is submitted; not kept */
     char *name;  /* the client's own (force_task_id); NULL: none. One user's live jobs have different names */
     char *model; /* any name that rv_studio_find_model() knows; NULL: the server's default */
     char *vae;   /* NULL or "model": the model's own; "taesd"; a name or path */

@@ -157,6 +157,8 @@ on_progress(const RvProgress *progress, void *user)
     Draw *draw = user;
     gint64 now_us = g_get_monotonic_time();
     rv_unit_set_phase(draw->unit, phases[progress->phase], progress->done, progress->total);
+    if (progress->phase == RV_PHASE_SAMPLE)
+        rv_unit_set_sampling(draw->unit, progress->sampling_us, progress->text_seconds);
     if (progress->phase != RV_PHASE_SAMPLE || now_us - draw->preview_us < PREVIEW_EVERY_US ||
         !rv_unit_wants_preview(draw->unit))
         return;

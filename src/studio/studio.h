@@ -110,6 +110,13 @@ RvStudioStatus *rv_studio_now(RvStudio *studio, const char *user);
 /* The user's jobs, live ones first in their order, then ended ones, the newest first, at most `limit` of
  * these older than job `before` (0: from the newest). Array of RvStudioStatus. */
 GPtrArray *rv_studio_list(RvStudio *studio, const char *user, int limit, gint64 before);
+/* From a request to the first evaluation of the sampler, less the encoding of its texts, in milliseconds: of
+ * the last 512 jobs that found a device free and their model loaded. */
+typedef struct {
+    guint64 count; /* that there were */
+    double p50, p99, max;
+} RvStudioStarts;
+RvStudioStarts rv_studio_starts(RvStudio *studio);
 /* Live jobs of everybody, and the batches that they are made of. */
 void rv_studio_count(RvStudio *studio, int *jobs, int *batches);
 int rv_studio_user_jobs(RvStudio *studio, const char *user); /* live ones */

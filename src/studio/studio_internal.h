@@ -27,7 +27,16 @@ typedef struct {
     RvStudioState end; /* what it will be, once it ends */
     GError *error;
     gint64 began_us;
+    gint64 asked_us; /* when its request came; 0: before a restart */
+    bool was_free;   /* a device with its model took it at once */
 } RvLiveJob;
+
+#define RV_STARTS_KEPT 512
+/* How long jobs took from their request to the sampler, the texts left out; ms. */
+typedef struct {
+    double ms[RV_STARTS_KEPT]; /* a ring */
+    guint64 count;
+} RvStarts;
 
 typedef struct RvEventLog RvEventLog;
 
@@ -43,6 +52,8 @@ struct RvStudio {
     RvStudioLimits limits;
     char *data, *outputs, *vae, *paused;
     gint64 next_id;
+    gint64 submitting; /* job that is being submitted; 0 */
+    RvStarts starts;
     guint tick, purge; /* sources */
     guint64 revision;  /* of the queue, for events */
     bool is_stopping;
@@ -73,6 +84,11 @@ void rv_studio_purge(RvStudio *studio);
 char *rv_studio_user_folder(const char *user); /* a safe file name */
 
 void rv_studio_set_paused(RvStudio *studio, const char *why); /* NULL: goes on */
+
+/* ---- studio_starts.c ---- */
+/* Before and after its first batch. */
+void rv_live_job_note_begin(RvLiveJob *job, RvWorker *worker);
+void rv_live_job_note_start(RvLiveJob *job, RvUnit *unit);
 
 /* ---- studio_commit.c ---- */
 /* Writes to the store what is due; ends the job when all is. */

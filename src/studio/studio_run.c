@@ -193,6 +193,7 @@ static void
 begin_unit(RvLiveJob *job, RvWorker *worker)
 {
     g_autoptr(RvUnit) unit = make_unit(job);
+    rv_live_job_note_begin(job, worker);
     rv_unit_unref(job->unit); /* the one before is being written, and the worker's now */
     job->unit = rv_unit_ref(unit);
     job->next_unit++;
@@ -266,6 +267,8 @@ rv_studio_on_drawn(RvWorker *worker, RvUnit *unit, bool ok, void *user)
     RvLiveJob *job = g_hash_table_lookup(studio->jobs, &unit->job);
     if (ok)
         learn_rate(studio, unit);
+    if (job != NULL && ok)
+        rv_live_job_note_start(job, unit);
     if (job != NULL && ok)
         rv_queue_return(studio->queue, job->id, true);
     else if (job != NULL && !studio->is_stopping)

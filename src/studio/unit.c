@@ -77,6 +77,17 @@ rv_unit_set_phase(RvUnit *unit, RvUnitPhase phase, int step, int steps)
 }
 
 void
+rv_unit_set_sampling(RvUnit *unit, gint64 sampling_us, double text_seconds)
+{
+    g_mutex_lock(&unit->mutex);
+    if (unit->sampling_us == 0) {
+        unit->sampling_us = sampling_us;
+        unit->text_seconds = text_seconds;
+    }
+    g_mutex_unlock(&unit->mutex);
+}
+
+void
 rv_unit_set_preview(RvUnit *unit, GBytes *bytes)
 {
     g_mutex_lock(&unit->mutex);

@@ -57,6 +57,8 @@ typedef struct {
     GBytes *preview;
     int previews;
     gint64 preview_wanted_us; /* asked for last */
+    gint64 sampling_us;       /* when the sampler began, monotonic; 0: not yet */
+    double text_seconds;      /* what the texts took before */
     char *blocked;            /* why it cannot go on (the disk is full); NULL */
     gint stop;                /* RvUnitStop, atomic */
     /* What came of it. */
@@ -74,6 +76,8 @@ void rv_unit_unref(RvUnit *unit); /* accepts NULL */
 G_DEFINE_AUTOPTR_CLEANUP_FUNC(RvUnit, rv_unit_unref)
 
 void rv_unit_set_phase(RvUnit *unit, RvUnitPhase phase, int step, int steps);
+/* Only the first counts. */
+void rv_unit_set_sampling(RvUnit *unit, gint64 sampling_us, double text_seconds);
 void rv_unit_set_preview(RvUnit *unit, GBytes *bytes); /* takes the bytes */
 /* Has somebody asked for previews lately? */
 bool rv_unit_wants_preview(RvUnit *unit);

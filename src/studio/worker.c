@@ -2,8 +2,12 @@
 
 #include <malloc.h>
 
+#include <sys/resource.h>
+#include <unistd.h>
+
 #include "studio/residents.h"
 
+#define NICE 5        /* more than the main loop: a core that draws must not keep it from answering */
 #define MOST_SAVING 2 /* units being written; then the device waits */
 
 typedef enum { DRAW, SAVE, UNLOAD, LOAD, QUIT } TaskKind;
@@ -260,10 +264,19 @@ run_task(RvWorker *worker, Task *task)
     send_back(worker, task);
 }
 
+/* Of this thread and of those that compute for it, which it makes. */
+static void
+be_nice(void)
+{
+    id_t thread = (id_t)gettid();
+    setpriority(PRIO_PROCESS, thread, getpriority(PRIO_PROCESS, thread) + NICE);
+}
+
 static gpointer
 run_tasks(gpointer data)
 {
     RvWorker *worker = data;
+    be_nice();
     for (;;) {
         Task *task = g_async_queue_pop(worker->tasks);
         if (task->kind == QUIT) {

@@ -249,6 +249,7 @@ submit(RvTask *task)
     Generation *g = task->data;
     RvStudioWaiter waiter = { on_accepted, on_done, task };
     g_autoptr(GError) error = NULL;
+    g->job->asked_us = task->asked_us;
     g->id = rv_studio_submit(rv_server_studio(task->server), task->user, g_steal_pointer(&g->job), &waiter,
                              &error);
     task->waits_for_job = g->id != 0;

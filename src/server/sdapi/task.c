@@ -165,6 +165,7 @@ rv_task_new(const RvCall *call)
 {
     RvTask *task = g_new0(RvTask, 1);
     task->server = call->server;
+    task->asked_us = g_get_monotonic_time();
     task->route = call->route;
     task->user = g_strdup(call->user);
     task->body = soup_message_body_flatten(soup_server_message_get_request_body(call->message));

@@ -37,6 +37,7 @@ struct RvTask {
     char *user;        /* who asks */
     GBytes *body;      /* never NULL */
     GHashTable *query; /* copied; NULL without */
+    gint64 asked_us;   /* when the request came, monotonic */
     void *data;        /* of the handler */
     GDestroyNotify free_data;
     SoupServerMessage
