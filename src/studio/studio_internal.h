@@ -86,6 +86,8 @@ char *rv_studio_user_folder(const char *user); /* a safe file name */
 void rv_studio_set_paused(RvStudio *studio, const char *why); /* NULL: goes on */
 
 /* ---- studio_starts.c ---- */
+/* A new job: gives it to a device that is idle, if there is one. */
+void rv_live_job_kick(RvLiveJob *job);
 /* Before and after its first batch. */
 void rv_live_job_note_begin(RvLiveJob *job, RvWorker *worker);
 void rv_live_job_note_start(RvLiveJob *job, RvUnit *unit);

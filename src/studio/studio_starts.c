@@ -3,6 +3,16 @@
 #include "studio/studio_internal.h"
 
 void
+rv_live_job_kick(RvLiveJob *job)
+{
+    RvStudio *studio = job->studio;
+    job->asked_us = job->spec->asked_us > 0 ? job->spec->asked_us : g_get_monotonic_time();
+    studio->submitting = job->id;
+    rv_studio_kick(studio);
+    studio->submitting = 0;
+}
+
+void
 rv_live_job_note_begin(RvLiveJob *job, RvWorker *worker)
 {
     job->was_free = job->next_unit == 0 && job->asked_us > 0 && job->studio->submitting == job->id &&

@@ -480,7 +480,6 @@ rv_studio_submit(RvStudio *studio, const char *user, RvStudioJob *spec, const Rv
         return 0;
     }
     studio->next_id++;
-    job->asked_us = job->spec->asked_us > 0 ? job->spec->asked_us : g_get_monotonic_time();
     if (waiter != NULL)
         g_array_append_val(job->waiters, *waiter);
     job->has_submitter = waiter != NULL;
@@ -488,9 +487,7 @@ rv_studio_submit(RvStudio *studio, const char *user, RvStudioJob *spec, const Rv
     store_job(job);
     enqueue(job);
     rv_studio_tell_job(job, "job");
-    studio->submitting = job->id;
-    rv_studio_kick(studio);
-    studio->submitting = 0;
+    rv_live_job_kick(job);
     return job->id;
 }
 

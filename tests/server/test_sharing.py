@@ -13,7 +13,7 @@ OPTIONS = ["--model", MODEL, "--size", "64x64", "--threads", 1, "--pace", "off"]
 
 
 def submit(server, **changes):
-    job = {"kind": "txt2img", "prompt": "a red apple", "steps": 6, "width": 64, "height": 64, "seed": 5, **changes}
+    job = {"kind": "txt2img", "prompt": "a red apple", "steps": 3, "width": 64, "height": 64, "seed": 5, **changes}
     status, _, body = server.request("/api/v1/jobs", "POST", json.dumps(job), JSON)
     assert status == 202, body
     return json.loads(body)["id"]
@@ -62,7 +62,7 @@ def test_mirror_and_jobs_together(_):
             eventually(lambda: ended(server, alone), "a job ends with nobody at the mirror")
             visitor = Visitor(server)
             eventually(lambda: len(visitor.times) > 5, "the mirror shows something")
-            before, jobs = len(visitor.times), [submit(server), submit(server, seed=6, steps=6 if rule == "mirror-first" else 40)]
+            before, jobs = len(visitor.times), [submit(server), submit(server, seed=6, steps=3 if rule == "mirror-first" else 40)]
             seen, steps = [], []
 
             def look():
@@ -70,7 +70,7 @@ def test_mirror_and_jobs_together(_):
                 seen.extend(a["held_up"] for a in answers)
                 steps.extend((a["batch"], a["step"]) for a in answers[:1] if a["phase"] == "sample")
                 return all(a["ended"] for a in answers)
-            eventually(look, f"jobs end beside live frames ({rule})")
+            eventually(look, f"jobs end beside live frames ({rule})", 120)
             during = len(visitor.times) - before
             times = sorted(visitor.leave())
             print(f"# {rule}: {during} frames during the jobs; a frame took {times[len(times) // 2] * 1000:.1f} ms, the slowest {times[-1] * 1000:.1f} ms")
