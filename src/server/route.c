@@ -264,7 +264,8 @@ body_is_json(const RvCall *call)
     const char *type = soup_message_headers_get_content_type(request, NULL);
     return call->route->body == NULL || type == NULL ||
            soup_message_headers_get_content_length(request) == 0 ||
-           g_ascii_strcasecmp(type, "application/json") == 0;
+           g_ascii_strcasecmp(type, "application/json") == 0 ||
+           (call->route->takes_forms && g_ascii_strcasecmp(type, SOUP_FORM_MIME_TYPE_MULTIPART) == 0);
 }
 
 static bool

@@ -52,6 +52,7 @@ struct RvRoute {
     const char *help;                      /* one line */
     const char *parameter;                 /* for the handler: which live parameter, or file */
     const RvFieldSet *body, *query_fields; /* what it reads (sdapi/field.h), for the documentation; or NULL */
+    bool takes_forms;                      /* the body may be multipart/form-data, too */
     gsize max_body;                        /* bytes; 0: 256 KB */
     RvRouteErrors errors;
 };

@@ -33,6 +33,14 @@ class Studio(Server):
         assert status == 200, (path, status, answer)
         return answer
 
+    def form(self, path, fields, files):
+        """Posted as a browser's form: status and JSON."""
+        body = b"".join(f'--edge\r\nContent-Disposition: form-data; name="{name}"\r\n\r\n{value}\r\n'.encode() for name, value in fields.items())
+        body += b"".join(f'--edge\r\nContent-Disposition: form-data; name="{name}"; filename="a.png"\r\nContent-Type: image/png\r\n\r\n'.encode()
+                         + data + b"\r\n" for name, data in files)
+        status, _, text = self.request(path, "POST", body + b"--edge--\r\n", {"Content-Type": "multipart/form-data; boundary=edge"})
+        return status, json.loads(text)
+
     def txt2img(self, **fields):
         return self.ok("/sdapi/v1/txt2img", {**SMALL, **fields})
 
@@ -103,12 +111,12 @@ def size(text):
 
 
 def make_png(width, height, colour):
-    """Base64 of a picture; `colour` (x, y) -> RGB."""
+    """Base64 of a picture; `colour` (x, y) -> RGB or RGBA."""
     raw = b"".join(b"\0" + bytes(v for x in range(width) for v in colour(x, y)) for y in range(height))
 
     def chunk(kind, body):
         return struct.pack(">I", len(body)) + kind + body + struct.pack(">I", zlib.crc32(kind + body))
-    data = (b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", struct.pack(">IIBBBBB", width, height, 8, 2, 0, 0, 0))
+    data = (b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", struct.pack(">IIBBBBB", width, height, 8, 2 if len(colour(0, 0)) == 3 else 6, 0, 0, 0))
             + chunk(b"IDAT", zlib.compress(raw)) + chunk(b"IEND", b""))
     return base64.b64encode(data).decode()
 

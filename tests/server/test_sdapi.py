@@ -3,7 +3,7 @@
 import base64
 import json
 
-from sdapi import SMALL, Studio, gradient, info, make_png, read_infotext, size
+from sdapi import SMALL, Studio, gradient, info, make_png, pixels, read_infotext, size
 from serve import run_tests
 
 FIELDS = {  # of txt2img, with A1111's defaults
@@ -271,6 +271,28 @@ def test_openai(_):
                                    (400, {"response_format": "x"}, "b64_json"), (404, {"model": "no such"}, "no such")):
             got, answer = server.call("/v1/images/generations", {**fields, **more})
             assert got == status and word in answer["error"]["message"], (more, got, answer)
+        start = pixels(gradient())[2]
+        alpha = base64.b64decode(make_png(64, 64, lambda x, y: (0, 0, 0, 0 if x >= 32 else 255)))
+        edit = {"prompt": "a red fox", "steps": "2", "seed": "7", "response_format": "b64_json"}
+        image = ("image[]", base64.b64decode(gradient()))
+        plain = server.form("/v1/images/edits", edit, [image])
+        assert plain[0] == 200 and size(plain[1]["data"][0]["b64_json"]) == (64, 64)
+        masked = server.form("/v1/images/edits", {**edit, "size": "64x64"}, [("image", image[1]), ("mask", alpha)])[1]["data"][0]["b64_json"]
+        rows = pixels(masked)[2]
+        assert all(rows[y][:3 * 20] == start[y][:3 * 20] and rows[y][3 * 44:] != start[y][3 * 44:] for y in (4, 60))
+        as_json = server.ok("/v1/images/edits", {**edit, "image": "data:image/png;base64," + gradient()})
+        assert pixels(as_json["data"][0]["b64_json"]) == pixels(plain[1]["data"][0]["b64_json"])
+        for files, word in (([], "field required"), ([image, image], "one picture"), ([("image", b"no picture")], "Invalid encoded image"),
+                            ([image, ("mask", b"x")], "Invalid encoded image")):
+            status, answer = server.form("/v1/images/edits", edit, files)
+            assert status == 400 and word in answer["error"]["message"], (word, status, answer)
+        status, _, body = server.request("/v1/images/edits", "POST", b"--x\r\nno form", {"Content-Type": "multipart/form-data; boundary=x"})
+        assert status == 400 and b"form" in body
+        status, _, body = server.request("/v1/images/generations", "POST", b"--x--", {"Content-Type": "multipart/form-data; boundary=x"})
+        assert status == 415, "only where files come"
+        status, _, body = server.request("/v1/images/edits", "POST", b"--x--", {"Content-Type": "multipart/form-data; boundary=x",
+                                                                               "Origin": "http://evil.example"})
+        assert status == 403, "a page of another site can send forms"
         assert server.call("/v1/nothing")[1]["error"]["type"] == "invalid_request_error"
 
 

@@ -63,6 +63,27 @@ def test_infotext(_):
         assert pixels(unknown["images"][0])[2] == pixels(answer["images"][0])[2]
 
 
+def test_infotext_says_all(_):
+    """Whatever a picture was drawn with, its infotext alone draws it again, and says the same."""
+    with Studio() as server:
+        for fields in ({"steps": 3, "sampler_name": "Euler a", "eta": 0.7, "s_noise": 1.02, "cfg_scale": 3.25},
+                       {"steps": 3, "s_churn": 4.0, "s_tmin": 0.1, "s_tmax": 30.5}, {"sampler_name": "DDIM", "eta": 0.3, "steps": 4},
+                       {"subseed": 3, "subseed_strength": 0.25, "seed_resize_from_w": 96, "seed_resize_from_h": 128},
+                       {"enable_hr": True, "hr_scale": 1.5, "hr_upscaler": "Latent (nearest)", "denoising_strength": 0.6, "steps": 2,
+                        "hr_second_pass_steps": 3, "hr_prompt": "a blue, (old:1.3) fox", "hr_negative_prompt": "x: y", "hr_sampler_name": "Heun"},
+                       {"enable_hr": True, "hr_resize_x": 96, "hr_resize_y": 128, "hr_upscaler": "Lanczos", "denoising_strength": 0.5},
+                       {"scheduler": "Karras", "steps": 4, "prompt": "line one\nline, \"two\": <3>", "negative_prompt": "Steps: 3, none"},
+                       {"override_settings": {"CLIP_stop_at_last_layers": 2, "randn_source": "CPU", "eta_noise_seed_delta": 31337},
+                        "sampler_name": "Euler a", "steps": 3}):
+            first = server.txt2img(**fields)
+            text = info(first)["infotexts"][0]
+            again = server.ok("/sdapi/v1/txt2img", {"infotext": text})
+            assert info(again)["infotexts"][0] == text, (text, info(again)["infotexts"][0])
+            assert pixels(again["images"][0]) == pixels(first["images"][0]), fields
+            prompt, negative, _ = read_infotext(text)
+            assert prompt == fields.get("prompt", "a red fox") and negative == fields.get("negative_prompt", "")
+
+
 def test_samplers(_):
     with Studio() as server:
         for name in ("Euler", "Euler a", "k_euler_a", "DPM++ 2M", "DPM++ SDE Karras", "DDIM", "UniPC", "LCM", "Heun", "DPM++ 2M SDE",

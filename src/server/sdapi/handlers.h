@@ -63,6 +63,7 @@ void rv_sdapi_controlnet_detect(const RvCall *call);
 
 /* openai.c */
 void rv_openai_images(const RvCall *call);
+void rv_openai_edits(const RvCall *call);
 void rv_openai_models(const RvCall *call);
 
 /* openapi.c, docs.c */

@@ -2,7 +2,9 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "server/sdapi/form.h"
 #include "server/sdapi/handlers.h"
+#include "server/sdapi/openai_edit.h"
 #include "server/sdapi/picture_text.h"
 #include "server/sdapi/plan.h"
 #include "server/sdapi/schemas.h"
@@ -11,7 +13,8 @@
 #include "studio/studio.h"
 
 typedef struct {
-    bool wants_url;
+    bool wants_url, is_edit;
+    char *form; /* Content-Type of a form; NULL: the body is JSON */
     char *base; /* "http://host" */
     JsonObject *options;
     JsonArray *styles;
@@ -29,6 +32,7 @@ request_free(gpointer data)
     rv_studio_job_free(request->job);
     rv_studio_result_unref(request->result);
     g_free(request->base);
+    g_free(request->form);
     g_free(request);
 }
 
@@ -59,9 +63,18 @@ static bool
 read_body(RvTask *task, JsonObject **fields, RvReply *reply)
 {
     gsize size;
+    const Request *request = task->data;
     const char *text = g_bytes_get_data(task->body, &size);
     g_autoptr(JsonArray) problems = json_array_new();
-    *fields = rv_fields_parse(task->route->body, text, size, NULL, problems);
+    g_autoptr(GError) error = NULL;
+    g_autoptr(JsonObject) form =
+        request->form != NULL ? rv_form_read(request->form, task->body, &error) : NULL;
+    if (error != NULL) {
+        *reply = problem_of(error);
+        return false;
+    }
+    *fields = form != NULL ? rv_fields_read(task->route->body, form, "body", problems)
+                           : rv_fields_parse(task->route->body, text, size, NULL, problems);
     if (*fields != NULL)
         return true;
     JsonObject *first = json_array_get_object_element(problems, 0);
@@ -74,7 +87,7 @@ read_body(RvTask *task, JsonObject **fields, RvReply *reply)
 
 /* A1111's fields from OpenAI's; absent ones have the values of the web UI's page. */
 static JsonObject *
-translate(JsonObject *fields, JsonArray *problems)
+translate(JsonObject *fields, bool is_edit, JsonArray *problems, RvRefusal *refusal)
 {
     static const struct {
         const char *from, *to;
@@ -95,9 +108,13 @@ translate(JsonObject *fields, JsonArray *problems)
         rv_field_problem(problems, "body", "size", "size is WIDTHxHEIGHT", "value_error");
         return NULL;
     }
-    json_object_set_int_member(body, "width", width);
-    json_object_set_int_member(body, "height", height);
-    return rv_fields_read(&rv_schema_txt2img, body, "body", problems);
+    if (has_size || !is_edit) {
+        json_object_set_int_member(body, "width", width);
+        json_object_set_int_member(body, "height", height);
+    }
+    if (is_edit && !rv_openai_edit(fields, body, refusal))
+        return NULL;
+    return rv_fields_read(rv_plan_schema(is_edit), body, "body", problems);
 }
 
 static bool
@@ -132,7 +149,9 @@ plan(RvTask *task)
     RvReply reply = { 0 };
     if (!read_body(task, &fields, &reply) || !set_format(request, fields, &reply))
         return reply;
-    translated = translate(fields, problems);
+    translated = translate(fields, request->is_edit, problems, &refusal);
+    if (translated == NULL && refusal.detail != NULL)
+        return problem(refusal.status, NULL, refusal.detail);
     if (translated == NULL)
         return problem(400, NULL,
                        json_object_get_string_member(json_array_get_object_element(problems, 0), "msg"));
@@ -141,7 +160,7 @@ plan(RvTask *task)
                                       rv_fields_text(fields, "model"));
     json_object_set_boolean_member(translated, "save_images", request->wants_url);
     json_object_set_boolean_member(request->options, "samples_save", TRUE); /* an address needs a file */
-    request->job = rv_plan_job(translated, false, request->options, request->styles, &refusal);
+    request->job = rv_plan_job(translated, request->is_edit, request->options, request->styles, &refusal);
     return request->job != NULL ? reply : problem(refusal.status, NULL, refusal.detail);
 }
 
@@ -231,14 +250,17 @@ on_planned(RvTask *task, RvReply reply)
         rv_task_end(task, problem_of(error));
 }
 
-void
-rv_openai_images(const RvCall *call)
+static void
+serve(const RvCall *call, bool is_edit)
 {
-    const char *host =
-        soup_message_headers_get_one(soup_server_message_get_request_headers(call->message), "Host");
+    SoupMessageHeaders *headers = soup_server_message_get_request_headers(call->message);
+    const char *host = soup_message_headers_get_one(headers, "Host"),
+               *type = soup_message_headers_get_one(headers, "Content-Type");
     bool is_https = g_strcmp0(g_uri_get_scheme(soup_server_message_get_uri(call->message)), "https") == 0;
     RvTask *task = rv_task_new(call);
     Request *request = g_new0(Request, 1);
+    request->is_edit = is_edit;
+    request->form = type != NULL && g_ascii_strncasecmp(type, "multipart/", 10) == 0 ? g_strdup(type) : NULL;
     request->base =
         g_strdup_printf("%s://%s", is_https ? "https" : "http", host != NULL ? host : "localhost");
     request->options = rv_user_options(call->server, call->user);
@@ -247,6 +269,18 @@ rv_openai_images(const RvCall *call)
     task->free_data = request_free;
     rv_task_watch_client(task, on_gone);
     rv_task_run(task, plan, on_planned);
+}
+
+void
+rv_openai_images(const RvCall *call)
+{
+    serve(call, false);
+}
+
+void
+rv_openai_edits(const RvCall *call)
+{
+    serve(call, true);
 }
 
 void

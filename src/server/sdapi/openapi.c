@@ -159,7 +159,13 @@ operation_of(const RvRoute *route, const char *method)
         json_array_unref(parameters);
     if (route->body != NULL && strcmp(method, "post") == 0) {
         JsonObject *body = json_object_new();
-        json_object_set_object_member(body, "content", json_content(reference(route->body->name)));
+        JsonObject *content = json_content(reference(route->body->name)), *form = json_object_new();
+        json_object_set_object_member(form, "schema", reference(route->body->name));
+        if (route->takes_forms)
+            json_object_set_object_member(content, SOUP_FORM_MIME_TYPE_MULTIPART, form);
+        else
+            json_object_unref(form);
+        json_object_set_object_member(body, "content", content);
         json_object_set_boolean_member(body, "required", TRUE);
         json_object_set_object_member(operation, "requestBody", body);
     }

@@ -25,6 +25,8 @@ static const struct {
     { "Eta", "eta", NULL },
     { "Eta DDIM", "eta", NULL },
     { "Sigma churn", "s_churn", NULL },
+    { "Sigma tmin", "s_tmin", NULL },
+    { "Sigma tmax", "s_tmax", NULL },
     { "Sigma noise", "s_noise", NULL },
     { "Refiner", "refiner_checkpoint", NULL },
     { "Refiner switch at", "refiner_switch_at", NULL },

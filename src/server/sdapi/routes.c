@@ -94,6 +94,9 @@ const RvRoute rv_sdapi_routes[] = {
     { "POST", "/v1/images/generations", RV_AUTH_REQUIRED, .handler = rv_openai_images,
       .errors = RV_ERRORS_OPENAI, .body = &rv_schema_openai_images,
       .help = "Pictures from text, as OpenAI's API" },
+    { "POST", "/v1/images/edits", RV_AUTH_REQUIRED, .handler = rv_openai_edits, .errors = RV_ERRORS_OPENAI,
+      .body = &rv_schema_openai_edits, .takes_forms = true, .max_body = MAX_PICTURE_BODY,
+      .help = "A picture redrawn, or inside a mask, as OpenAI's API; as a form, too" },
     { "GET", "/v1/models", RV_AUTH_REQUIRED, .handler = rv_openai_models, .errors = RV_ERRORS_OPENAI,
       .help = "Models, as OpenAI's API" },
 

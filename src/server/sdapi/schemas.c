@@ -235,3 +235,13 @@ static const RvField openai[] = {
     { 0 },
 };
 const RvFieldSet rv_schema_openai_images = { "OpenAIImagesRequest", { openai } };
+
+static const RvField openai_edits[] = {
+    OF("image", RV_FIELD_ANY, NULL, "The picture, or a list of one: a file of a form, or base64"),
+    PICTURE("mask", "null",
+            "Transparent: change; without transparency white. null: where the picture is transparent"),
+    NUMBER("strength", "null", 0, 1, "Beyond OpenAI's fields: how much may change; null: 0.75"),
+    TEXT("input_fidelity", "null", "high, low: how little may change, unless strength says it"),
+    { 0 },
+};
+const RvFieldSet rv_schema_openai_edits = { "OpenAIEditsRequest", { openai, openai_edits } };

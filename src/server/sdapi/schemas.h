@@ -13,7 +13,7 @@
 
 extern const RvFieldSet rv_schema_txt2img, rv_schema_img2img, rv_schema_extras_single, rv_schema_extras_batch,
     rv_schema_png_info, rv_schema_interrogate, rv_schema_progress, rv_schema_internal_progress,
-    rv_schema_detect, rv_schema_free, rv_schema_openai_images;
+    rv_schema_detect, rv_schema_free, rv_schema_openai_images, rv_schema_openai_edits;
 
 /* One unit of alwayson_scripts.ControlNet.args. */
 extern const RvFieldSet rv_schema_controlnet_unit;
