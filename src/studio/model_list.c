@@ -8,11 +8,13 @@
 
 #include "store/store.h"
 #include "weights/model.h"
+#include "weights/safetensors.h"
 
 #define MAX_DEPTH 4
 #define MAX_MODELS 4096
 #define STALE_US (5 * G_USEC_PER_SEC)
 #define CHUNK (1 << 20)
+#define SETTLED_S 300 /* after its last change a file is taken as it is */
 #define SHORT_HASH 10
 
 /* What the hashing thread is told and tells; shared with it. */
@@ -223,6 +225,18 @@ is_model_folder(const char *path)
     return g_file_test(index, G_FILE_TEST_IS_REGULAR);
 }
 
+/* One that was changed lately may still be on its way here: it is not listed before all of it has come. */
+static bool
+is_whole(const char *path, const GStatBuf *info)
+{
+    if (g_get_real_time() / G_USEC_PER_SEC - info->st_mtime > SETTLED_S)
+        return true;
+    RvSafetensors *file = rv_safetensors_open(path, NULL);
+    bool is_whole_now = file != NULL;
+    rv_safetensors_close(file);
+    return is_whole_now;
+}
+
 static void
 scan(RvModelList *list, const char *folder, const char *below, int depth)
 {
@@ -239,7 +253,8 @@ scan(RvModelList *list, const char *folder, const char *below, int depth)
                 add_model(list, child, relative, &info);
             else if (!is_other_folder(name))
                 scan(list, folder, relative, depth - 1);
-        } else if (g_str_has_suffix(name, ".safetensors") && !g_str_has_suffix(name, ".vae.safetensors")) {
+        } else if (g_str_has_suffix(name, ".safetensors") && !g_str_has_suffix(name, ".vae.safetensors") &&
+                   is_whole(child, &info)) {
             add_model(list, child, relative, &info);
         }
     }

@@ -1,12 +1,21 @@
 #!/usr/bin/env python3
 """One device for the mirror and the studio: both get on, the mirror first; and giving the device to other programs."""
+import argparse
 import base64
 import json
+import os
+import pathlib
+import struct
+import subprocess
+import sys
 import threading
 import time
 
-from serve import MODEL, Server, eventually, refused, run_tests
+from serve import MODEL, SANITIZED, Server, eventually, refused, run_tests
 from test_mirror import GREY, Mirror, picture
+
+sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1] / "tools"))
+import studio_load  # noqa: E402
 
 JSON = {"Content-Type": "application/json"}
 OPTIONS = ["--model", MODEL, "--size", "64x64", "--threads", 1, "--pace", "off"]
@@ -149,6 +158,55 @@ def test_exit_when_idle(_):
         assert time.monotonic() - begin >= 2.5
     finally:
         server.end()
+
+
+def test_how_soon_a_job_starts(_):
+    figures = studio_load.start(argparse.Namespace(short=True, threads=1))
+    print(f"# to the sampler: median {figures['p50_ms']:.1f} ms, slowest {figures['max_ms']:.1f} ms")
+    assert 0 < figures["p50_ms"] < (500 if SANITIZED else 100), figures
+
+
+def test_half_a_model_is_not_listed(folder):
+    (folder / "models").mkdir()
+    header = json.dumps({"weight": {"dtype": "F32", "shape": [256], "data_offsets": [0, 1024]}}).encode()
+    whole, path = struct.pack("<Q", len(header)) + header + bytes(1024), folder / "models" / "new.safetensors"
+
+    def listed():
+        server.request("/sdapi/v1/refresh-checkpoints", "POST", "{}", JSON)
+        return "new" in [model["model_name"] for model in server.json("/sdapi/v1/sd-models")]
+    with Server("--models", folder / "models", data=folder / "data") as server:
+        for size in (0, 5, 20, len(whole) - 1):
+            path.write_bytes(whole[:size])
+            assert not listed(), f"{size} bytes of {len(whole)}"
+        path.write_bytes(whole)
+        assert listed()
+        path.unlink()
+        eventually(lambda: "new" not in [m["model_name"] for m in server.json("/sdapi/v1/sd-models")], "the list looks again by itself")
+
+
+def test_shutdown_when_idle(folder):
+    """The script that a timer runs: what it would do, and that it does it."""
+    script = pathlib.Path(__file__).resolve().parents[2] / "deploy" / "reverie-idle-shutdown"
+
+    def look(server, minutes, *more, env=None):
+        result = subprocess.run([sys.executable, script, "--url", f"http://127.0.0.1:{server.port}", "--minutes", str(minutes), "--state",
+                                 folder / "state" / "silent", "--command", f"touch {folder / 'down'}", *more],
+                                capture_output=True, text=True, timeout=60, env={**os.environ, **(env or {})})
+        assert result.returncode == 0, result
+        return result.stdout
+
+    with Server("--token", "a secret of ours") as server:
+        known = {"REVERIE_TOKEN": "a secret of ours"}
+        assert "idle" in look(server, 60, env=known) and "stays" in look(server, 60, env=known)
+        time.sleep(0.3)
+        assert "touch" in look(server, 0.001, "--dry-run", env=known) and not (folder / "down").exists()
+        assert "no answer" in look(server, 60) and (folder / "state" / "silent").exists(), "without the token"
+        assert "touch" in look(server, 0.001, env=known) and (folder / "down").exists()
+        assert not (folder / "state" / "silent").exists()
+    (folder / "down").unlink()
+    assert "stays" in look(server, 60) and not (folder / "down").exists(), "a server that is gone"
+    time.sleep(0.3)
+    assert "no answer" in look(server, 0.001) and (folder / "down").exists()
 
 
 def test_wrong_options(_):
