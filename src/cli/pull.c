@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "base/error.h"
+#include "base/json_check.h"
 #include "cli/console.h"
 #include "cli/generate.h"
 #include "fetch/file.h"
@@ -95,7 +96,10 @@ static bool
 check_json(const char *path, GError **error)
 {
     g_autoptr(JsonParser) parser = json_parser_new();
-    return json_parser_load_from_file(parser, path, NULL) ||
+    g_autofree char *text = NULL;
+    gsize size = 0;
+    return (g_file_get_contents(path, &text, &size, NULL) && rv_json_is_shallow(text, size) &&
+            json_parser_load_from_data(parser, text, (gssize)size, NULL)) ||
            rv_error_set(error, RV_ERROR_INVALID, path, "get it again", "it is not JSON");
 }
 

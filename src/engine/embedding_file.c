@@ -3,6 +3,7 @@
 #include <math.h>
 #include <string.h>
 
+#include "base/json_check.h"
 #include "engine/embeddings.h"
 #include "media/picture.h"
 #include "weights/safetensors.h"
@@ -124,9 +125,9 @@ read_picture(RvEmbeddingFile *file, const char *path, GError **error)
     gsize length;
     g_autofree guchar *json = g_base64_decode(text, &length);
     g_autoptr(JsonParser) parser = json_parser_new();
-    JsonNode *root = json_parser_load_from_data(parser, (const char *)json, (gssize)length, NULL)
-                         ? json_parser_get_root(parser)
-                         : NULL;
+    bool is_json = rv_json_is_shallow((const char *)json, length) &&
+                   json_parser_load_from_data(parser, (const char *)json, (gssize)length, NULL);
+    JsonNode *root = is_json ? json_parser_get_root(parser) : NULL;
     JsonObject *object = root != NULL && JSON_NODE_HOLDS_OBJECT(root) ? json_node_get_object(root) : NULL;
     JsonNode *params = object != NULL ? json_object_get_member(object, "string_to_param") : NULL;
     if (params == NULL || !JSON_NODE_HOLDS_OBJECT(params) ||

@@ -1,8 +1,10 @@
 #include "engine/scheduler_file.h"
 
 #include <json-glib/json-glib.h>
+#include <string.h>
 
 #include "base/error.h"
+#include "base/json_check.h"
 
 #define MAX_FILE_BYTES (1 << 20)
 
@@ -68,9 +70,9 @@ rv_scheduler_config_read(RvSchedulerConfig *config, const char *path, GError **e
                             "%zu bytes are too many for a configuration", size);
     g_autoptr(JsonParser) parser = json_parser_new();
     g_autofree char *clean = without_infinities(text, size);
-    if (!json_parser_load_from_data(parser, clean, -1, &wrong))
+    if (!rv_json_is_shallow(clean, strlen(clean)) || !json_parser_load_from_data(parser, clean, -1, &wrong))
         return rv_error_set(error, RV_ERROR_INVALID, path, "check the model folder", "not valid JSON: %s",
-                            wrong->message);
+                            wrong != NULL ? wrong->message : "nested too deep, or more than JSON");
     JsonNode *root = json_parser_get_root(parser);
     if (root == NULL || !JSON_NODE_HOLDS_OBJECT(root))
         return rv_error_set(error, RV_ERROR_INVALID, path, "check the model folder", "not a JSON object");

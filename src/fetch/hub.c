@@ -3,6 +3,7 @@
 #include <json-glib/json-glib.h>
 #include <string.h>
 
+#include "base/json_check.h"
 #include "fetch/source.h"
 #include "store/files.h"
 
@@ -24,7 +25,7 @@ parse_json(GBytes *bytes, const char *url, GError **error)
     gsize size = 0;
     const char *text = g_bytes_get_data(bytes, &size);
     g_autoptr(JsonParser) parser = json_parser_new_immutable();
-    if (text != NULL && g_utf8_validate(text, (gssize)size, NULL) &&
+    if (text != NULL && g_utf8_validate(text, (gssize)size, NULL) && rv_json_is_shallow(text, size) &&
         json_parser_load_from_data(parser, text, (gssize)size, NULL) && json_parser_get_root(parser) != NULL)
         return json_parser_steal_root(parser);
     rv_error_set(error, RV_ERROR_INVALID, url, "check the address or --mirror", "the answer is not JSON");

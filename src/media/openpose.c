@@ -3,6 +3,7 @@
 #include <math.h>
 #include <string.h>
 
+#include "base/json_check.h"
 #include "media/annotate.h"
 
 #define BODY 18
@@ -155,8 +156,10 @@ rv_openpose_draw(const char *json, gssize length, int width, int height, GError 
 {
     g_autoptr(JsonParser) parser = json_parser_new();
     g_autoptr(GError) cause = NULL;
-    JsonObject *object =
-        json_parser_load_from_data(parser, json, length, &cause) ? root_object(parser) : NULL;
+    gsize size = length < 0 ? strlen(json) : (gsize)length;
+    bool is_json =
+        rv_json_is_shallow(json, size) && json_parser_load_from_data(parser, json, (gssize)size, &cause);
+    JsonObject *object = is_json ? root_object(parser) : NULL;
     JsonNode *people = object != NULL ? json_object_get_member(object, "people") : NULL;
     if (people == NULL || !JSON_NODE_HOLDS_ARRAY(people) ||
         json_array_get_length(json_node_get_array(people)) > MOST_PEOPLE) {

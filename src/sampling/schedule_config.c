@@ -81,7 +81,7 @@ static bool
 bad_value(const char *key, const char *value, GError **error)
 {
     return rv_error_set(error, RV_ERROR_INVALID, key, "repair scheduler_config.json",
-                        "\"%s\" is no value for this entry of the scheduler", value);
+                        "\"%.64s\" is no value for this entry of the scheduler", value);
 }
 
 static bool
@@ -114,7 +114,7 @@ set_entry(const Entry *entry, void *field, const char *value, GError **error)
             }
         }
         return rv_error_set(error, RV_ERROR_UNSUPPORTED, entry->key, "use another scheduler",
-                            "the scheduler asks for \"%s\", which is not built in", value);
+                            "the scheduler asks for \"%.64s\", which is not built in", value);
     }
     bool yes = g_str_equal(value, "true");
     if (!yes && !g_str_equal(value, "false"))
@@ -132,7 +132,7 @@ set_sampler(RvSchedulerConfig *config, const char *value, GError **error)
     bool stochastic = config->sampler == RV_SAMPLER_DPMPP_2M_SDE; /* algorithm_type came first */
     if (!g_str_has_suffix(value, "Scheduler") || !rv_sampler_parse_name(value, &config->sampler, NULL))
         return rv_error_set(error, RV_ERROR_UNSUPPORTED, "_class_name", "name a sampler with --sampler",
-                            "the scheduler %s is not built in", value);
+                            "the scheduler %.64s is not built in", value);
     if (stochastic && config->sampler == RV_SAMPLER_DPMPP_2M)
         config->sampler = RV_SAMPLER_DPMPP_2M_SDE;
     return true;
@@ -149,7 +149,7 @@ set_algorithm(RvSchedulerConfig *config, const char *value, GError **error)
     if (g_str_equal(value, "dpmsolver++") || g_str_equal(value, "deis"))
         return true;
     return rv_error_set(error, RV_ERROR_UNSUPPORTED, "algorithm_type", "use dpmsolver++",
-                        "the algorithm \"%s\" is not built in", value);
+                        "the algorithm \"%.64s\" is not built in", value);
 }
 
 static bool
@@ -162,7 +162,7 @@ refuse(const char *key, const char *value, GError **error)
             if (g_strcmp0(value, refusals[i].allowed[j]) == 0)
                 return true;
         return rv_error_set(error, RV_ERROR_UNSUPPORTED, key, "use another scheduler",
-                            "the scheduler asks for %s = %s, which is not built in", key, value);
+                            "the scheduler asks for %s = %.64s, which is not built in", key, value);
     }
     return true;
 }

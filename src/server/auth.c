@@ -2,6 +2,7 @@
 
 #include <glib/gstdio.h>
 #include <string.h>
+#include <sys/random.h>
 
 #include "server/log.h"
 #include "server/password.h"
@@ -27,7 +28,7 @@ struct RvAuth {
     GHashTable *users;   /* name -> User; NULL without */
     GHashTable *records; /* address -> Record */
     GHashTable *proven;  /* digests of names and passwords that were right: hashing again would cost time */
-    guchar key[32];      /* of these digests */
+    guchar key[32];      /* of these digests and of cookies */
     gint64 changed, looked_us; /* the file: its time, when it was looked at */
     guint64 failures;
 };
@@ -141,8 +142,11 @@ rv_auth_new(const char *token, const char *users_path, GError **error)
     auth->path = g_strdup(users_path);
     auth->records = g_hash_table_new_full(g_str_hash, g_str_equal, g_free, g_free);
     auth->proven = g_hash_table_new_full(g_str_hash, g_str_equal, g_free, NULL);
-    for (gsize i = 0; i < sizeof auth->key; i++)
-        auth->key[i] = (guchar)g_random_int_range(0, 256);
+    if (getrandom(auth->key, sizeof auth->key, 0) != sizeof auth->key) {
+        rv_error_set(error, RV_ERROR_FAILED, "getrandom", "use a newer kernel",
+                     "there are no random numbers");
+        return NULL;
+    }
     if (users_path == NULL)
         return g_steal_pointer(&auth);
     auth->changed = time_of(users_path);
@@ -156,6 +160,18 @@ rv_auth_new(const char *token, const char *users_path, GError **error)
         if (!rv_password_is_hash(((const User *)user)->secret))
             rv_log(RV_LOG_WARNING, "password-in-the-clear", "user", name, NULL);
     return g_steal_pointer(&auth);
+}
+
+void
+rv_auth_keep_key(RvAuth *auth, const char *path)
+{
+    g_autofree char *kept = NULL;
+    gsize size = 0;
+    if (g_file_get_contents(path, &kept, &size, NULL) && size == sizeof auth->key)
+        memcpy(auth->key, kept, size);
+    else if (!g_file_set_contents_full(path, (const char *)auth->key, sizeof auth->key,
+                                       G_FILE_SET_CONTENTS_CONSISTENT, 0600, NULL))
+        rv_log(RV_LOG_WARNING, "sessions-end-with-the-process", "path", path, NULL);
 }
 
 void
@@ -217,14 +233,14 @@ rv_equal_in_constant_time(const char *a, const char *b)
 
 /* "HEXNAME.HMAC": the name is empty for the token. */
 static char *
-cookie_value(const char *name, const char *secret)
+cookie_value(const RvAuth *auth, const char *name, const char *secret)
 {
     g_autoptr(GString) hex = g_string_new(NULL);
     for (const char *c = name; *c != '\0'; c++)
         g_string_append_printf(hex, "%02x", (guchar)*c);
-    g_autofree char *text = g_strconcat("reverie session 1 ", hex->str, NULL);
+    g_autofree char *text = g_strconcat("reverie session 2 ", hex->str, " ", secret, NULL);
     g_autofree char *hmac =
-        g_compute_hmac_for_string(G_CHECKSUM_SHA256, (const guchar *)secret, strlen(secret), text, -1);
+        g_compute_hmac_for_string(G_CHECKSUM_SHA256, auth->key, sizeof auth->key, text, -1);
     return g_strconcat(hex->str, ".", hmac, NULL);
 }
 
@@ -233,7 +249,7 @@ static bool
 session_is_good(const RvAuth *auth, const char *given, char **user)
 {
     if (auth->token != NULL) {
-        g_autofree char *good = cookie_value("", auth->token);
+        g_autofree char *good = cookie_value(auth, "", auth->token);
         if (rv_equal_in_constant_time(given, good)) {
             *user = g_strdup("");
             return true;
@@ -245,7 +261,7 @@ session_is_good(const RvAuth *auth, const char *given, char **user)
     gpointer name, value;
     g_hash_table_iter_init(&iter, auth->users);
     while (g_hash_table_iter_next(&iter, &name, &value)) {
-        g_autofree char *good = cookie_value(name, ((const User *)value)->secret);
+        g_autofree char *good = cookie_value(auth, name, ((const User *)value)->secret);
         if (rv_equal_in_constant_time(given, good)) {
             *user = g_strdup(name);
             return true;
@@ -273,7 +289,7 @@ token_is_good(const RvAuth *auth, const char *given, char **cookie, char **user)
 {
     if (auth->token == NULL || !rv_equal_in_constant_time(given, auth->token))
         return false;
-    *cookie = cookie_value("", auth->token);
+    *cookie = cookie_value(auth, "", auth->token);
     *user = g_strdup("");
     return true;
 }
@@ -303,7 +319,7 @@ name_is_good(RvAuth *auth, const char *name, const char *password, char **cookie
     if (found == NULL && auth->users != NULL)
         rv_password_verify(rv_password_none(), password);
     if (found != NULL && password_is_good(auth, name, password, found->secret)) {
-        *cookie = cookie_value(name, found->secret);
+        *cookie = cookie_value(auth, name, found->secret);
         *user = g_strdup(name);
         return true;
     }

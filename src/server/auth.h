@@ -5,9 +5,10 @@
  *
  * Accepted: `Authorization: Bearer TOKEN` (or a session's cookie), `Basic NAME:PASSWORD` (the token is a
  * password under any name), `?token=`, and the cookie that a page gets after one of these. The cookie is an
- * HMAC-SHA256 under the secret itself, so it outlives restarts and ends when the secret changes. Comparisons
- * take the same time whatever they find. An address that fails RV_AUTH_MAX_FAILURES times within a minute is
- * refused for the rest of it (cookies, which cannot be guessed, still work). Main loop only. */
+ * HMAC-SHA256 of the secret under a random key of this installation, so it ends when the secret changes, and
+ * whoever guesses secrets cannot try them as cookies. Comparisons take the same time whatever they find. An
+ * address that fails RV_AUTH_MAX_FAILURES times within a minute is refused for the rest of it (cookies still
+ * work). Main loop only. */
 #pragma once
 #include <glib.h>
 #include <stdbool.h>
@@ -22,6 +23,10 @@ typedef struct RvAuth RvAuth;
 RvAuth *rv_auth_new(const char *token, const char *users_path, GError **error);
 void rv_auth_free(RvAuth *auth); /* accepts NULL */
 G_DEFINE_AUTOPTR_CLEANUP_FUNC(RvAuth, rv_auth_free)
+
+/* Keeps the key of cookies in this file (made, for its owner only, when there is none), so that they outlive
+ * restarts. Without a file that can be read or written the key lasts as long as the process. */
+void rv_auth_keep_key(RvAuth *auth, const char *path);
 
 bool rv_auth_is_open(const RvAuth *auth); /* neither token nor users */
 /* Who may see everybody's load and set limits: users marked so, the token's owner, everybody when it is open.

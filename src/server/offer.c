@@ -1,6 +1,7 @@
 /* POST /offer: a browser's WebRTC offer in, our answer out, then one peer that lives on its own. */
 #include <string.h>
 
+#include "base/json_check.h"
 #include "media/webrtc.h"
 #include "server/server.h"
 #include "server/transports.h"
@@ -123,7 +124,8 @@ read_body(SoupServerMessage *message, JsonParser *parser, GError **error)
     g_autoptr(GBytes) body = soup_message_body_flatten(soup_server_message_get_request_body(message));
     gsize size;
     const char *text = g_bytes_get_data(body, &size);
-    if (text == NULL || !json_parser_load_from_data(parser, text, (gssize)size, NULL) ||
+    if (text == NULL || !rv_json_is_shallow(text, size) ||
+        !json_parser_load_from_data(parser, text, (gssize)size, NULL) ||
         json_parser_get_root(parser) == NULL || !JSON_NODE_HOLDS_OBJECT(json_parser_get_root(parser))) {
         rv_error_set(error, RV_ERROR_INVALID, "body", "send {\"sdp\":...,\"type\":\"offer\"}",
                      "it is no JSON object");

@@ -131,6 +131,10 @@ open_data(RvServer *server, GError **error)
     if (g_mkdir_with_parents(folder, 0700) != 0 || access(folder, W_OK) != 0)
         return rv_error_set(error, RV_ERROR_IO, folder, "choose another with --data",
                             "cannot keep settings there: %s", g_strerror(errno));
+    if (!rv_auth_is_open(server->auth)) {
+        g_autofree char *key = g_build_filename(folder, "session.key", NULL);
+        rv_auth_keep_key(server->auth, key);
+    }
     server->settings_path = g_build_filename(folder, "mirror.json", NULL);
     server->state = rv_state_new(on_state_change, server);
     g_autoptr(GError) damaged = NULL;

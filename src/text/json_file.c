@@ -4,8 +4,7 @@
 #include <sys/stat.h>
 
 #include "base/error.h"
-
-#define MAX_DEPTH 64
+#include "base/json_check.h"
 
 bool
 rv_text_file_read(const char *path, gsize max_bytes, char **contents, gsize *length, GError **error)
@@ -27,24 +26,6 @@ rv_text_file_read(const char *path, gsize max_bytes, char **contents, gsize *len
     return true;
 }
 
-static bool
-is_too_deep(const char *text, gsize length)
-{
-    int depth = 0;
-    bool in_string = false;
-    for (gsize i = 0; i < length; i++) {
-        if (in_string && text[i] == '\\')
-            i++;
-        else if (text[i] == '"')
-            in_string = !in_string;
-        else if (!in_string && (text[i] == '[' || text[i] == '{') && ++depth > MAX_DEPTH)
-            return true;
-        else if (!in_string && (text[i] == ']' || text[i] == '}'))
-            depth--;
-    }
-    return false;
-}
-
 JsonObject *
 rv_json_file_read(const char *path, gsize max_bytes, GError **error)
 {
@@ -53,8 +34,9 @@ rv_json_file_read(const char *path, gsize max_bytes, GError **error)
     if (!rv_text_file_read(path, max_bytes, &text, &length, error))
         return NULL;
     const char *todo = "download the file again";
-    if (is_too_deep(text, length)) {
-        rv_error_set(error, RV_ERROR_INVALID, path, todo, "JSON nested more than %d deep", MAX_DEPTH);
+    if (!rv_json_is_shallow(text, length)) {
+        rv_error_set(error, RV_ERROR_INVALID, path, todo, "not JSON, or nested more than %d deep",
+                     RV_JSON_MAX_DEPTH);
         return NULL;
     }
     g_autoptr(JsonParser) parser = json_parser_new_immutable();

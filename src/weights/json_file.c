@@ -1,5 +1,6 @@
 #include "weights/json_file.h"
 #include "base/error.h"
+#include "base/json_check.h"
 #include <errno.h>
 #include <fcntl.h>
 #include <glib/gstdio.h>
@@ -9,7 +10,6 @@
 #include <unistd.h>
 
 #define MAX_BYTES (1 << 20) /* five times the largest shard index known */
-#define MAX_DEPTH 32
 
 static bool
 read_all(int fd, char *to, gsize length)
@@ -52,30 +52,6 @@ rv_file_read(const char *path, gsize max_bytes, gsize *length, GError **error)
     return ok ? g_steal_pointer(&text) : NULL;
 }
 
-/* The parser recurses: brackets are counted first. Strings may hold brackets. */
-static bool
-is_shallow(const char *text, gsize length)
-{
-    int depth = 0;
-    bool in_string = false;
-    for (gsize i = 0; i < length; i++) {
-        if (in_string) {
-            if (text[i] == '\\')
-                i++;
-            else if (text[i] == '"')
-                in_string = false;
-        } else if (text[i] == '"') {
-            in_string = true;
-        } else if (text[i] == '[' || text[i] == '{') {
-            if (++depth > MAX_DEPTH)
-                return false;
-        } else if (text[i] == ']' || text[i] == '}') {
-            depth--;
-        }
-    }
-    return true;
-}
-
 JsonObject *
 rv_json_read(const char *path, GError **error)
 {
@@ -85,7 +61,7 @@ rv_json_read(const char *path, GError **error)
     g_autofree char *text = rv_file_read(path, MAX_BYTES, &length, error);
     if (!text)
         return NULL;
-    if (!is_shallow(text, length) || !g_utf8_validate(text, (gssize)length, NULL)) {
+    if (!rv_json_is_shallow(text, length) || !g_utf8_validate(text, (gssize)length, NULL)) {
         rv_error_set(error, RV_ERROR_INVALID, path, "download the file again",
                      "not a JSON file that we read");
         return NULL;

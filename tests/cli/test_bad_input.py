@@ -193,7 +193,7 @@ def test_missing_parts(folder):
     for name in ("unet/config.json", "vae/config.json", "text_encoder/config.json", "model_index.json", "tokenizer/vocab.json",
                  "scheduler/scheduler_config.json"):
         good = (model / name).read_bytes()
-        for text in (b"", b"{", b"[1, 2]", b'{"in_channels": "four", "vocab_size": [], "_class_name": 3, "hidden_size": {}}', b"\xff" * 40, b"[" * 60000):
+        for text in (b"", b"{", b"[1, 2]", b'{"in_channels": "four", "vocab_size": [], "_class_name": 3, "hidden_size": {}}', b"\xff" * 40, b"[" * 500000, b"/*\"*/{\"a\":" + b"[" * 500000):
             (model / name).write_bytes(text)
             refuse(folder, 3, "txt2img", *base_of(model), "-o", folder / "out.png") if name != "model_index.json" else None
         (model / name).write_bytes(good)

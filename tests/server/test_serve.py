@@ -234,6 +234,9 @@ def test_limits(_):
         assert SANITIZED or grown < (48 << 20), "bodies that are refused are not kept"  # a sanitizer keeps what was freed
         assert server.status("/api/state", method="POST", body="[" * 200000) == 400
         assert server.status("/api/state", method="POST", body='{"a":' * 10000) == 400
+        for start in ("", '{"sdp":', '/*"*/{"sdp":', '//"\n[', "{'\"':"):  # json-glib reads comments and single quotes, too
+            for path in ("/api/state", "/offer"):
+                assert server.status(path, method="POST", body=start + "[" * 200000) == 400, (path, start)
         for body in ("", "7", "[]", "{", '{"prompt":', "\xff\xfe", '{"steps":"many"}', '{"prompts":{}}'):
             assert server.status("/api/state", method="POST", body=body.encode("latin-1")) == 400, body
         assert server.status("/prompt/" + "a" * 5000) == 400

@@ -3,6 +3,7 @@
 
 #include "base/array.h"
 #include "base/error.h"
+#include "base/json_check.h"
 
 static void
 test_error_is_one_line(void)
@@ -63,6 +64,30 @@ test_bf16_and_f8(void)
     g_assert_true(isnan(f[5]));
 }
 
+static bool
+is_shallow(const char *text)
+{
+    return rv_json_is_shallow(text, strlen(text));
+}
+
+static void
+test_json_depth(void)
+{
+    g_autofree char *deep = g_strnfill(RV_JSON_MAX_DEPTH, '['), *deeper = g_strconcat("{", deep, NULL),
+                    *text = g_strdup_printf("{\"prompt\": \"%s%s \\\" [[ // /*\"}", deep, deep);
+    g_assert_true(rv_json_is_shallow(NULL, 0));
+    g_assert_true(is_shallow("{\"a\": [1, -2.5e+3, true, null], \"b\": \"\xd1\x91'#=\"}"));
+    g_assert_true(is_shallow(deep));
+    g_assert_true(is_shallow(text));
+    g_assert_false(is_shallow(deeper));
+    /* What the parser skips or takes beyond JSON would hide brackets from the count. */
+    for (const char *const *hiding = (const char *const[]) { "/*\"*/{", "//\"\n{", "{'\"':", "var x = {",
+                                                             "#\"\n{", "\xef\xbb\xbf{", NULL };
+         *hiding != NULL; hiding++)
+        g_assert_false(is_shallow(*hiding));
+    g_assert_false(rv_json_is_shallow("{}\0", 3));
+}
+
 int
 main(int argc, char **argv)
 {
@@ -71,5 +96,6 @@ main(int argc, char **argv)
     g_test_add_func("/base/array/f16-round-trip", test_f16_round_trip);
     g_test_add_func("/base/array/f16-rounding", test_f16_rounds_to_nearest_even);
     g_test_add_func("/base/array/bf16-f8", test_bf16_and_f8);
+    g_test_add_func("/base/json-depth", test_json_depth);
     return g_test_run();
 }

@@ -1,4 +1,5 @@
 /* Live parameters: ramps of prompts, the text for the engine, snapshots, log-in over time. */
+#include <glib/gstdio.h>
 #include <math.h>
 #include <string.h>
 
@@ -238,16 +239,30 @@ static void
 test_cookie_outlives_a_restart(void)
 {
     g_autofree char *cookie = NULL, *none = NULL, *user = NULL, *again = NULL, *nobody = NULL;
+    g_autofree char *folder = g_dir_make_tmp("reverie-auth-XXXXXX", NULL),
+                    *key = g_build_filename(folder, "session.key", NULL);
+    GStatBuf info;
     g_autoptr(RvAuth) before = rv_auth_new("correct horse", NULL, NULL);
+    rv_auth_keep_key(before, key);
+    g_assert_cmpint(g_stat(key, &info), ==, 0);
+    g_assert_cmpint(info.st_mode & 077, ==, 0);
     g_assert_cmpint(rv_auth_check(before, "a", "Bearer correct horse", NULL, NULL, 0, &cookie, &user), ==,
                     RV_AUTH_OK);
     g_assert_nonnull(cookie);
     g_assert_cmpstr(user, ==, "");
     g_autofree char *header = g_strdup_printf("x=1; reverie=%s", cookie);
     g_autoptr(RvAuth) after = rv_auth_new("correct horse", NULL, NULL),
-                      other = rv_auth_new("another one", NULL, NULL);
+                      other = rv_auth_new("another one", NULL, NULL),
+                      elsewhere = rv_auth_new("correct horse", NULL, NULL);
+    rv_auth_keep_key(after, key);
+    rv_auth_keep_key(other, key);
     g_assert_cmpint(rv_auth_check(after, "a", NULL, header, NULL, 0, &none, &again), ==, RV_AUTH_OK);
     g_assert_cmpint(rv_auth_check(other, "a", NULL, header, NULL, 0, &none, &nobody), ==, RV_AUTH_MISSING);
+    /* Knowing the token makes no cookie: guesses have to go where they are counted. */
+    g_assert_cmpint(rv_auth_check(elsewhere, "a", NULL, header, NULL, 0, &none, &nobody), ==,
+                    RV_AUTH_MISSING);
+    g_unlink(key);
+    g_rmdir(folder);
 }
 
 int
