@@ -258,25 +258,39 @@ rv_jpeg_codec_encode_raster(RvJpegCodec *codec, const RvRaster *raster, int to_w
     return rv_jpeg_codec_encode(codec, rgb, width, height, to_width, to_height, quality, error);
 }
 
-struct RvJpegPool {
-    GThreadPool *threads;
-    GAsyncQueue *codecs; /* as many as threads, so a thread always finds one */
-};
-
 typedef struct {
     RvJpegWork work;
     void *data;
 } Task;
 
-static void
-run_task(gpointer data, gpointer user_data)
+/* Not a GThreadPool: that signals with its lock held, so that the woken thread must at once wait again. */
+struct RvJpegPool {
+    GMutex mutex;
+    GCond changed;
+    GArray *tasks; /* Task, the oldest first; under the mutex */
+    bool is_ending;
+    GPtrArray *threads;
+};
+
+static gpointer
+run_tasks(gpointer data)
 {
-    Task *task = data;
-    RvJpegPool *pool = user_data;
-    RvJpegCodec *codec = g_async_queue_pop(pool->codecs);
-    task->work(codec, task->data);
-    g_async_queue_push_front(pool->codecs, codec); /* the one with warm caches goes first */
-    g_free(task);
+    RvJpegPool *pool = data;
+    g_autoptr(RvJpegCodec) codec = rv_jpeg_codec_new();
+    g_mutex_lock(&pool->mutex);
+    for (;;) {
+        while (pool->tasks->len == 0 && !pool->is_ending)
+            g_cond_wait(&pool->changed, &pool->mutex);
+        if (pool->tasks->len == 0)
+            break;
+        Task task = g_array_index(pool->tasks, Task, 0);
+        g_array_remove_index(pool->tasks, 0);
+        g_mutex_unlock(&pool->mutex);
+        task.work(codec, task.data);
+        g_mutex_lock(&pool->mutex);
+    }
+    g_mutex_unlock(&pool->mutex);
+    return NULL;
 }
 
 RvJpegPool *
@@ -285,11 +299,12 @@ rv_jpeg_pool_new(int threads)
     RvJpegPool *pool = g_new0(RvJpegPool, 1);
     if (threads <= 0)
         threads = (int)g_get_num_processors();
-    pool->codecs = g_async_queue_new_full((GDestroyNotify)rv_jpeg_codec_free);
+    g_mutex_init(&pool->mutex);
+    g_cond_init(&pool->changed);
+    pool->tasks = g_array_new(FALSE, FALSE, sizeof(Task));
+    pool->threads = g_ptr_array_new();
     for (int i = 0; i < threads; i++)
-        g_async_queue_push(pool->codecs, rv_jpeg_codec_new());
-    pool->threads = g_thread_pool_new(run_task, pool, threads, TRUE, NULL);
-    g_assert(pool->threads != NULL);
+        g_ptr_array_add(pool->threads, g_thread_new("jpeg", run_tasks, pool));
     return pool;
 }
 
@@ -298,17 +313,27 @@ rv_jpeg_pool_free(RvJpegPool *pool)
 {
     if (pool == NULL)
         return;
-    g_thread_pool_free(pool->threads, FALSE, TRUE);
-    g_async_queue_unref(pool->codecs);
+    g_mutex_lock(&pool->mutex);
+    pool->is_ending = true;
+    g_cond_broadcast(&pool->changed);
+    g_mutex_unlock(&pool->mutex);
+    for (guint i = 0; i < pool->threads->len; i++)
+        g_thread_join(g_ptr_array_index(pool->threads, i));
+    g_ptr_array_unref(pool->threads);
+    g_array_unref(pool->tasks);
+    g_mutex_clear(&pool->mutex);
+    g_cond_clear(&pool->changed);
     g_free(pool);
 }
 
 void
 rv_jpeg_pool_push(RvJpegPool *pool, RvJpegWork work, void *data)
 {
-    Task *task = g_new(Task, 1);
-    *task = (Task) { work, data };
-    g_thread_pool_push(pool->threads, task, NULL);
+    Task task = { work, data };
+    g_mutex_lock(&pool->mutex);
+    g_array_append_val(pool->tasks, task);
+    g_mutex_unlock(&pool->mutex);
+    g_cond_signal(&pool->changed);
 }
 
 RvJpegPool *

@@ -18,7 +18,8 @@ typedef struct {
     bool (*start)(RvDrawer *drawer, const RvPicture *frame, const RvParameters *parameters, GError **error);
     RvPicture *(*finish)(RvDrawer *drawer, GError **error); /* the oldest that is under way */
     /* Instead of these two: changes `frame` in place, RGB or planes. Cannot fail, and takes no longer than to
-     * go over the samples once. */
+     * go over the samples once, so small frames are drawn on the main loop instead (never while the thread
+     * draws). */
     void (*draw)(RvDrawer *drawer, RvRaster *frame, const RvParameters *parameters);
     void (*close)(RvDrawer *drawer); /* also after a failed open */
     void (*free)(RvDrawer *drawer);
@@ -29,7 +30,8 @@ struct RvDrawer {
     const char *name;   /* "cuda:0", "invert"; owned by the drawer */
     int width, height;  /* of its pictures, once open */
     gsize device_bytes; /* once open */
-    int depth;          /* once open: 2 when the device works while its thread does other things, else 1 */
+    int depth;          /* once open: 2 when the device works while its thread does other things, else 1;
+                         * 1 for one that draws in place */
     gint64 expected_us; /* once open: what a frame takes; 0: nobody knows */
 };
 

@@ -1,5 +1,7 @@
 #include "server/inlet.h"
 
+#include "server/post.h"
+
 typedef struct {
     GBytes *message; /* NULL: empty */
     gsize offset;
@@ -44,19 +46,18 @@ deliver(RvInlet *inlet)
         g_debug("a frame was not taken: %s", error->message);
 }
 
-static gboolean
-decoded(gpointer data)
+static void
+decoded(void *data)
 {
     RvInlet *inlet = data;
     inlet->is_decoding = false;
     if (inlet->is_closed) {
         inlet_free(inlet);
-        return G_SOURCE_REMOVE;
+        return;
     }
     deliver(inlet);
     g_clear_pointer(&inlet->current.message, g_bytes_unref);
     decode_next(inlet);
-    return G_SOURCE_REMOVE;
 }
 
 /* In a thread of the pool. */
@@ -74,7 +75,7 @@ decode(RvJpegCodec *codec, void *data)
     if (error != NULL)
         g_debug("a frame was not decoded: %s", error->message);
     inlet->decode_us = g_get_monotonic_time() - from_us;
-    g_idle_add_full(G_PRIORITY_DEFAULT, decoded, inlet, NULL);
+    rv_post(decoded, inlet);
 }
 
 static void

@@ -1,5 +1,7 @@
 #include "server/outlet.h"
 
+#include "server/post.h"
+
 struct RvOutlet {
     RvJpegPool *pool;
     RvOutletOptions options;
@@ -22,8 +24,8 @@ outlet_free(RvOutlet *outlet)
 
 static void encode_next(RvOutlet *outlet);
 
-static gboolean
-encoded(gpointer data)
+static void
+encoded(void *data)
 {
     RvOutlet *outlet = data;
     g_autoptr(RvShown) shown = g_steal_pointer(&outlet->shown);
@@ -31,7 +33,7 @@ encoded(gpointer data)
     outlet->is_encoding = false;
     if (outlet->is_closed) {
         outlet_free(outlet);
-        return G_SOURCE_REMOVE;
+        return;
     }
     gint64 encode_us = g_get_monotonic_time() - outlet->started_us;
     if (jpeg != NULL) {
@@ -39,7 +41,6 @@ encoded(gpointer data)
         outlet->options.send(&picture, outlet->options.user);
     }
     encode_next(outlet);
-    return G_SOURCE_REMOVE;
 }
 
 /* In a thread of the pool. */
@@ -56,7 +57,7 @@ encode(RvJpegCodec *codec, void *data)
     outlet->codec_us = g_get_monotonic_time() - from_us;
     if (outlet->jpeg == NULL)
         g_warning("a shown picture was lost: %s", error->message);
-    g_idle_add_full(G_PRIORITY_DEFAULT, encoded, outlet, NULL);
+    rv_post(encoded, outlet);
 }
 
 static void

@@ -12,8 +12,12 @@ G_DECLARE_FINAL_TYPE(RvReadAheadInput, rv_read_ahead_input, RV, READ_AHEAD_INPUT
 struct _RvReadAheadInput {
     GInputStream parent;
     GPollableInputStream *base;
-    guint8 *bytes; /* NULL until something is read */
+    GSocket *socket; /* NULL: not a plain one */
+    guint8 *bytes;   /* NULL until something is read */
     gsize first, count;
+    GSource *watch; /* of the socket, while somebody waits for it; NULL: nobody has */
+    gpointer tag;   /* of its descriptor */
+    int readers;    /* sources that wait */
 };
 
 static void pollable_init(GPollableInputStreamInterface *iface);
@@ -54,11 +58,100 @@ is_readable(GPollableInputStream *stream)
     return input->count > 0 || g_pollable_input_stream_is_readable(input->base);
 }
 
+/* ---- waiting for a plain socket ----
+ *
+ * libsoup makes a source for each message and destroys it when bytes come. With descriptors in those the main
+ * context would change its set and wake itself a dozen times a frame. So one source has the descriptor for
+ * good, and those of libsoup look at it. */
+
+typedef struct {
+    GSource source;
+    RvReadAheadInput *input; /* borrowed by the watch, referenced by readers */
+} Waiter;
+
+static void
+end_watch(RvReadAheadInput *input)
+{
+    if (input->watch == NULL)
+        return;
+    g_source_destroy(input->watch);
+    g_clear_pointer(&input->watch, g_source_unref);
+}
+
+/* Bytes have come. The readers see it by themselves; without any, it would come again and again. */
+static gboolean
+watch_dispatch(GSource *source, GSourceFunc callback, gpointer user_data)
+{
+    RvReadAheadInput *input = ((Waiter *)source)->input;
+    if (input->readers == 0)
+        end_watch(input);
+    return G_SOURCE_CONTINUE;
+}
+
+static gboolean
+reader_prepare(GSource *source, int *timeout)
+{
+    *timeout = -1;
+    return ((Waiter *)source)->input->count > 0;
+}
+
+static gboolean
+reader_check(GSource *source)
+{
+    const RvReadAheadInput *input = ((Waiter *)source)->input;
+    return input->count > 0 || input->watch == NULL || g_source_query_unix_fd(input->watch, input->tag) != 0;
+}
+
+static gboolean
+reader_dispatch(GSource *source, GSourceFunc callback, gpointer user_data)
+{
+    GPollableSourceFunc func = (GPollableSourceFunc)(void (*)(void))callback;
+    return func(G_OBJECT(((Waiter *)source)->input), user_data);
+}
+
+static void
+reader_finalize(GSource *source)
+{
+    RvReadAheadInput *input = ((Waiter *)source)->input;
+    input->readers--;
+    g_object_unref(input);
+}
+
+static void
+begin_watch(RvReadAheadInput *input)
+{
+    static GSourceFuncs funcs = { .dispatch = watch_dispatch };
+    if (input->watch != NULL)
+        return;
+    input->watch = g_source_new(&funcs, sizeof(Waiter));
+    ((Waiter *)input->watch)->input = input;
+    g_source_set_static_name(input->watch, "read-ahead");
+    g_source_set_can_recurse(input->watch, TRUE);
+    input->tag = g_source_add_unix_fd(input->watch, g_socket_get_fd(input->socket), G_IO_IN);
+    g_source_attach(input->watch, g_main_context_get_thread_default());
+}
+
+static GSource *
+reader_new(RvReadAheadInput *input)
+{
+    static GSourceFuncs funcs = { .prepare = reader_prepare,
+                                  .check = reader_check,
+                                  .dispatch = reader_dispatch,
+                                  .finalize = reader_finalize };
+    begin_watch(input);
+    GSource *source = g_source_new(&funcs, sizeof(Waiter));
+    ((Waiter *)source)->input = g_object_ref(input);
+    input->readers++;
+    return source;
+}
+
 static GSource *
 create_source(GPollableInputStream *stream, GCancellable *cancellable)
 {
-    g_autoptr(GSource) source =
-        g_pollable_input_stream_create_source(RV_READ_AHEAD_INPUT(stream)->base, cancellable);
+    RvReadAheadInput *input = RV_READ_AHEAD_INPUT(stream);
+    if (input->socket != NULL && cancellable == NULL && !g_socket_is_closed(input->socket))
+        return reader_new(input);
+    g_autoptr(GSource) source = g_pollable_input_stream_create_source(input->base, cancellable);
     return g_pollable_source_new_full(stream, source, NULL);
 }
 
@@ -82,6 +175,7 @@ read_blocking(GInputStream *stream, void *to, gsize size, GCancellable *cancella
 static gboolean
 close_input(GInputStream *stream, GCancellable *cancellable, GError **error)
 {
+    end_watch(RV_READ_AHEAD_INPUT(stream));
     return g_input_stream_close(G_INPUT_STREAM(RV_READ_AHEAD_INPUT(stream)->base), cancellable, error);
 }
 
@@ -89,7 +183,9 @@ static void
 input_finalize(GObject *object)
 {
     RvReadAheadInput *input = RV_READ_AHEAD_INPUT(object);
+    end_watch(input);
     g_clear_object(&input->base);
+    g_clear_object(&input->socket);
     g_free(input->bytes);
     G_OBJECT_CLASS(rv_read_ahead_input_parent_class)->finalize(object);
 }
@@ -135,6 +231,7 @@ get_output(GIOStream *stream)
 static gboolean
 close_both(GIOStream *stream, GCancellable *cancellable, GError **error)
 {
+    end_watch(RV_READ_AHEAD_INPUT(RV_READ_AHEAD_STREAM(stream)->input));
     return g_io_stream_close(RV_READ_AHEAD_STREAM(stream)->base, cancellable, error);
 }
 
@@ -155,6 +252,7 @@ close_both_async(GIOStream *stream, int priority, GCancellable *cancellable, GAs
                  gpointer user_data)
 {
     GTask *task = g_task_new(stream, cancellable, callback, user_data);
+    end_watch(RV_READ_AHEAD_INPUT(RV_READ_AHEAD_STREAM(stream)->input));
     g_io_stream_close_async(RV_READ_AHEAD_STREAM(stream)->base, priority, cancellable, on_closed, task);
 }
 
@@ -191,12 +289,13 @@ rv_read_ahead_stream_init(RvReadAheadStream *stream)
 }
 
 GIOStream *
-rv_read_ahead_stream_new(GIOStream *base)
+rv_read_ahead_stream_new(GIOStream *base, GSocket *socket)
 {
     RvReadAheadStream *stream = g_object_new(RV_TYPE_READ_AHEAD_STREAM, NULL);
     RvReadAheadInput *input = g_object_new(RV_TYPE_READ_AHEAD_INPUT, NULL);
     stream->base = g_object_ref(base);
     input->base = g_object_ref(G_POLLABLE_INPUT_STREAM(g_io_stream_get_input_stream(base)));
+    input->socket = socket != NULL ? g_object_ref(socket) : NULL;
     stream->input = G_INPUT_STREAM(input);
     return G_IO_STREAM(stream);
 }

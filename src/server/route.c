@@ -461,7 +461,9 @@ on_switched(SoupServerMessage *message, gpointer user)
         soup_message_headers_get_one(soup_server_message_get_request_headers(message), "Origin");
     g_autoptr(SoupServerMessage) kept = g_object_ref(message);
     g_autoptr(GIOStream) stream = soup_server_message_steal_connection(message);
-    g_autoptr(GIOStream) ahead = rv_read_ahead_stream_new(stream);
+    bool is_tls = g_strcmp0(g_uri_get_scheme(soup_server_message_get_uri(message)), "http") != 0;
+    g_autoptr(GIOStream) ahead =
+        rv_read_ahead_stream_new(stream, is_tls ? NULL : soup_server_message_get_socket(message));
     g_autoptr(SoupWebsocketConnection) connection =
         soup_websocket_connection_new(ahead, soup_server_message_get_uri(message),
                                       SOUP_WEBSOCKET_CONNECTION_SERVER, origin, protocol, NULL);
