@@ -134,25 +134,74 @@ mix_columns(const guint8 *row, const Axis *axis, guint8 *to)
     }
 }
 
-void
-rv_fit_resize(RvFit *fit, const guint8 *from, gsize stride, int width, int height, guint8 *to, int to_width,
-              int to_height)
+static void
+mix_columns_of_plane(const guint8 *row, const Axis *axis, guint8 *to)
 {
-    gsize samples = 3 * (gsize)width, to_stride = 3 * (gsize)to_width;
-    if (width == to_width && height == to_height) {
-        for (int y = 0; y < to_height; y++)
-            memcpy(to + (gsize)y * to_stride, from + (gsize)y * stride, to_stride);
-        return;
+    const guint16 *weights = axis->weights;
+    for (int x = 0; x < axis->to; x++, weights += axis->taps) {
+        const guint8 *from = row + axis->first[x];
+        unsigned sum = WEIGHT_ONE / 2;
+        for (int t = 0; t < axis->taps; t++)
+            sum += from[t] * (unsigned)weights[t];
+        to[x] = (guint8)(sum >> 8);
     }
+}
+
+static void
+copy_rows(const guint8 *from, gsize stride, guint8 *to, gsize to_stride, int rows)
+{
+    for (int y = 0; y < rows; y++)
+        memcpy(to + (gsize)y * to_stride, from + (gsize)y * stride, to_stride);
+}
+
+/* For sizes that differ; `samples` of a row of the source. */
+static void
+prepare(RvFit *fit, int width, int height, int to_width, int to_height, gsize samples)
+{
     axis_prepare(&fit->x, width, to_width);
     axis_prepare(&fit->y, height, to_height);
     if (fit->row_size < samples) {
         fit->row = g_realloc(fit->row, samples);
         fit->row_size = samples;
     }
+}
+
+/* The rows that make row `y` of the output, into fit->row. */
+static void
+mix_into_row(RvFit *fit, const guint8 *from, gsize stride, int y, gsize samples)
+{
+    const guint16 *weights = fit->y.weights + (gsize)y * (gsize)fit->y.taps;
+    mix_rows(from + (gsize)fit->y.first[y] * stride, stride, weights, fit->y.taps, fit->row, samples);
+}
+
+void
+rv_fit_resize(RvFit *fit, const guint8 *from, gsize stride, int width, int height, guint8 *to, int to_width,
+              int to_height)
+{
+    gsize samples = 3 * (gsize)width, to_stride = 3 * (gsize)to_width;
+    if (width == to_width && height == to_height) {
+        copy_rows(from, stride, to, to_stride, height);
+        return;
+    }
+    prepare(fit, width, height, to_width, to_height, samples);
     for (int y = 0; y < to_height; y++) {
-        const guint16 *weights = fit->y.weights + (gsize)y * (gsize)fit->y.taps;
-        mix_rows(from + (gsize)fit->y.first[y] * stride, stride, weights, fit->y.taps, fit->row, samples);
+        mix_into_row(fit, from, stride, y, samples);
         mix_columns(fit->row, &fit->x, to + (gsize)y * to_stride);
+    }
+}
+
+void
+rv_fit_resize_plane(RvFit *fit, const guint8 *from, int width, int height, guint8 *to, int to_width,
+                    int to_height)
+{
+    gsize samples = (gsize)width, to_stride = (gsize)to_width;
+    if (width == to_width && height == to_height) {
+        copy_rows(from, samples, to, to_stride, height);
+        return;
+    }
+    prepare(fit, width, height, to_width, to_height, samples);
+    for (int y = 0; y < to_height; y++) {
+        mix_into_row(fit, from, samples, y, samples);
+        mix_columns_of_plane(fit->row, &fit->x, to + (gsize)y * to_stride);
     }
 }

@@ -26,7 +26,7 @@ struct RvJpegCodec {
     Buffer converted; /* from planes to RGB, before it is shrunk */
     Buffer shrunk;    /* a frame before it is encoded */
     Buffer encoded;
-    RvFit *fit_in, *fit_out;
+    RvFit *fit_in, *fit_out, *fit_chroma;
 };
 
 RvJpegCodec *
@@ -38,6 +38,7 @@ rv_jpeg_codec_new(void)
     g_assert(codec->decoder != NULL && codec->encoder != NULL);
     codec->fit_in = rv_fit_new();
     codec->fit_out = rv_fit_new();
+    codec->fit_chroma = rv_fit_new();
     return codec;
 }
 
@@ -54,6 +55,7 @@ rv_jpeg_codec_free(RvJpegCodec *codec)
     g_free(codec->encoded.data);
     rv_fit_free(codec->fit_in);
     rv_fit_free(codec->fit_out);
+    rv_fit_free(codec->fit_chroma);
     g_free(codec);
 }
 
@@ -238,24 +240,45 @@ rv_jpeg_codec_encode(RvJpegCodec *codec, const guint8 *rgb, int width, int heigh
     return compress(codec, rgb, NULL, width, height, subsampling, quality, error);
 }
 
+/* Chroma lies between the pixels that share it, wherever these are moved to, as long as sizes are even. */
+static GBytes *
+encode_planes(RvJpegCodec *codec, const RvRaster *raster, int width, int height, int quality, GError **error)
+{
+    const guint8 *planes[3] = { raster->planes[0], raster->planes[1], raster->planes[2] };
+    if (width != raster->width || height != raster->height) {
+        gsize pixels = (gsize)width * (gsize)height;
+        if (!buffer_need(&codec->shrunk, pixels + pixels / 2, error))
+            return NULL;
+        guint8 *to[3] = { codec->shrunk.data, codec->shrunk.data + pixels,
+                          codec->shrunk.data + pixels + pixels / 4 };
+        rv_fit_resize_plane(codec->fit_out, planes[0], raster->width, raster->height, to[0], width, height);
+        for (int i = 1; i < 3; i++)
+            rv_fit_resize_plane(codec->fit_chroma, planes[i], raster->width / 2, raster->height / 2, to[i],
+                                width / 2, height / 2);
+        for (int i = 0; i < 3; i++)
+            planes[i] = to[i];
+    }
+    return compress(codec, NULL, planes, width, height, TJSAMP_420, quality, error);
+}
+
 GBytes *
 rv_jpeg_codec_encode_raster(RvJpegCodec *codec, const RvRaster *raster, int to_width, int to_height,
                             int quality, GError **error)
 {
     int width = raster->width, height = raster->height;
-    const guint8 *rgb = raster->picture != NULL ? raster->picture->rgb : NULL;
-    bool is_whole = to_width <= 0 || to_height <= 0 || (to_width == width && to_height == height);
-    if (rgb == NULL && is_whole) {
-        const guint8 *planes[3] = { raster->planes[0], raster->planes[1], raster->planes[2] };
-        return compress(codec, NULL, planes, width, height, TJSAMP_420, quality, error);
-    }
-    if (rgb == NULL) {
-        if (!buffer_need(&codec->converted, 3 * (gsize)width * (gsize)height, error) ||
-            !rv_raster_write_rgb(raster, codec->converted.data, error))
-            return NULL;
-        rgb = codec->converted.data;
-    }
-    return rv_jpeg_codec_encode(codec, rgb, width, height, to_width, to_height, quality, error);
+    g_assert(to_width <= width && to_height <= height);
+    bool is_whole = to_width <= 0 || to_height <= 0;
+    if (raster->picture != NULL)
+        return rv_jpeg_codec_encode(codec, raster->picture->rgb, width, height, to_width, to_height, quality,
+                                    error);
+    if (is_whole || (to_width % 2 == 0 && to_height % 2 == 0))
+        return encode_planes(codec, raster, is_whole ? width : to_width, is_whole ? height : to_height,
+                             quality, error);
+    if (!buffer_need(&codec->converted, 3 * (gsize)width * (gsize)height, error) ||
+        !rv_raster_write_rgb(raster, codec->converted.data, error))
+        return NULL;
+    return rv_jpeg_codec_encode(codec, codec->converted.data, width, height, to_width, to_height, quality,
+                                error);
 }
 
 typedef struct {
@@ -263,33 +286,45 @@ typedef struct {
     void *data;
 } Task;
 
-/* Not a GThreadPool: that signals with its lock held, so that the woken thread must at once wait again. */
+/* Not a GThreadPool: that signals with its lock held, so that the woken thread must at once wait again, and
+ * wakes the thread that has slept for longest, whose core has nothing of the frame in its caches. */
 struct RvJpegPool {
     GMutex mutex;
-    GCond changed;
-    GArray *tasks; /* Task, the oldest first; under the mutex */
+    GArray *tasks;   /* Task, the oldest first; under the mutex, as all that follows */
+    GPtrArray *idle; /* GCond of threads that wait, the last to work last */
     bool is_ending;
-    GPtrArray *threads;
+    GPtrArray *threads; /* GThread; the owner's */
 };
+
+/* A task to do, in `*task`; false: there will be none. */
+static bool
+next_task(RvJpegPool *pool, GCond *called, Task *task)
+{
+    g_mutex_lock(&pool->mutex);
+    while (pool->tasks->len == 0 && !pool->is_ending) {
+        g_ptr_array_add(pool->idle, called);
+        g_cond_wait(called, &pool->mutex);
+        g_ptr_array_remove(pool->idle, called); /* woken for nothing, or by the end */
+    }
+    bool is_there = pool->tasks->len > 0;
+    if (is_there) {
+        *task = g_array_index(pool->tasks, Task, 0);
+        g_array_remove_index(pool->tasks, 0);
+    }
+    g_mutex_unlock(&pool->mutex);
+    return is_there;
+}
 
 static gpointer
 run_tasks(gpointer data)
 {
     RvJpegPool *pool = data;
     g_autoptr(RvJpegCodec) codec = rv_jpeg_codec_new();
-    g_mutex_lock(&pool->mutex);
-    for (;;) {
-        while (pool->tasks->len == 0 && !pool->is_ending)
-            g_cond_wait(&pool->changed, &pool->mutex);
-        if (pool->tasks->len == 0)
-            break;
-        Task task = g_array_index(pool->tasks, Task, 0);
-        g_array_remove_index(pool->tasks, 0);
-        g_mutex_unlock(&pool->mutex);
+    GCond called;
+    g_cond_init(&called);
+    for (Task task; next_task(pool, &called, &task);)
         task.work(codec, task.data);
-        g_mutex_lock(&pool->mutex);
-    }
-    g_mutex_unlock(&pool->mutex);
+    g_cond_clear(&called);
     return NULL;
 }
 
@@ -300,8 +335,8 @@ rv_jpeg_pool_new(int threads)
     if (threads <= 0)
         threads = (int)g_get_num_processors();
     g_mutex_init(&pool->mutex);
-    g_cond_init(&pool->changed);
     pool->tasks = g_array_new(FALSE, FALSE, sizeof(Task));
+    pool->idle = g_ptr_array_new();
     pool->threads = g_ptr_array_new();
     for (int i = 0; i < threads; i++)
         g_ptr_array_add(pool->threads, g_thread_new("jpeg", run_tasks, pool));
@@ -315,14 +350,14 @@ rv_jpeg_pool_free(RvJpegPool *pool)
         return;
     g_mutex_lock(&pool->mutex);
     pool->is_ending = true;
-    g_cond_broadcast(&pool->changed);
+    g_ptr_array_foreach(pool->idle, (GFunc)(void (*)(void))g_cond_signal, NULL);
     g_mutex_unlock(&pool->mutex);
     for (guint i = 0; i < pool->threads->len; i++)
         g_thread_join(g_ptr_array_index(pool->threads, i));
     g_ptr_array_unref(pool->threads);
+    g_ptr_array_unref(pool->idle);
     g_array_unref(pool->tasks);
     g_mutex_clear(&pool->mutex);
-    g_cond_clear(&pool->changed);
     g_free(pool);
 }
 
@@ -332,8 +367,10 @@ rv_jpeg_pool_push(RvJpegPool *pool, RvJpegWork work, void *data)
     Task task = { work, data };
     g_mutex_lock(&pool->mutex);
     g_array_append_val(pool->tasks, task);
+    GCond *called = pool->idle->len > 0 ? g_ptr_array_steal_index(pool->idle, pool->idle->len - 1) : NULL;
     g_mutex_unlock(&pool->mutex);
-    g_cond_signal(&pool->changed);
+    if (called != NULL)
+        g_cond_signal(called);
 }
 
 RvJpegPool *
