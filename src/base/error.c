@@ -18,7 +18,7 @@ rv_error_set(GError **error, RvError code, const char *where, const char *todo, 
     if (todo != NULL)
         g_string_append_printf(text, ": %s", todo);
     for (char *c = text->str; *c != '\0'; c++)
-        if (*c == '\n' || *c == '\r')
+        if (g_ascii_iscntrl(*c)) /* what files say may go to a terminal */
             *c = ' ';
     g_set_error_literal(error, RV_ERROR, (int)code, text->str);
     g_string_free(text, TRUE);

@@ -9,7 +9,7 @@ static void
 test_error_is_one_line(void)
 {
     g_autoptr(GError) error = NULL;
-    rv_error_set(&error, RV_ERROR_INVALID, "a.png", "give another file", "cannot read\n%d", 7);
+    rv_error_set(&error, RV_ERROR_INVALID, "a.png", "give another file", "cannot\033read\n%d", 7);
     g_assert_error(error, RV_ERROR, RV_ERROR_INVALID);
     g_assert_cmpstr(error->message, ==, "cannot read 7 (a.png): give another file");
     g_assert_cmpint(rv_error_exit_code(error), ==, 3);
