@@ -50,13 +50,18 @@
     return stream;
   };
 
-  // The effect inverts, so a black block is shown white.
+  // The effect inverts, so a black block is shown white. clear: every block is nearly black or nearly white.
   function read(context) {
     const { width } = context.canvas;
     const { data } = context.getImageData(0, Math.round(width / 32), width, 1);
     let number = 0;
-    for (let bit = 0; bit < BITS; bit++) number = number * 2 + (data[4 * Math.round(((bit + 0.5) * width) / BITS) + 1] < 128 ? 1 : 0);
-    return number;
+    let clear = true;
+    for (let bit = 0; bit < BITS; bit++) {
+      const green = data[4 * Math.round(((bit + 0.5) * width) / BITS) + 1];
+      number = number * 2 + (green < 128 ? 1 : 0);
+      clear &&= green < 64 || green > 192;
+    }
+    return { number, clear };
   }
 
   const drawImage = CanvasRenderingContext2D.prototype.drawImage;
@@ -64,7 +69,7 @@
     drawImage.apply(this, args);
     if (this.canvas.id !== "picture") return;
     const at = performance.now();
-    const number = read(this);
-    test.shown.push({ number, at, age: at - (test.drawn.get(number) ?? NaN) });
+    const { number, clear } = read(this);
+    test.shown.push({ number, clear, at, age: at - (test.drawn.get(number) ?? NaN) });
   };
 })();
