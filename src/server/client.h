@@ -72,10 +72,11 @@ typedef enum {
     RV_CLIENT_BYTES_IN,
     RV_CLIENT_BYTES_OUT,
     RV_CLIENT_FRAMES_IN,   /* messages that held a frame, decoded or not */
-    RV_CLIENT_BAD_INPUT,   /* frames that were no picture */
+    RV_CLIENT_BAD_INPUT,   /* messages that were no picture, or nothing that is understood */
     RV_CLIENT_SKIPPED_IN,  /* replaced before they were decoded */
     RV_CLIENT_SKIPPED_OUT, /* shown pictures not sent because the client is behind */
     RV_CLIENT_FRAMES_OUT,
+    RV_CLIENT_CUT_OFF, /* connections ended for what came, or for silence */
     RV_CLIENT_N_COUNTERS
 } RvClientCounter;
 void rv_client_count(RvClient *client, RvClientCounter counter, guint64 amount);

@@ -92,6 +92,13 @@ rv_health_metrics(const RvCall *call)
     rv_metrics_head(text, "reverie_refused_requests_total", "counter",
                     "Sent away for their host, origin or log-in.");
     rv_metrics_sample(text, "reverie_refused_requests_total", NULL, (double)server->refused);
+    rv_metrics_head(text, "reverie_half_open_closed_total", "counter",
+                    "Connections closed because their request never came, or not to its end.");
+    rv_metrics_sample(text, "reverie_half_open_closed_total", NULL,
+                      (double)rv_half_open_closed(server->half_open));
+    rv_metrics_head(text, "reverie_offers_total", "counter", "WebRTC offers by what became of them.");
+    rv_metrics_sample(text, "reverie_offers_total", "outcome=\"answered\"", (double)server->offers_answered);
+    rv_metrics_sample(text, "reverie_offers_total", "outcome=\"refused\"", (double)server->offers_refused);
     rv_metrics_head(text, "reverie_login_failures_total", "counter", "Wrong tokens and passwords.");
     rv_metrics_sample(text, "reverie_login_failures_total", NULL, (double)rv_auth_failures(server->auth));
     rv_metrics_head(text, "reverie_parameters_revision", "gauge", "How often the live parameters changed.");

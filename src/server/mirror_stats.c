@@ -6,7 +6,7 @@
 
 static const char *const counter_names[RV_CLIENT_N_COUNTERS] = { "bytes_in",  "bytes_out",  "frames_in",
                                                                  "bad_input", "skipped_in", "skipped_out",
-                                                                 "frames_out" };
+                                                                 "frames_out", "cut_off" };
 static const char *const time_names[RV_CLIENT_N_TIMES] = { "decode", "encode", "client_age", "residence" };
 
 static void

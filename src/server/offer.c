@@ -3,7 +3,7 @@
 
 #include "base/json_check.h"
 #include "media/webrtc.h"
-#include "server/server.h"
+#include "server/server_internal.h"
 #include "server/transports.h"
 
 typedef struct {
@@ -99,6 +99,7 @@ on_answer(const char *sdp, const GError *error, void *user)
     Peer *peer = user;
     if (peer->message != NULL) {
         RvCall call = { .server = peer->server, .message = peer->message };
+        *(error == NULL ? &peer->server->offers_answered : &peer->server->offers_refused) += 1;
         if (error == NULL)
             answer_description(&call, sdp, rv_client_id(peer->client));
         else
@@ -178,6 +179,7 @@ rv_offer_post(const RvCall *call)
     Peer *peer = g_new0(Peer, 1);
     peer->server = call->server;
     if (sdp == NULL || !open_peer(peer, call, sdp, &error)) {
+        call->server->offers_refused++;
         rv_answer_error(call, error);
         peer_free(peer);
         return;

@@ -11,6 +11,8 @@
 #define MAX_BODY (256 * 1024)
 #define MAX_PATH_BYTES 8192
 #define USER_TIMEOUT_MS 30000 /* a peer that stops answering is gone after that */
+#define PROBE_AFTER_S 15      /* of silence */
+#define PROBE_EVERY_S 5
 
 /* ---- finding ---- */
 
@@ -403,15 +405,19 @@ check(RvCall *call, const char *path)
 
 /* ---- libsoup's callbacks ---- */
 
-/* Small messages leave at once, and half-open connections end. */
+/* Small messages leave at once, and connections of peers that vanished end, whatever goes on there. */
 static void
-tune_socket(SoupServerMessage *message)
+on_started(SoupServer *soup, SoupServerMessage *message, gpointer user)
 {
+    RvServer *server = user;
     GSocket *socket = soup_server_message_get_socket(message);
     if (socket == NULL)
         return;
+    rv_half_open_watch(server->half_open, message);
     g_socket_set_option(socket, IPPROTO_TCP, TCP_NODELAY, 1, NULL);
     g_socket_set_option(socket, IPPROTO_TCP, TCP_USER_TIMEOUT, USER_TIMEOUT_MS, NULL);
+    g_socket_set_option(socket, IPPROTO_TCP, TCP_KEEPIDLE, PROBE_AFTER_S, NULL);
+    g_socket_set_option(socket, IPPROTO_TCP, TCP_KEEPINTVL, PROBE_EVERY_S, NULL);
     g_socket_set_keepalive(socket, TRUE);
 }
 
@@ -420,7 +426,6 @@ on_early(SoupServer *soup, SoupServerMessage *message, const char *path, GHashTa
 {
     RvServer *server = user;
     RvCall call = { .server = server, .message = message, .query = query };
-    tune_socket(message);
     set_headers(server, message);
     check(&call, path);
     /* libsoup reads a body to its end before it answers, unless the client waits for "100 Continue": what was
@@ -508,6 +513,7 @@ on_request(SoupServer *soup, SoupServerMessage *message, const char *path, GHash
 void
 rv_routes_install(RvServer *server)
 {
+    g_signal_connect(server->soup, "request-started", G_CALLBACK(on_started), server);
     soup_server_add_early_handler(server->soup, NULL, on_early, server, NULL);
     soup_server_add_handler(server->soup, NULL, on_request, server, NULL);
 }

@@ -22,6 +22,7 @@
 #define CLOSE_US (5 * G_USEC_PER_SEC) /* and connections be closed politely */
 #define END_US (12 * G_USEC_PER_SEC)  /* and devices come to an end */
 #define STOP_POLL_MS 20
+#define HALF_OPEN_S 60
 #define BACKLOG 1024 /* connections that wait to be accepted */
 
 RvMirror *
@@ -198,6 +199,7 @@ listen_on(RvServer *server, GError **error)
     server->soup = g_object_new(SOUP_TYPE_SERVER, "raw-paths", TRUE, "server-header", "reverie ", NULL);
     if (!load_certificate(server, error))
         return false;
+    server->half_open = rv_half_open_new(HALF_OPEN_S);
     rv_routes_install(server);
     g_autoptr(GSocketAddress) address = g_inet_socket_address_new_from_string(o->host, (guint)o->port);
     g_autoptr(GError) wrong = NULL;
@@ -340,6 +342,7 @@ finish(RvServer *server)
     rv_studio_free(server->studio, begin_us + END_US);
     rv_recording_free(server->recording, begin_us + END_US);
     forget_sockets(server);
+    rv_half_open_free(server->half_open);
     g_clear_object(&server->soup);
     if (server->tasks->len == 0) /* otherwise a thread still works for one */
         g_ptr_array_unref(server->tasks);

@@ -1,6 +1,7 @@
 /* server_internal.h - what the files of the HTTP core share. */
 #pragma once
 #include "server/guard.h"
+#include "server/half_open.h"
 #include "server/route.h"
 #include "server/server.h"
 
@@ -21,7 +22,8 @@ struct RvServer {
     RvEvents *events;
     struct RvJobEvents *job_events;
     RvOscPort *osc;
-    RvUdpMux *udp_mux;  /* NULL: no --udp-port */
+    RvUdpMux *udp_mux; /* NULL: no --udp-port */
+    RvHalfOpen *half_open;
     GPtrArray *sockets; /* open WebSockets, referenced */
     GPtrArray *tasks;   /* RvTask, requests to the picture API that are not answered yet; borrowed */
     guint replies;      /* of such, that are being written */
@@ -31,7 +33,8 @@ struct RvServer {
     struct RvIdle *idle;
     guint save; /* source: settings are to be kept */
     GError *failure;
-    guint64 refused; /* requests that guard or auth sent away */
+    guint64 refused;                         /* requests that guard or auth sent away */
+    guint64 offers_answered, offers_refused; /* of WebRTC */
 };
 
 /* route.c: checks and dispatches every request. */

@@ -7,6 +7,7 @@
 struct RvSocketGuard {
     GSocket *socket;
     guint64 from; /* TCP's count at the last reset; under the lock */
+    bool has_cut; /* under the lock */
 };
 
 static GMutex lock;
@@ -30,8 +31,10 @@ watch(gpointer data)
             g_cond_wait(&changed, &lock);
         for (guint i = 0; i < guards->len; i++) {
             RvSocketGuard *guard = g_ptr_array_index(guards, i);
-            if (received_bytes(guard) > guard->from + RV_SOCKET_GUARD_BYTES)
-                g_socket_shutdown(guard->socket, TRUE, TRUE, NULL);
+            if (received_bytes(guard) <= guard->from + RV_SOCKET_GUARD_BYTES)
+                continue;
+            guard->has_cut = true;
+            g_socket_shutdown(guard->socket, TRUE, TRUE, NULL);
         }
         g_mutex_unlock(&lock);
         g_usleep(PERIOD_US);
@@ -64,6 +67,15 @@ rv_socket_guard_reset(RvSocketGuard *guard)
     g_mutex_lock(&lock);
     guard->from = received;
     g_mutex_unlock(&lock);
+}
+
+bool
+rv_socket_guard_has_cut(RvSocketGuard *guard)
+{
+    g_mutex_lock(&lock);
+    bool has_cut = guard->has_cut;
+    g_mutex_unlock(&lock);
+    return has_cut;
 }
 
 void

@@ -5,6 +5,7 @@
  * TCP's counts and shuts the socket down. */
 #pragma once
 #include <gio/gio.h>
+#include <stdbool.h>
 
 #define RV_SOCKET_GUARD_BYTES (32u << 20)
 
@@ -13,4 +14,6 @@ typedef struct RvSocketGuard RvSocketGuard;
 RvSocketGuard *rv_socket_guard_new(GSocket *socket); /* takes a reference */
 /* A whole message was received: counting begins again. Any thread. */
 void rv_socket_guard_reset(RvSocketGuard *guard);
+/* Whether the socket was shut down. Any thread. */
+bool rv_socket_guard_has_cut(RvSocketGuard *guard);
 void rv_socket_guard_free(RvSocketGuard *guard); /* accepts NULL */

@@ -33,6 +33,7 @@ typedef struct {
     guint64 sequence; /* of the last frame that came in */
     guint64 sent_id;
     gint64 heard_us;
+    bool is_cut; /* by us, for what its client did */
     double allowance; /* bytes that may come before it is a flood */
     gint64 allowance_us;
     guint tick, room_poll; /* sources */
@@ -43,6 +44,15 @@ count(Socket *ws, RvClientCounter counter, guint64 amount)
 {
     if (ws->client != NULL)
         rv_client_count(ws->client, counter, amount);
+}
+
+/* At once: a close message would not stop a flood, and would wait behind what a peer never reads. */
+static void
+cut(Socket *ws)
+{
+    ws->is_cut = true;
+    if (ws->socket != NULL)
+        g_socket_shutdown(ws->socket, TRUE, TRUE, NULL);
 }
 
 /* A gentle close; libsoup ends the connection itself when the peer does not answer. */
@@ -257,10 +267,20 @@ on_message(SoupWebsocketConnection *connection, int type, GBytes *message, gpoin
     count(ws, RV_CLIENT_BYTES_IN, size);
     if (soup_websocket_connection_get_state(connection) != SOUP_WEBSOCKET_STATE_OPEN)
         return;
-    if (is_flood(ws, size) && ws->socket != NULL)
-        g_socket_shutdown(ws->socket, TRUE, TRUE, NULL); /* a close message would not stop it */
+    if (is_flood(ws, size))
+        cut(ws);
     else if (type == SOUP_WEBSOCKET_DATA_BINARY)
         on_binary(ws, message);
+    else
+        count(ws, RV_CLIENT_BAD_INPUT, 1);
+}
+
+/* Against the protocol, or too large: libsoup closes the connection. */
+static void
+on_error(SoupWebsocketConnection *connection, GError *error, gpointer data)
+{
+    Socket *ws = data;
+    ws->is_cut |= error->domain == SOUP_WEBSOCKET_ERROR;
 }
 
 static void
@@ -270,16 +290,15 @@ on_pong(SoupWebsocketConnection *connection, GBytes *message, gpointer data)
     ws->heard_us = g_get_monotonic_time();
 }
 
-/* A peer that vanished is noticed by its silence: it should have answered pings. The socket is shut down,
- * because a close message would wait behind what the peer never reads. */
+/* A peer that vanished is noticed by its silence: it should have answered pings. */
 static gboolean
 on_tick(gpointer data)
 {
     Socket *ws = data;
     gint64 now_us = g_get_monotonic_time();
     note_delivery(ws, rv_send_window_poll(&ws->window, now_us), now_us);
-    if (now_us - ws->heard_us > SILENCE_US && ws->socket != NULL)
-        g_socket_shutdown(ws->socket, TRUE, TRUE, NULL);
+    if (now_us - ws->heard_us > SILENCE_US)
+        cut(ws);
     return G_SOURCE_CONTINUE;
 }
 
@@ -288,6 +307,8 @@ on_closed(SoupWebsocketConnection *connection, gpointer data)
 {
     Socket *ws = data;
     g_signal_handlers_disconnect_by_data(connection, ws);
+    if (ws->is_cut || (ws->guard != NULL && rv_socket_guard_has_cut(ws->guard)))
+        count(ws, RV_CLIENT_CUT_OFF, 1);
     g_clear_handle_id(&ws->tick, g_source_remove);
     g_clear_handle_id(&ws->room_poll, g_source_remove);
     rv_watch_close(ws->watch);
@@ -358,5 +379,6 @@ rv_websocket_open(const RvCall *call, SoupWebsocketConnection *connection)
     ws->tick = g_timeout_add(TICK_MS, on_tick, ws);
     g_signal_connect(connection, "message", G_CALLBACK(on_message), ws);
     g_signal_connect(connection, "pong", G_CALLBACK(on_pong), ws);
+    g_signal_connect(connection, "error", G_CALLBACK(on_error), ws);
     g_signal_connect(connection, "closed", G_CALLBACK(on_closed), ws);
 }

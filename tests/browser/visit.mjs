@@ -11,10 +11,12 @@ const until = Date.now() + 1000 * seconds;
 let state = seed;
 const random = () => (state = (state * 48271) % 2147483647) / 2147483647; // Park and Miller
 
-// Blocks that are neither black nor white (a first, blurred picture) say nothing about the order.
+// Blocks that are neither black nor white (a first, blurred picture) say nothing about the order. Text of each fault.
 const outOfOrder = (frames) => {
   const clear = frames.filter((frame) => frame.clear);
-  return clear.slice(1).filter((frame, i) => frame.number < clear[i].number).length;
+  return clear.flatMap((frame, i) =>
+    i && frame.number < clear[i - 1].number ? `${frame.number} (picture ${i} of ${clear.length}) after ${clear[i - 1].number}` : [],
+  );
 };
 
 async function visit(browser, transport) {
@@ -23,7 +25,8 @@ async function visit(browser, transport) {
     await page.waitForFunction(() => globalThis.reverieTest.shown.length > 0, null, { timeout: FIRST_PICTURE, polling: 200 });
     await page.waitForTimeout(Math.max(0, Math.min(2000 + 20000 * random(), until - Date.now())));
     const frames = await shownFrames(page);
-    return { transport, shown: frames.length, outOfOrder: outOfOrder(frames), reason: page.faults[0] ?? "" };
+    const faults = outOfOrder(frames);
+    return { transport, shown: frames.length, outOfOrder: faults.length, reason: [...faults, ...page.faults].join("; ") };
   } catch (error) {
     return { transport: null, shown: 0, outOfOrder: 0, reason: `${(await linkOf(page)).text}; ${error.message.split("\n")[0]}` };
   } finally {

@@ -8,6 +8,7 @@ import struct
 import time
 import urllib.parse
 
+from bystander import Bystander
 from serve import Server, eventually, free_port, osc, osc_bundle, run_tests
 
 
@@ -198,12 +199,13 @@ def test_ten_thousand_bad_osc_packets(_):
         before = o.server.state()
         memory = o.server.metric("process_resident_memory_bytes")
         slowest = 0.0
-        for number, packet in enumerate(bad_packets(10000)):
-            o.send(packet)
-            if number % 500 == 0:
-                start = time.monotonic()
-                assert o.server.status("/healthz") == 200
-                slowest = max(slowest, time.monotonic() - start)
+        with Bystander(o.server.port):
+            for number, packet in enumerate(bad_packets(10000)):
+                o.send(packet)
+                if number % 500 == 0:
+                    start = time.monotonic()
+                    assert o.server.status("/healthz") == 200
+                    slowest = max(slowest, time.monotonic() - start)
         eventually(lambda: o.server.metric('reverie_osc_messages_total{outcome="bad"}') > 5000, "they are counted")
         assert o.server.state() == before, "nothing changed"
         assert o.server.metric("process_resident_memory_bytes") - memory < 16 << 20

@@ -18,6 +18,8 @@ import time
 import unittest
 import zlib
 
+from bystander import Bystander
+
 BINARY = os.environ.get("REVERIE", "build/reverie")
 SANITIZED = os.environ.get("REVERIE_SANITIZER", "none") != "none"
 # GLib leaks its old table of quarks by design when GStreamer makes it grow (tests/cli/common.py).
@@ -52,6 +54,13 @@ class Server:
 
     def offer(self, sdp=OFFER, path="/offer"):
         return self.post({"sdp": sdp, "type": "offer"}, path)
+
+    def offers(self, outcome):
+        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=30)
+        connection.request("GET", "/metrics")
+        text = connection.getresponse().read().decode()
+        connection.close()
+        return int(re.search(rf'^reverie_offers_total{{outcome="{outcome}"}} (\d+)$', text, re.M)[1])
 
     def stop(self):
         self.process.send_signal(signal.SIGTERM)
@@ -99,11 +108,15 @@ class Offers(unittest.TestCase):
                 OFFER.replace("a=setup:actpass", "a=setup:holdconn"), OFFER.replace("VP8", "XX8").replace("H264", "XX264"),
                 OFFER * 20, OFFER.replace("a=rtpmap:96 ", "a=rtpmap:-1 "), "v=0\r\n" * 2000, "a=candidate:\r\n" * 3000,
                 OFFER[:600]]
-        for body in bad + [{"sdp": sdp, "type": "offer"} for sdp in sdps]:
-            status, answer = self.server.post(body)
-            self.assertEqual(status, 400, str(body)[:100])
-            self.assertIn("error", answer)
+        before = self.server.offers("refused"), self.server.offers("answered")
+        bodies = bad + [{"sdp": sdp, "type": "offer"} for sdp in sdps]
+        with Bystander(self.server.port):
+            for body in bodies:
+                status, answer = self.server.post(body)
+                self.assertEqual(status, 400, str(body)[:100])
+                self.assertIn("error", answer)
         self.assertEqual(self.server.offer()[0], 200)
+        self.assertEqual((self.server.offers("refused"), self.server.offers("answered")), (before[0] + len(bodies), before[1] + 1))
 
     def test_hostile_details_do_no_harm(self):
         """Well-formed enough to be answered or refused: either way the server lives."""
@@ -118,9 +131,10 @@ class Offers(unittest.TestCase):
                    OFFER.replace("rtpmap:97 rtx/90000", "rtpmap:97 VP8/90000"),
                    OFFER.replace("a=sendrecv", "a=recvonly"), OFFER.replace("a=sendrecv", "a=sendonly"),
                    OFFER.replace("o=-", "o=" + "x" * 3000)]
-        for sdp in mutants:
-            status, _ = self.server.offer(sdp)
-            self.assertIn(status, (200, 400), sdp[:80])
+        with Bystander(self.server.port):
+            for sdp in mutants:
+                status, _ = self.server.offer(sdp)
+                self.assertIn(status, (200, 400), sdp[:80])
         self.assertEqual(self.server.offer()[0], 200)
 
     def test_asker_that_leaves_early(self):

@@ -15,6 +15,7 @@ import time
 import unittest
 import urllib.request
 
+from bystander import Bystander
 from ws_client import (ACK, FRAME, GREY, HEADER, PING_KIND, PONG_KIND, PROGRESSIVE, TEXT, YUV444, Closed, WebSocket,
                        decode, encode, header, numbered, read_number)
 
@@ -38,6 +39,21 @@ class Server:
     def stats(self):
         with urllib.request.urlopen(f"http://127.0.0.1:{self.port}/api/stats", timeout=10) as reply:
             return json.load(reply)
+
+    def session(self, number=-1):
+        return self.stats()["sessions"][number]
+
+    def total(self, name):
+        """A counter of /metrics."""
+        with urllib.request.urlopen(f"http://127.0.0.1:{self.port}/metrics", timeout=10) as reply:
+            line = next(line for line in reply.read().decode().splitlines() if line.startswith(name + " "))
+        return int(line.split()[1])
+
+    def total_becomes(self, name, least):
+        until = time.monotonic() + 30
+        while self.total(name) < least:
+            assert time.monotonic() < until, f"{name} is {self.total(name)}, not {least}"
+            time.sleep(0.1)
 
     def post(self, changes):
         urllib.request.urlopen(f"http://127.0.0.1:{self.port}/api/state", json.dumps(changes).encode(), timeout=10).close()
@@ -136,31 +152,46 @@ class Original(unittest.TestCase):
 
 
 class BadInput(unittest.TestCase):
+    """Another client's frames go on all the while, and counters tell what came."""
+
+    def setUp(self):
+        self.bystander = Bystander(server.port)
+        self.bystander.__enter__()
+        self.addCleanup(self.bystander.__exit__, None)
+
     def test_garbage_is_ignored(self):
         ws = WebSocket(server.port)
+        bad_before = server.total("reverie_transport_bad_input_total")
         good = numbered(9)
         huge = bytearray(good)
         at = huge.index(b"\xff\xc0") + 5
         huge[at : at + 4] = b"\x60\x00\x60\x00"
-        for bad in (b"", b"\0" * 100000, b"hello", good[:-200], good[:30], b"\xff\xd8\xff\xd9", bytes(huge),
-                    os.urandom(50000)):
+        bads = (b"", b"\0" * 100000, b"hello", good[:-200], good[:30], b"\xff\xd8\xff\xd9", bytes(huge), os.urandom(50000))
+        for sent, bad in enumerate(bads, 1):
             ws.send(bad)
-        ws.send(b'{"prompt": "no"}', TEXT)
-        self.assertIsNone(ws.receive(0.5))
+            server.total_becomes("reverie_transport_bad_input_total", bad_before + sent)
+        for text in (b'{"prompt": "no"}', b"", good[:4].decode("latin-1").encode()):
+            ws.send(text, TEXT)
+        server.total_becomes("reverie_transport_bad_input_total", bad_before + len(bads) + 3)
+        self.assertIsNone(ws.receive(0.2))
         ws.send(good)
         self.assertEqual(read_number(ws.receive())[0], 9)
+        counters = next(s for s in server.stats()["sessions"] if s["counters"]["bad_input"])["counters"]
+        self.assertEqual((counters["bad_input"], counters["frames_in"], counters["frames_out"]), (len(bads) + 3, len(bads) + 1, 1))
         ws.close()
 
     def test_too_large_a_message_ends_the_connection(self):
+        before = server.total("reverie_transport_cut_off_total")
         ws = WebSocket(server.port)
         with self.assertRaises((Closed, ConnectionError)) as caught:
             ws.send(bytes((16 << 20) + 1))
             ws.receive()
         if isinstance(caught.exception, Closed):
             self.assertIn(caught.exception.code, (1009, None))
+        server.total_becomes("reverie_transport_cut_off_total", before + 1)
 
     def test_endless_fragments_do_not_fill_memory(self):
-        before = server.memory()
+        before, cut = server.memory(), server.total("reverie_transport_cut_off_total")
         ws = WebSocket(server.port)
         try:
             ws.send(bytes(1 << 20), final=False)
@@ -170,14 +201,27 @@ class BadInput(unittest.TestCase):
             pass
         if not SANITIZED:
             self.assertLess(server.memory() - before, 120 << 20)
+        server.total_becomes("reverie_transport_cut_off_total", cut + 1)
         ws.close()
 
     def test_unmasked_and_reserved_bits_end_the_connection(self):
+        before = server.total("reverie_transport_cut_off_total")
         for bytes_ in (b"\x82\x03abc", b"\xf2\x83\0\0\0\0abc", b"\x83\x83\0\0\0\0abc"):
             ws = WebSocket(server.port)
             ws.socket.sendall(bytes_)
             with self.assertRaises(Closed):
                 ws.receive(5)
+        server.total_becomes("reverie_transport_cut_off_total", before + 3)
+
+    def test_absurd_stamps_harm_only_their_sender(self):
+        """Capture times and ages are the client's own: whatever they say, frames come back."""
+        ws = WebSocket(server.port, protocol="reverie.1")
+        for sequence, captured in ((1, 2**64 - 1), (2, 0), (3, 1), (4, 2**63), (4294967295, 7)):
+            ws.send(header(FRAME, sequence, captured) + numbered(sequence % 256))
+            fields = HEADER.unpack(ws.receive()[:32])
+            self.assertEqual((fields[4], fields[6]), (sequence, captured))
+            ws.send(header(ACK, sequence, extra=struct.pack("<II", 2**32 - 1, 2**32 - 1)))
+        ws.close()
 
 
 class Header(unittest.TestCase):
@@ -241,7 +285,7 @@ class Load(unittest.TestCase):
         before = server.memory()
         times = steady(server, seconds)
         if not SANITIZED:
-            self.assertLess(times[len(times) * 9 // 10], 0.15)
+            self.assertLess(times[len(times) * 9 // 10], 1.0)
             self.assertLess(server.memory() - before, 60 << 20)
 
     def test_flood_of_frames(self):
@@ -264,10 +308,16 @@ class Load(unittest.TestCase):
         thread.start()
         try:
             self.check_others(3)
+            flooder = max(server.stats()["sessions"], key=lambda s: s["counters"]["frames_in"])
         finally:
             stop.set()
             thread.join()
         self.assertGreater(len(answers), 20, "the flooding client was starved")
+        counters, frames = flooder["counters"], flooder["frames"]
+        self.assertLessEqual(abs(counters["frames_in"] - counters["skipped_in"] - frames["pushed"]), 2, "each frame is accounted for")
+        ended = sum(frames[name] for name in ("shown", "dropped", "late", "failed"))
+        self.assertLessEqual(abs(frames["pushed"] - ended), 4)
+        self.assertLessEqual(abs(frames["shown"] - counters["skipped_out"] - counters["frames_out"]), 4)
 
     def test_client_that_never_reads(self):
         stuck = WebSocket(server.port, receive_buffer=4096)
@@ -287,6 +337,8 @@ class Load(unittest.TestCase):
         thread.start()
         try:
             self.check_others(4)
+            session = max(server.stats()["sessions"], key=lambda s: s["counters"]["skipped_out"])
+            self.assertGreater(session["counters"]["skipped_out"], 10, "pictures that found no room are counted")
         finally:
             stop.set()
             thread.join()
@@ -373,14 +425,19 @@ class Load(unittest.TestCase):
         self.assertLess(residence["p50"], 10)  # p99 too on a machine that does nothing else
 
     def test_vanished_client_is_closed(self):
-        """Answers no pings and sends nothing, as behind a link that went dead."""
+        """Answers no pings and sends nothing, as behind a link that went dead; one of them within a frame."""
+        before = server.total("reverie_transport_cut_off_total")
+        half = WebSocket(server.port)
+        half.socket.sendall(b"\x82\xff" + struct.pack("!Q", 50000) + b"\0\0\0\0" + b"\xff\xd8\xff")
         ws = WebSocket(server.port)
         ws.answers_pings = False
         begun = time.monotonic()
         with self.assertRaises(Closed):
-            while time.monotonic() < begun + 30:
+            while time.monotonic() < begun + 60:
                 ws.receive(1)
-        self.assertTrue(15 < time.monotonic() - begun < 27)
+        self.assertLess(15, time.monotonic() - begun)
+        server.total_becomes("reverie_transport_cut_off_total", before + 2)
+        half.close()
 
 
 def read_all(ws):
@@ -449,10 +506,38 @@ class Mjpeg(unittest.TestCase):
         camera.close()
 
 
+HALF_OPEN = [b"", b"GET /api/state HTTP/1.1\r\nHost: ", b"GET /ws HTTP/1.1\r\nHost: a\r\nUpgrade: websocket\r\n",
+             b"POST /api/state HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Length: 100\r\nContent-Type: application/json\r\n\r\n{",
+             b"GET /healthz HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n", b"GET /healthz HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\nGET /he"]
+
+
+def open_halfway(port):
+    """Connections that never finish what they began, or only stay."""
+    connections = [socket.create_connection(("127.0.0.1", port), 100) for _ in range(5 * len(HALF_OPEN))]
+    for i, connection in enumerate(connections):
+        connection.sendall(HALF_OPEN[i % len(HALF_OPEN)])
+    return connections
+
+
+def wait_for_end(connections):
+    """The server closes them by itself; what was asked for completely is not among them."""
+    with Bystander(server.port):
+        for connection in connections:
+            while connection.recv(65536):
+                pass
+            connection.close()
+    assert server.total("reverie_half_open_closed_total") >= len(connections)
+
+
 if __name__ == "__main__":
     server = Server()
     try:
+        halfway = open_halfway(server.port)  # they stay while the tests run
+        listener = urllib.request.urlopen(f"http://127.0.0.1:{server.port}/api/events", timeout=100)
         program = unittest.main(exit=False, verbosity=2, warnings="ignore")
+        wait_for_end(halfway)
+        assert listener.readline(), "a stream was closed"
+        listener.close()
     finally:
         server.stop()
     sys.exit(0 if program.result.wasSuccessful() else 1)

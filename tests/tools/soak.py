@@ -50,6 +50,7 @@ def polite_visit(port, tally, seconds, fps):
     ws = WebSocket(port)
     tally.add(visits=1)
     until, number, last = time.monotonic() + seconds, random.randrange(1000), 0
+    first = number
     try:
         while time.monotonic() < until:
             begun = time.monotonic()
@@ -60,6 +61,8 @@ def polite_visit(port, tally, seconds, fps):
             if reply is not None:
                 got, _ = read_number(reply)
                 tally.add(shown=1, out_of_order=int(got <= last))
+                if got <= last:
+                    print(f"WebSocket: {got} after {last}, {number - first} frames into the visit", flush=True)
                 last = got
             time.sleep(max(0, begun + 1 / fps - time.monotonic()))
     finally:
@@ -117,7 +120,7 @@ def browser_client(server, tally, until, seed):
         if visit["transport"] == "webrtc":
             tally.add(webrtc_visits=1, webrtc_shown=visit["shown"])
         if visit["reason"]:
-            print(f"a visit says: {visit['reason']}", flush=True)
+            print(f"a visit over {visit['transport']}: {visit['reason']}", flush=True)
     if visitor.wait() != 0:
         tally.faults.append(f"the browser's visitor ended with {visitor.returncode}")
 
