@@ -1,22 +1,49 @@
 #include "server/half_open.h"
 
-#define TICK_S 2
+#include <sys/socket.h>
 
-struct RvHalfOpen { /* an rc box: handlers of messages hold references */
-    /* Connections that something should come from: GSocket, referenced -> gint64 *, time of
-     * g_get_monotonic_time() when patience ends. NULL once freed. */
-    GHashTable *deadlines;
+#define TICK_S 2
+#define GONE_TICKS 3 /* until libsoup has surely seen it, and stopped to listen */
+
+struct RvHalfOpen {          /* an rc box: handlers of messages hold references */
+    GHashTable *connections; /* GSocket -> Connection; NULL once freed */
     gint64 limit_us;
     guint64 closed;
-    guint tick; /* source */
+    guint tick;   /* source */
+    guint signal; /* of libsoup's connections: a request has started; 0: not looked up yet */
+    gulong hook;  /* of that signal */
 };
 
+/* A connection of which something is expected. */
+typedef struct {
+    GSocket *socket;
+    GWeakRef object;    /* libsoup's SoupServerConnection; NULL: not known */
+    gint64 deadline_us; /* of g_get_monotonic_time() */
+    bool is_idle;       /* between two requests */
+    int gone_ticks;     /* ticks that saw it idle and its peer gone */
+} Connection;
+
 static void
+connection_free(gpointer data)
+{
+    Connection *connection = data;
+    g_weak_ref_clear(&connection->object);
+    g_object_unref(connection->socket);
+    g_free(connection);
+}
+
+static Connection *
 wait_for(RvHalfOpen *half_open, GSocket *socket)
 {
-    gint64 *deadline = g_new(gint64, 1);
-    *deadline = g_get_monotonic_time() + half_open->limit_us;
-    g_hash_table_replace(half_open->deadlines, g_object_ref(socket), deadline);
+    Connection *connection = g_hash_table_lookup(half_open->connections, socket);
+    if (connection == NULL) {
+        connection = g_new0(Connection, 1);
+        connection->socket = g_object_ref(socket);
+        g_weak_ref_init(&connection->object, NULL);
+        g_hash_table_insert(half_open->connections, socket, connection);
+    }
+    connection->deadline_us = g_get_monotonic_time() + half_open->limit_us;
+    return connection;
 }
 
 static void
@@ -24,7 +51,7 @@ on_chunk(SoupServerMessage *message, GBytes *chunk, gpointer user)
 {
     RvHalfOpen *half_open = user;
     GSocket *socket = soup_server_message_get_socket(message);
-    if (half_open->deadlines != NULL && socket != NULL)
+    if (half_open->connections != NULL && socket != NULL)
         wait_for(half_open, socket);
 }
 
@@ -33,47 +60,103 @@ on_complete(SoupServerMessage *message, gpointer user)
 {
     RvHalfOpen *half_open = user;
     GSocket *socket = soup_server_message_get_socket(message);
-    if (half_open->deadlines != NULL && socket != NULL)
-        g_hash_table_remove(half_open->deadlines, socket);
+    Connection *connection = half_open->connections != NULL && socket != NULL
+                                 ? g_hash_table_lookup(half_open->connections, socket)
+                                 : NULL;
+    if (connection != NULL)
+        connection->deadline_us = G_MAXINT64;
 }
 
-/* libsoup says that the next request has started only when its head is here: the wait for it begins now. */
+/* libsoup says that the next request has started only when something of it is here: the wait begins now. */
 static void
 on_finished(SoupServerMessage *message, gpointer user)
 {
     RvHalfOpen *half_open = user;
     GSocket *socket = soup_server_message_get_socket(message);
-    bool is_kept = soup_server_message_get_status(message) != SOUP_STATUS_SWITCHING_PROTOCOLS;
-    if (half_open->deadlines != NULL && socket != NULL && is_kept && !g_socket_is_closed(socket))
-        wait_for(half_open, socket);
+    if (half_open->connections == NULL || socket == NULL)
+        return;
+    if (soup_server_message_get_status(message) == SOUP_STATUS_SWITCHING_PROTOCOLS)
+        g_hash_table_remove(half_open->connections, socket);
+    else if (!g_socket_is_closed(socket))
+        wait_for(half_open, socket)->is_idle = true;
 }
 
-/* The end of what can be read makes libsoup close the connection, as if the peer had. */
+static bool
+peer_has_gone(GSocket *socket)
+{
+    char byte;
+    return recv(g_socket_get_fd(socket), &byte, 1, MSG_PEEK | MSG_DONTWAIT) == 0;
+}
+
+/* libsoup lets go of the connection, as it should have done itself. */
+static void
+let_go(const Connection *connection)
+{
+    g_autoptr(GObject) object = g_weak_ref_get((GWeakRef *)&connection->object);
+    if (object != NULL && !soup_check_version(3, 3, 0))
+        g_signal_emit_by_name(object, "disconnected");
+}
+
+/* Whether the connection need not be watched any more. */
+static bool
+look_at(RvHalfOpen *half_open, Connection *connection, gint64 now_us)
+{
+    if (g_socket_is_closed(connection->socket))
+        return true;
+    if (connection->deadline_us <= now_us) { /* for libsoup the peer goes away now */
+        g_socket_shutdown(connection->socket, TRUE, TRUE, NULL);
+        connection->deadline_us = G_MAXINT64;
+        half_open->closed++;
+    }
+    connection->gone_ticks =
+        connection->is_idle && peer_has_gone(connection->socket) ? connection->gone_ticks + 1 : 0;
+    if (connection->gone_ticks < GONE_TICKS)
+        return false;
+    let_go(connection);
+    return true;
+}
+
 static gboolean
 on_tick(gpointer user)
 {
     RvHalfOpen *half_open = user;
-    gint64 now = g_get_monotonic_time();
+    gint64 now_us = g_get_monotonic_time();
     GHashTableIter iter;
-    gpointer socket, deadline;
-    g_hash_table_iter_init(&iter, half_open->deadlines);
-    while (g_hash_table_iter_next(&iter, &socket, &deadline)) {
-        bool is_late = *(gint64 *)deadline <= now, is_closed = g_socket_is_closed(socket);
-        if (is_late && !is_closed) {
-            g_socket_shutdown(socket, TRUE, TRUE, NULL);
-            half_open->closed++;
-        }
-        if (is_late || is_closed)
+    gpointer connection;
+    g_hash_table_iter_init(&iter, half_open->connections);
+    while (g_hash_table_iter_next(&iter, NULL, &connection))
+        if (look_at(half_open, connection, now_us))
             g_hash_table_iter_remove(&iter);
-    }
     return G_SOURCE_CONTINUE;
+}
+
+static gboolean
+on_connection(GSignalInvocationHint *hint, guint count, const GValue *values, gpointer user)
+{
+    RvHalfOpen *half_open = user;
+    GObject *object = g_value_get_object(&values[0]);
+    g_autoptr(GSocket) socket = NULL;
+    g_object_get(object, "socket", &socket, NULL);
+    if (socket != NULL)
+        g_weak_ref_set(&wait_for(half_open, socket)->object, object);
+    return TRUE;
+}
+
+/* libsoup's own type of connections has no header, but its signals can be listened to. */
+static void
+install_hook(RvHalfOpen *half_open)
+{
+    GType type = g_type_from_name("SoupServerConnection");
+    half_open->signal = type != 0 ? g_signal_lookup("request-started", type) : 0;
+    if (half_open->signal != 0)
+        half_open->hook = g_signal_add_emission_hook(half_open->signal, 0, on_connection, half_open, NULL);
 }
 
 RvHalfOpen *
 rv_half_open_new(guint limit_s)
 {
     RvHalfOpen *half_open = g_rc_box_new0(RvHalfOpen);
-    half_open->deadlines = g_hash_table_new_full(NULL, NULL, g_object_unref, g_free);
+    half_open->connections = g_hash_table_new_full(NULL, NULL, NULL, connection_free);
     half_open->limit_us = (gint64)limit_s * G_USEC_PER_SEC;
     half_open->tick = g_timeout_add_seconds(TICK_S, on_tick, half_open);
     return half_open;
@@ -84,7 +167,9 @@ rv_half_open_free(RvHalfOpen *half_open)
 {
     if (half_open == NULL)
         return;
-    g_clear_pointer(&half_open->deadlines, g_hash_table_unref);
+    if (half_open->hook != 0)
+        g_signal_remove_emission_hook(half_open->signal, half_open->hook);
+    g_clear_pointer(&half_open->connections, g_hash_table_unref);
     g_source_remove(half_open->tick);
     g_rc_box_release(half_open);
 }
@@ -107,7 +192,9 @@ rv_half_open_watch(RvHalfOpen *half_open, SoupServerMessage *message)
     GSocket *socket = soup_server_message_get_socket(message);
     if (socket == NULL)
         return;
-    wait_for(half_open, socket);
+    if (half_open->signal == 0)
+        install_hook(half_open);
+    wait_for(half_open, socket)->is_idle = false;
     connect_to(message, "got-chunk", G_CALLBACK(on_chunk), half_open);
     connect_to(message, "got-body", G_CALLBACK(on_complete), half_open);
     connect_to(message, "finished", G_CALLBACK(on_finished), half_open);

@@ -4,8 +4,8 @@
 
 #include "server/mirror_internal.h"
 
-static const char *const counter_names[RV_CLIENT_N_COUNTERS] = { "bytes_in",  "bytes_out",  "frames_in",
-                                                                 "bad_input", "skipped_in", "skipped_out",
+static const char *const counter_names[RV_CLIENT_N_COUNTERS] = { "bytes_in",   "bytes_out",  "frames_in",
+                                                                 "bad_input",  "skipped_in", "skipped_out",
                                                                  "frames_out", "cut_off" };
 static const char *const time_names[RV_CLIENT_N_TIMES] = { "decode", "encode", "client_age", "residence" };
 

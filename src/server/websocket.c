@@ -33,7 +33,7 @@ typedef struct {
     guint64 sequence; /* of the last frame that came in */
     guint64 sent_id;
     gint64 heard_us;
-    bool is_cut; /* by us, for what its client did */
+    bool is_cut;      /* by us, for what its client did */
     double allowance; /* bytes that may come before it is a flood */
     gint64 allowance_us;
     guint tick, room_poll; /* sources */

@@ -1,6 +1,6 @@
 #!/usr/bin/env python3
 """A client that minds its own business while others misbehave: each of its frames must come back, with its number and in
-order. In tests: `with Bystander(port) as other: ...`; alone: `bystander.py PORT`, until its standard input ends."""
+order. In tests: `with Bystander(port) as other: ...`; alone: `bystander.py PORT [ADDRESS]`, until its standard input ends."""
 import sys
 import threading
 import time
@@ -11,15 +11,15 @@ FRAMES = [numbered(number, 64, 64) for number in range(256)]
 
 
 class Bystander:
-    def __init__(self, port, fps=20, patience=30):
-        self.port, self.fps, self.patience = port, fps, patience
+    def __init__(self, port, address="127.0.0.1", fps=20, patience=30):
+        self.port, self.address, self.fps, self.patience = port, address, fps, patience
         self.seen, self.slowest, self.fault = 0, 0.0, None
         self.stopping = threading.Event()
         self.thread = threading.Thread(target=self.run)
 
     def run(self):
         try:
-            ws = WebSocket(self.port)
+            ws = WebSocket(self.port, address=self.address)
             while not self.stopping.is_set():
                 begun, number = time.monotonic(), (self.seen + 1) % 256
                 ws.send(FRAMES[number])
@@ -55,7 +55,7 @@ class Bystander:
 
 
 if __name__ == "__main__":
-    with Bystander(int(sys.argv[1])) as bystander:
+    with Bystander(int(sys.argv[1]), *sys.argv[2:3]) as bystander:
         print("watching", flush=True)
         sys.stdin.read()
     print(f"{bystander.seen} frames, the slowest took {bystander.slowest:.3f} s", flush=True)

@@ -6,7 +6,7 @@ order and counters watched. One of them is a real Chromium, three of whose four 
     REVERIE=build-asan/reverie tests/tools/soak.py --minutes 30
 
 Ends with 0 when nothing crashed, no frame came out of order, and memory stayed flat: the median of the last third is no more
-than a tenth, or 20 MB, over that of the middle third. A sanitized build is given a small quarantine for freed memory, so
+than a tenth, or 20 MB, over that of the middle third; so for open files (40). A sanitized build is given a small quarantine for freed memory, so
 that this can be asked of it, too. Prints a line a minute, and a table of memory over time at the end."""
 import argparse
 import json
@@ -79,8 +79,9 @@ def rude_visit(port, tally, server):
         tally.add(offers=1)
         return
     if kind == 3:
-        server.post({"seed": random.randrange(1000), "opacity": random.random(), "mirror": random.random() < 0.5, "ramp_ms": 200})
-        server.post({"opacity": 1, "mirror": False, "passthrough": False})
+        # Nothing that would make the numbers in the pictures unreadable.
+        server.post({"seed": random.randrange(1000), "opacity": random.uniform(0.9, 1), "steps": random.randrange(99), "ramp_ms": 200})
+        server.post({"opacity": 1, "prompt": "x" * random.randrange(5000)})
         return
     ws = WebSocket(port)
     for i in range(200):
@@ -125,22 +126,27 @@ def browser_client(server, tally, until, seed):
         tally.faults.append(f"the browser's visitor ended with {visitor.returncode}")
 
 
+def descriptors(server):
+    return len(os.listdir(f"/proc/{server.process.pid}/fd"))
+
+
 def memory(server):
     with open(f"/proc/{server.process.pid}/statm") as file:
         return int(file.read().split()[1]) * os.sysconf("SC_PAGESIZE") / 1e6
 
 
 def watch(server, tally, until):
-    """Megabytes, every five seconds."""
-    sizes, said = [], time.monotonic()
+    """Megabytes and open files, every five seconds."""
+    sizes, files, said = [], [], time.monotonic()
     while time.monotonic() < until and server.process.poll() is None:
         time.sleep(5)
         if server.process.poll() is None:
             sizes.append(memory(server))
+            files.append(descriptors(server))
         if time.monotonic() - said > 60:
             said = time.monotonic()
-            print(f"{(until - said) / 60:6.1f} min left, {sizes[-1]:.0f} MB, {tally.counts}", flush=True)
-    return sizes
+            print(f"{(until - said) / 60:6.1f} min left, {sizes[-1]:.0f} MB, {files[-1]} files, {tally.counts}", flush=True)
+    return sizes, files
 
 
 def begin(server, tally, until, options):
@@ -161,27 +167,38 @@ def slope(sizes):
     return statistics.linear_regression([5 * i / 3600 for i in range(len(sizes))], sizes).slope
 
 
-def print_memory(sizes, minutes):
+def print_memory(sizes, files, minutes):
     """Ten rows and the slope after the first third, in which caches fill."""
-    print("| minutes | MB, median | MB, most |\n|---|---|---|")
+    print("| minutes | MB, median | MB, most | open files, median |\n|---|---|---|---|")
     for i in range(10):
-        part = sizes[i * len(sizes) // 10 : (i + 1) * len(sizes) // 10]
-        if part:
-            print(f"| {minutes * i / 10:.0f} to {minutes * (i + 1) / 10:.0f} | {statistics.median(part):.0f} | {max(part):.0f} |")
+        part = slice(i * len(sizes) // 10, (i + 1) * len(sizes) // 10)
+        if sizes[part]:
+            print(f"| {minutes * i / 10:.0f} to {minutes * (i + 1) / 10:.0f} | {statistics.median(sizes[part]):.0f} | {max(sizes[part]):.0f} "
+                  f"| {statistics.median(files[part]):.0f} |")
     print(f"slope after the first third: {slope(sizes[len(sizes) // 3:]):+.1f} MB an hour")
 
 
-def problems(tally, died, sizes):
-    wrong, third = [*tally.faults[:5]], len(sizes) // 3
-    counts = tally.counts
+def grows(values, least):
+    """Whether the last third is more than a tenth, and `least`, above the middle one."""
+    third = len(values) // 3
+    if third == 0:
+        return False
+    middle, last = statistics.median(values[third : 2 * third]), statistics.median(values[2 * third :])
+    return last > max(1.1 * middle, middle + least)
+
+
+def problems(tally, died, sizes, files):
+    wrong, counts = [*tally.faults[:5]], tally.counts
     if died != 0:
         wrong.append(f"the server ended with {died}")
     if counts["out_of_order"] or not counts["shown"]:
         wrong.append("frames out of order, or none")
     if has_browser() and counts["unseen"] > max(1, counts["visits"] // 20):
         wrong.append("browsers saw no picture")
-    if third and statistics.median(sizes[2 * third :]) > max(1.1 * (middle := statistics.median(sizes[third : 2 * third])), middle + 20):
+    if grows(sizes, 20):
         wrong.append("memory grows")
+    if grows(files, 40):
+        wrong.append("open files grow")
     return wrong
 
 
@@ -194,16 +211,16 @@ def main():
     tally, until = Tally(), time.monotonic() + 60 * options.minutes
     server = Server("--pace", "off", "--size", "256x256", env=SANITIZER)
     clients = begin(server, tally, until, options)
-    sizes = watch(server, tally, until)
+    sizes, files = watch(server, tally, until)
     for thread in clients:
         thread.join(120)
     died = server.process.poll()
     if died is None:
         server.process.send_signal(signal.SIGTERM)
         died = server.process.wait(60)
-    print_memory(sizes, options.minutes)
+    print_memory(sizes, files, options.minutes)
     print(f"ended with {died}; {tally.counts}{'' if has_browser() else '; without a browser: no WebRTC'}")
-    wrong = problems(tally, died, sizes)
+    wrong = problems(tally, died, sizes, files)
     if died != 0:
         print(server.logs()[-5000:])
     print("\n".join(wrong) if wrong else "all is well")

@@ -6,6 +6,7 @@
 #include "server/mirror_device.h"
 
 #define FRAME_US 30000
+#define STALL_US (3 * G_USEC_PER_SEC)
 
 /* Pretends a device: each frame is ready FRAME_US after the one before it. */
 typedef struct {
@@ -15,7 +16,8 @@ typedef struct {
     int most_under_way, started, opened;
     int fail_start, fail_finish; /* the number of the frame that fails; 0: none */
     int finished;
-    char *prompt; /* that it was opened with */
+    int stall_start; /* the number of the frame that takes STALL_US to start; 0: none */
+    char *prompt;    /* that it was opened with */
 } FakeDrawer;
 
 static bool
@@ -35,6 +37,8 @@ fake_start(RvDrawer *drawer, const RvPicture *frame, const RvParameters *paramet
     FakeDrawer *d = (FakeDrawer *)drawer;
     if (++d->started == d->fail_start)
         return rv_error_set(error, RV_ERROR_DEVICE, "fake", NULL, "lost");
+    if (d->started == d->stall_start)
+        g_usleep(STALL_US);
     gint64 *ready = g_new(gint64, 1);
     *ready = d->last_us = MAX(g_get_monotonic_time(), d->last_us) + FRAME_US;
     g_queue_push_tail(&d->ready_us, ready);
@@ -330,6 +334,48 @@ test_planes_become_rgb(void)
     fake_free(&drawer->base);
 }
 
+static void
+count_changes(RvLiveDevice *device, void *user)
+{
+    int *counts = user;
+    RvLiveDeviceStats stats;
+    rv_live_device_stats(device, &stats);
+    counts[0] += (int)stats.taken_out;
+    counts[1] += (int)stats.brought_back;
+}
+
+/* The thread of one of two devices hangs: it is taken out, frames go on over the other one, and it comes
+ * back. */
+static void
+test_stalled_device_disturbs_nobody(void)
+{
+    FakeDrawer *good = fake_new(1), *bad = fake_new(1);
+    bad->base.name = "bad";
+    bad->stall_start = 5;
+    World *w = open_world(good);
+    RvMirrorDevice *second =
+        rv_mirror_device_new(&bad->base, &(RvMirrorDeviceOptions) { w->live, w->state, on_open, w });
+    while (!rv_mirror_device_is_open(second))
+        g_main_context_iteration(NULL, TRUE);
+    run_until_shown(w, 10, FRAME_US / 2, false);
+    g_test_expect_message("reverie", G_LOG_LEVEL_WARNING, "*bad*taken out*");
+    gint64 start = g_get_monotonic_time();
+    while (rv_live_working_devices(w->live) == 2 && g_get_monotonic_time() < start + 10 * STALL_US)
+        run_until_shown(w, 1, FRAME_US / 2, false);
+    g_assert_cmpint(rv_live_working_devices(w->live), ==, 1);
+    run_until_shown(w, 5, FRAME_US, false);
+    while (rv_live_working_devices(w->live) == 1 && g_get_monotonic_time() < start + 10 * STALL_US)
+        run_until_shown(w, 1, FRAME_US, false);
+    g_test_assert_expected_messages();
+    g_assert_cmpint(rv_live_working_devices(w->live), ==, 2);
+    int counts[2] = { 0 };
+    rv_live_foreach_device(w->live, count_changes, counts);
+    g_assert_cmpint(counts[0], ==, 1);
+    g_assert_cmpint(counts[1], ==, 1);
+    rv_mirror_device_close(second, g_get_monotonic_time() + 10 * G_USEC_PER_SEC);
+    close_world(w);
+}
+
 int
 main(int argc, char **argv)
 {
@@ -340,5 +386,6 @@ main(int argc, char **argv)
     g_test_add_func("/mirror-device/lost", test_lost_device_comes_back);
     g_test_add_func("/mirror-device/kinds", test_invert_draws_both_kinds);
     g_test_add_func("/mirror-device/rgb-only", test_planes_become_rgb);
+    g_test_add_func("/mirror-device/stalled", test_stalled_device_disturbs_nobody);
     return g_test_run();
 }
