@@ -3,6 +3,7 @@
 import base64
 import json
 import os
+import pathlib
 import signal
 import socket
 import ssl
@@ -272,6 +273,17 @@ def test_half_open_connections(_):
         assert server.status("/healthz") == 200
         for connection in idle:
             connection.close()
+
+
+def test_connections_do_not_stay(_):
+    """Clients that leave a connection open until they go, as most do, cost nothing afterwards."""
+    with Server() as server:
+        descriptors = pathlib.Path(f"/proc/{server.process.pid}/fd")
+        server.status("/healthz")
+        before = len(list(descriptors.iterdir()))
+        for _ in range(40):
+            assert server.status("/healthz") == 200
+        eventually(lambda: len(list(descriptors.iterdir())) <= before + 4, "connections are closed")
 
 
 def test_self_signed_tls(folder):

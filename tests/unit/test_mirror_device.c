@@ -353,8 +353,9 @@ test_stalled_device_disturbs_nobody(void)
     bad->base.name = "bad";
     bad->stall_start = 5;
     World *w = open_world(good);
-    RvMirrorDevice *second =
-        rv_mirror_device_new(&bad->base, &(RvMirrorDeviceOptions) { w->live, w->state, on_open, w });
+    RvMirrorDevice *second = rv_mirror_device_new(
+        &bad->base,
+        &(RvMirrorDeviceOptions) { .live = w->live, .state = w->state, .on_open = on_open, .user = w });
     while (!rv_mirror_device_is_open(second))
         g_main_context_iteration(NULL, TRUE);
     run_until_shown(w, 10, FRAME_US / 2, false);
