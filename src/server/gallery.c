@@ -2,17 +2,14 @@
  * that clients give, and opened without following links. */
 #include <string.h>
 
-#include "media/picture.h"
 #include "server/later.h"
+#include "server/picture_file.h"
 #include "server/server.h"
 #include "server/studio_routes.h"
 #include "store/files.h"
 #include "store/store.h"
 
-#define MAX_FILE (256 << 20)
 #define USUAL_LIMIT 100
-#define THUMBNAIL 256
-#define THUMBNAIL_QUALITY 80
 
 static void
 add_picture(JsonBuilder *json, const RvPictureRow *row)
@@ -52,6 +49,7 @@ read_filter(const RvCall *call, RvGalleryFilter *filter)
     const char *shelf = rv_studio_query(call, "shelf");
     gint64 limit;
     *filter = (RvGalleryFilter) { .search = rv_studio_query(call, "search"),
+                                  .model = rv_studio_query(call, "model"),
                                   .folder = rv_studio_query(call, "folder") };
     if (shelf != NULL && strcmp(shelf, "favourites") == 0)
         filter->shelf = RV_GALLERY_FAVOURITES;
@@ -95,82 +93,10 @@ rv_gallery_list(const RvCall *call)
 
 /* ---- files ---- */
 
-typedef struct {
-    RvLater *later;
-    char *root, *path;
-    int side; /* of a thumbnail; 0: the file itself */
-    GBytes *bytes;
-} Reading;
-
-static GBytes *
-make_thumbnail(GBytes *file, int side, GError **error)
-{
-    gsize size;
-    const void *data = g_bytes_get_data(file, &size);
-    g_autoptr(RvPicture) picture = rv_picture_load_bytes(data, size, "picture", NULL, error);
-    if (picture == NULL)
-        return NULL;
-    double scale = MIN(1.0, (double)side / MAX(picture->width, picture->height));
-    g_autoptr(RvPicture) small =
-        rv_picture_resize(picture, MAX((int)(picture->width * scale), 1),
-                          MAX((int)(picture->height * scale), 1), RV_FILTER_BILINEAR, error);
-    RvPictureSaveOptions options = { .quality = THUMBNAIL_QUALITY };
-    return small != NULL ? rv_picture_encode(small, RV_PICTURE_JPEG, &options, error) : NULL;
-}
-
-static void
-read_file(GTask *task, gpointer source, gpointer data, GCancellable *cancellable)
-{
-    Reading *reading = data;
-    GError *error = NULL;
-    g_autoptr(GBytes) file = rv_file_read_below(reading->root, reading->path, MAX_FILE, &error);
-    if (file != NULL)
-        reading->bytes = reading->side > 0 ? make_thumbnail(file, reading->side, &error) : g_bytes_ref(file);
-    if (error != NULL)
-        g_task_return_error(task, error);
-    else
-        g_task_return_boolean(task, TRUE);
-}
-
-static void
-on_read(GObject *source, GAsyncResult *result, gpointer user)
-{
-    Reading *reading = user;
-    g_autoptr(GError) error = NULL;
-    const RvCall *call = rv_later_call(reading->later);
-    bool ok = g_task_propagate_boolean(G_TASK(result), &error);
-    if (call != NULL && !ok) {
-        rv_answer_error(call, error);
-    } else if (call != NULL) {
-        const char *type =
-            reading->side > 0 || !g_str_has_suffix(reading->path, ".png")
-                ? (reading->side == 0 && g_str_has_suffix(reading->path, ".webp") ? "image/webp"
-                                                                                  : "image/jpeg")
-                : "image/png";
-        SoupMessageHeaders *headers = soup_server_message_get_response_headers(call->message);
-        soup_message_headers_replace(headers, "Content-Type", type);
-        soup_message_headers_replace(headers, "Cache-Control", "private, max-age=86400");
-        soup_message_body_append_bytes(soup_server_message_get_response_body(call->message), reading->bytes);
-        soup_server_message_set_status(call->message, 200, NULL);
-    }
-    rv_later_end(reading->later);
-    g_free(reading->root);
-    g_free(reading->path);
-    g_clear_pointer(&reading->bytes, g_bytes_unref);
-    g_free(reading);
-}
-
 static void
 send_file(const RvCall *call, const RvPictureRow *row, int side)
 {
-    Reading *reading = g_new0(Reading, 1);
-    *reading = (Reading) { .later = rv_later_new(call, NULL, NULL),
-                           .root = g_strdup(rv_studio_outputs(rv_server_studio(call->server))),
-                           .path = g_strdup(row->path),
-                           .side = side };
-    g_autoptr(GTask) task = g_task_new(NULL, NULL, on_read, reading);
-    g_task_set_task_data(task, reading, NULL);
-    g_task_run_in_thread(task, read_file);
+    rv_picture_file_send(call, rv_studio_outputs(rv_server_studio(call->server)), row->path, side);
 }
 
 static void
@@ -184,8 +110,8 @@ get_one(const RvCall *call, const RvPictureRow *row, const char *rest)
     } else if (strcmp(rest, "file") == 0) {
         send_file(call, row, 0);
     } else if (strcmp(rest, "thumbnail") == 0) {
-        if (rv_studio_query_integer(call, "size", THUMBNAIL, &side))
-            send_file(call, row, (int)CLAMP(side, 16, 1024));
+        if (rv_studio_query_integer(call, "size", RV_THUMBNAIL, &side))
+            send_file(call, row, (int)CLAMP(side, RV_THUMBNAIL_LEAST, RV_THUMBNAIL_MOST));
     } else {
         rv_answer_problem(call, 404, "NotFound", "there is nothing here: see /api/routes");
     }

@@ -99,3 +99,15 @@ rv_pages_file(const RvCall *call)
 {
     answer_file(call, call->argument != NULL ? call->argument : "");
 }
+
+void
+rv_pages_log_in(const RvCall *call)
+{
+    g_autoptr(GBytes) bytes = find_file(call->server->options, "login.html");
+    SoupMessageHeaders *response = soup_server_message_get_response_headers(call->message);
+    soup_message_headers_replace(response, "Content-Type", type_of("login.html"));
+    soup_message_headers_replace(response, "Cache-Control", "no-store");
+    if (bytes != NULL)
+        soup_message_body_append_bytes(soup_server_message_get_response_body(call->message), bytes);
+    soup_server_message_set_status(call->message, 401, NULL);
+}

@@ -325,6 +325,30 @@ user_of(SoupServerMessage *message)
     return user != NULL ? user : "";
 }
 
+/* A browser goes to a page: it gets a form to log in with. */
+static bool
+opens_page(const RvCall *call, const RvRoute *route)
+{
+    const char *accept =
+        soup_message_headers_get_list(soup_server_message_get_request_headers(call->message), "Accept");
+    return accept != NULL && strstr(accept, "text/html") != NULL && route->socket == NULL &&
+           strcmp(soup_server_message_get_method(call->message), "GET") == 0;
+}
+
+/* What a 401 asks for. Browsers that are asked for Basic open a dialog of their own over the page; those that
+ * say so (Sec-Fetch-Dest), or that come for a page, get the form instead. */
+static void
+challenge(const RvCall *call)
+{
+    SoupMessageHeaders *request = soup_server_message_get_request_headers(call->message);
+    const char *accept = soup_message_headers_get_list(request, "Accept");
+    bool is_browser = soup_message_headers_get_one(request, "Sec-Fetch-Dest") != NULL ||
+                      (accept != NULL && strstr(accept, "text/html") != NULL);
+    soup_message_headers_replace(soup_server_message_get_response_headers(call->message), "WWW-Authenticate",
+                                 is_browser ? "Bearer realm=\"reverie\""
+                                            : "Basic realm=\"reverie\", charset=\"UTF-8\"");
+}
+
 static bool
 is_let_in(const RvCall *call, const RvRoute *route, const char *path)
 {
@@ -358,8 +382,11 @@ is_let_in(const RvCall *call, const RvRoute *route, const char *path)
         refuse(call, 429, "too many wrong log-ins: wait a minute");
         return false;
     }
-    soup_message_headers_replace(soup_server_message_get_response_headers(call->message), "WWW-Authenticate",
-                                 "Basic realm=\"reverie\", charset=\"UTF-8\"");
+    challenge(call);
+    if (verdict == RV_AUTH_MISSING && opens_page(call, route)) {
+        rv_pages_log_in(call);
+        return false;
+    }
     bool is_a1111 = errors_of(call) == RV_ERRORS_A1111;
     refuse(call, 401,
            !is_a1111                    ? "log in: a token or a user's name and password"

@@ -52,8 +52,9 @@ void rv_osc_port_free(RvOscPort *port); /* accepts NULL */
 void rv_osc_port_add_metrics(const RvOscPort *port, GString *to);
 
 /* pages.c */
-void rv_pages_get(const RvCall *call);  /* the route's parameter names the file */
-void rv_pages_file(const RvCall *call); /* `/static/{path}` */
+void rv_pages_get(const RvCall *call);    /* the route's parameter names the file */
+void rv_pages_log_in(const RvCall *call); /* the form to log in with, as a 401 */
+void rv_pages_file(const RvCall *call);   /* `/static/{path}` */
 
 /* tokens.c */
 void rv_tokens_get(const RvCall *call);

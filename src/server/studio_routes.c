@@ -15,10 +15,16 @@ const RvRoute rv_studio_routes[] = {
     { "GET", "/api/v1/events", RV_AUTH_REQUIRED, false, rv_jobs_events,
       .help = "Server-sent events of your jobs: job, progress, picture, queue; Last-Event-ID is taken up" },
     { "GET", "/api/v1/gallery", RV_AUTH_REQUIRED, false, rv_gallery_list,
-      .help = "Your pictures; ?shelf=all|favourites|trash&search&folder&from&until&before&after&limit" },
+      .help =
+          "Your pictures; ?shelf=all|favourites|trash&search&model&folder&from&until&before&after&limit" },
     { "GET,PATCH,DELETE", "/api/v1/gallery/{id}", RV_AUTH_REQUIRED, false, rv_gallery_one,
       .help = "A picture; /file, /thumbnail?size; PATCH {\"favourite\",\"trashed\"}; DELETE what is in the "
               "trash" },
+    { "GET", "/api/v1/networks", RV_AUTH_REQUIRED, false, rv_networks_list,
+      .help =
+          "LoRAs, embeddings and checkpoints, {\"networks\":[{\"kind\",\"name\",\"title\",\"thumbnail\"}]}" },
+    { "GET", "/api/v1/networks/{name}", RV_AUTH_REQUIRED, false, rv_networks_picture,
+      .help = "KIND/NAME: a JPEG of the picture that lies beside its file" },
     { "GET,PUT,DELETE", "/api/v1/documents/{name}", RV_AUTH_REQUIRED, false, rv_users_document,
       .max_body = 1 << 20, .help = "A JSON object of yours that is kept: the page's form, styles ..." },
     { "GET", "/api/v1/me", RV_AUTH_REQUIRED, false, rv_users_me, .help = "Who you are, and the limits" },

@@ -16,6 +16,9 @@ void rv_jobs_events(const RvCall *call);
 /* gallery.c */
 void rv_gallery_list(const RvCall *call);
 void rv_gallery_one(const RvCall *call); /* /{id}, /{id}/file, /{id}/thumbnail */
+/* networks.c */
+void rv_networks_list(const RvCall *call);
+void rv_networks_picture(const RvCall *call); /* /{kind}/{name} */
 /* users.c */
 void rv_users_me(const RvCall *call);
 void rv_users_login(const RvCall *call);

@@ -95,6 +95,7 @@ typedef enum { RV_GALLERY_ALL, RV_GALLERY_FAVOURITES, RV_GALLERY_TRASH } RvGalle
 typedef struct {
     RvGalleryShelf shelf;       /* ALL: but the trash */
     const char *search;         /* in the infotext, any case; NULL */
+    const char *model;          /* by this model, as the infotext names it; NULL: any */
     const char *folder;         /* "txt2img-images"; NULL: any */
     gint64 from, until;         /* created, seconds since 1970; 0: any */
     gint64 before_id, after_id; /* paging: ids below (newest first) or above; 0 */

@@ -172,7 +172,7 @@ like_pattern(const char *text)
     " FROM pictures WHERE in_gallery AND user = ?1 AND iif(?2 = 2, trashed > 0, trashed = 0)"      \
     " AND (?2 <> 1 OR favourite) AND (?3 IS NULL OR infotext LIKE ?3 ESCAPE '\\')"                 \
     " AND (?4 IS NULL OR path LIKE ?4 ESCAPE '\\') AND created >= ?5 AND (?6 = 0 OR created < ?6)" \
-    " AND (?7 = 0 OR id < ?7) AND id > ?8"
+    " AND (?7 = 0 OR id < ?7) AND id > ?8 AND (?10 IS NULL OR infotext || ',' LIKE ?10 ESCAPE '\\')"
 
 static sqlite3_stmt *
 prepare_gallery(RvStore *store, const char *sql, const char *user, const RvGalleryFilter *filter)
@@ -180,9 +180,12 @@ prepare_gallery(RvStore *store, const char *sql, const char *user, const RvGalle
     g_autofree char *search = filter->search != NULL ? like_pattern(filter->search) : NULL;
     g_autofree char *plain = filter->folder != NULL ? g_strdup_printf("/%s/", filter->folder) : NULL;
     g_autofree char *folder = plain != NULL ? like_pattern(plain) : NULL;
+    g_autofree char *pair = filter->model != NULL ? g_strdup_printf(", Model: %s,", filter->model) : NULL;
+    g_autofree char *model = pair != NULL ? like_pattern(pair) : NULL;
     int limit = filter->limit > 0 ? MIN(filter->limit, MOST_ROWS) : MOST_ROWS;
-    return rv_sql_prepare(store->reader, NULL, sql, "sissiiiii", user, (gint64)filter->shelf, search, folder,
-                          filter->from, filter->until, filter->before_id, filter->after_id, (gint64)limit);
+    return rv_sql_prepare(store->reader, NULL, sql, "sissiiiiis", user, (gint64)filter->shelf, search, folder,
+                          filter->from, filter->until, filter->before_id, filter->after_id, (gint64)limit,
+                          model);
 }
 
 GPtrArray *

@@ -1,106 +1,71 @@
-// The studio's page as people use it: drawing, queue, history, image-to-image with a mask, settings from pictures, several people.
+// The studio's page as people use it, panel by panel.
 import assert from "node:assert/strict";
-import { mkdirSync, mkdtempSync, rmSync } from "node:fs";
+import { copyFileSync, mkdirSync, mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { after, before, test } from "node:test";
+import { after, before, beforeEach, test } from "node:test";
 import { launch } from "./lib/browser.mjs";
 import { Server } from "./lib/server.mjs";
+import { asText, bytesOf, draw, DRAWING, long, naturalSize, openStudio, queueIds, ready, set, shoot, small, SOON, stopAll, until, waitForQueue } from "./lib/studio.mjs";
 
-const SHOTS = process.env.REVERIE_SCREENSHOTS; // a folder that receives pictures of the page
-const DRAWING = 60000; // ms, on slow machines
-let browser, server, data;
+let browser, server, data, page;
 
 before(async () => {
   data = mkdtempSync(join(tmpdir(), "reverie-studio-"));
-  [browser, server] = await Promise.all([launch(), Server.start({ data })]);
+  const lora = join(data, "models", "Lora");
+  mkdirSync(lora, { recursive: true });
+  for (const name of ["ink.safetensors", "chalk.safetensors"]) writeFileSync(join(lora, name), "for browsing only");
+  copyFileSync(new URL("../data/media/rgba.png", import.meta.url), join(lora, "ink.preview.png"));
+  [browser, server] = await Promise.all([launch(), Server.start({ data, options: ["--models", join(data, "models")] })]);
+  page = await openStudio(browser, server.url);
 });
 after(async () => {
   await browser?.close();
   await server?.stop();
   rmSync(data, { recursive: true, force: true });
 });
-
-async function openStudio({ url = server.url, context = {} } = {}) {
-  const own = await browser.newContext({ viewport: { width: 1440, height: 900 }, ...context });
-  const page = await own.newPage();
-  page.faults = [];
-  page.on("pageerror", (error) => page.faults.push(error.message));
-  page.on("console", (message) => message.type() === "error" && !/ERR_|status of 404/.test(message.text()) && page.faults.push(message.text()));
-  await page.goto(`${url}/studio`);
-  await page.waitForSelector("body[data-ready]", { timeout: 20000 });
-  return page;
-}
-
-const asText = (page) => page.click("#tab-txt2img");
-
-async function set(page, values) {
-  for (const [name, value] of Object.entries(values)) {
-    const input = page.locator(`#f-${name}`);
-    if ((await input.evaluate((e) => e.type)) === "range") {
-      const box = page.locator(`#f-${name} + input`);
-      await box.fill(String(value));
-      await box.press("Tab");
-    } else if ((await input.evaluate((e) => e.tagName)) === "SELECT") await input.selectOption(String(value));
-    else {
-      await input.fill(String(value));
-      await input.press("Tab");
-    }
-  }
-}
-
-const small = { width: 64, height: 64, steps: 1, cfg_scale: 1 };
-
-// Draws and waits until the middle shows a finished picture of the job.
-async function draw(page) {
-  const before_ = await page.getAttribute("#preview", "src");
-  await page.click("#generate");
-  await page.waitForFunction((old) => {
-    const picture = document.getElementById("preview");
-    return !picture.hidden && !picture.classList.contains("live") && picture.src.includes("/pictures/") && !picture.src.endsWith(old) && picture.complete;
-  }, before_ ?? "nothing", { timeout: DRAWING, polling: 100 });
-}
-
-async function shoot(page, name) {
-  if (!SHOTS) return;
-  mkdirSync(SHOTS, { recursive: true });
-  await page.screenshot({ path: join(SHOTS, `${name}.png`) });
-}
-
-test("a picture is drawn, shown with its settings, and kept in the history", async () => {
-  const page = await openStudio();
+beforeEach(async () => {
   await asText(page);
-  await page.fill("#prompt", "a red apple");
-  await set(page, { ...small, seed: 7 });
-  await draw(page);
-  assert.equal(await page.evaluate(() => document.getElementById("preview").naturalWidth), 64);
-  assert.match(await page.textContent("#infotext"), /a red apple[^]*Steps: 1[^]*Seed: 7[^]*Size: 64x64/);
-  await page.waitForSelector("#gallery .thumb img", { timeout: 10000 });
-  await page.click("#gallery .thumb");
-  assert.ok(await page.evaluate(() => document.getElementById("viewer").open));
-  assert.match(await page.textContent("#viewer-text"), /a red apple/);
-  await page.keyboard.press("Escape");
-  await shoot(page, "drawn");
-  assert.deepEqual(page.faults, []);
-  await page.context().close();
+  await page.evaluate(() => {
+    const script = document.getElementById("script-name");
+    script.value = "";
+    script.dispatchEvent(new Event("change"));
+    document.querySelector("dialog[open]")?.close();
+  });
+  await set(page, small);
+  if ((await queueIds(page)).length > 0) await stopAll(page);
 });
 
-test("the form comes back after a reload, and on another device", async () => {
-  const page = await openStudio();
+test("a picture is drawn, shown with its settings, and kept in the history", async () => {
+  await page.fill("#prompt", "a red apple");
+  await set(page, { seed: 7 });
+  await draw(page);
+  assert.deepEqual(await naturalSize(page, "preview"), [64, 64]);
+  assert.match(await page.textContent("#infotext"), /a red apple[^]*Steps: 1[^]*Seed: 7[^]*Size: 64x64/);
+  await page.waitForSelector("#gallery .thumb img", { timeout: SOON });
+  await shoot(page, "drawn");
+});
+
+test("the form, the picture to start from and its mask come back on another device", async () => {
   await page.fill("#prompt", "a form to be remembered");
   await set(page, { steps: 3 });
-  await page.waitForTimeout(2500);
-  const other = await openStudio();
+  await page.click('#result-tools [data-send="inpaint"]');
+  const box = await page.locator("canvas.mask").boundingBox();
+  await page.mouse.click(box.x + box.width / 2, box.y + box.height / 2);
+  await page.waitForResponse((reply) => /documents\/source/.test(reply.url()) && reply.request().postData()?.includes('"mask":"data:') && reply.ok());
+  const other = await openStudio(browser, server.url);
   assert.equal(await other.inputValue("#prompt"), "a form to be remembered");
   assert.equal(await other.inputValue("#f-steps"), "3");
-  await page.context().close();
+  assert.equal(await other.getAttribute("#tab-img2img", "aria-selected"), "true");
+  assert.ok(await other.isVisible("canvas.mask"));
+  assert.ok(await other.isVisible("#f-mask_blur"), "the mask came along");
+  assert.deepEqual(await naturalSize(other, "preview"), [64, 64], "the last picture is shown");
   await other.context().close();
 });
 
 test("tokens are counted; keys weigh words and move items", async () => {
-  const page = await openStudio();
   await page.fill("#prompt", "a cat, a dog");
-  await page.waitForFunction(() => document.getElementById("prompt-tokens").value === "5 / 75", null, { timeout: 8000 });
+  await until(page, () => document.getElementById("prompt-tokens").value === "5 / 75");
   await page.evaluate(() => document.getElementById("prompt").setSelectionRange(3, 3));
   await page.focus("#prompt");
   await page.keyboard.press("Control+ArrowUp");
@@ -109,124 +74,408 @@ test("tokens are counted; keys weigh words and move items", async () => {
   assert.equal(await page.inputValue("#prompt"), "a cat, a dog");
   await page.keyboard.press("Alt+ArrowRight");
   assert.equal(await page.inputValue("#prompt"), "a dog, a cat");
-  await page.context().close();
 });
 
-test("infotext fills the form; a picture's own text does so through PNG info", async () => {
-  const page = await openStudio();
-  await page.fill("#prompt", "old castle\nNegative prompt: fog\nSteps: 9, Sampler: Euler, CFG scale: 3.5, Seed: 1234, Size: 128x192, Model: mini, Tiling: True, Refiner: other [0123456789], Refiner switch at: 0.6");
-  await page.click("#paste");
+test("infotext that is pasted, and a picture that is dropped, fill the form", async () => {
+  const paste = (text) => page.evaluate((words) => {
+    const clipboardData = new DataTransfer();
+    clipboardData.setData("text/plain", words);
+    document.getElementById("prompt").dispatchEvent(new ClipboardEvent("paste", { clipboardData, bubbles: true, cancelable: true }));
+  }, text);
+  await paste("old castle\nNegative prompt: fog\nSteps: 9, Sampler: Euler, CFG scale: 3.5, Seed: 1234, Size: 128x192, Model: mini, Tiling: True, Refiner: other [0123456789], Refiner switch at: 0.6");
   assert.equal(await page.inputValue("#prompt"), "old castle");
   assert.equal(await page.inputValue("#negative"), "fog");
-  assert.deepEqual(await page.evaluate(() => ["steps", "cfg_scale", "seed", "width", "height"].map((n) => document.getElementById(`f-${n}`).value)),
-    ["9", "3.5", "1234", "128", "192"]);
+  const shown = () => page.evaluate(() => ["steps", "cfg_scale", "seed", "width", "height"].map((n) => document.getElementById(`f-${n}`).value));
+  assert.deepEqual(await shown(), ["9", "3.5", "1234", "128", "192"]);
   assert.deepEqual(await page.evaluate(() => [document.getElementById("f-tiling").checked, ...["refiner_checkpoint", "refiner_switch_at"].map((n) =>
     document.getElementById(`f-${n}`).value)]), [true, "other", "0.6"]);
-  await page.fill("#prompt", "from a file\nSteps: 1, Sampler: Euler, Seed: 1, Size: 64x64, Tiling: True"); // and what it does not say is not done
-  await page.click("#paste");
+  await paste("from a file\nSteps: 1, Sampler: Euler, Seed: 1, Size: 64x64, Tiling: True"); // and what it does not say is not done
   assert.equal(await page.inputValue("#f-refiner_checkpoint"), "None");
+  await page.fill("#prompt", "from a file");
   await page.fill("#negative", "");
   await set(page, { ...small, seed: 99 });
   await draw(page);
-  const src = await page.getAttribute("#preview", "src");
-  const bytes = await page.evaluate(async (url) => [...new Uint8Array(await (await fetch(url)).arrayBuffer())], src);
-  await page.click("#tab-pnginfo");
-  await page.setInputFiles("#page-pnginfo input[type=file]", { name: "x.png", mimeType: "image/png", buffer: Buffer.from(bytes) });
-  await page.waitForFunction(() => /from a file[^]*Seed: 99[^]*Tiling: True/.test(document.getElementById("pnginfo-text").textContent), null, { timeout: 8000 });
-  await page.context().close();
+  await page.fill("#prompt", "something else");
+  await set(page, { seed: 1 });
+  await page.evaluate(async (url) => {
+    const dataTransfer = new DataTransfer();
+    dataTransfer.items.add(new File([await (await fetch(url)).blob()], "x.png", { type: "image/png" }));
+    document.getElementById("side").dispatchEvent(new DragEvent("drop", { dataTransfer, bubbles: true, cancelable: true }));
+  }, await page.getAttribute("#preview", "src"));
+  await until(page, () => document.getElementById("prompt").value === "from a file");
+  assert.equal(await page.inputValue("#f-seed"), "99");
 });
 
-test("a picture goes on to image-to-image, and only what is painted changes", async () => {
-  const page = await openStudio();
-  await asText(page);
-  await page.fill("#prompt", "a blue book");
-  await set(page, { ...small, width: 128, height: 128 });
+test("PNG info reads a file and uses its settings", async () => {
+  const bytes = await bytesOf(page, await page.getAttribute("#preview", "src"));
+  await page.fill("#prompt", "another");
+  await page.click("#tab-pnginfo");
+  await page.setInputFiles("#page-pnginfo input[type=file]", { name: "x.png", mimeType: "image/png", buffer: bytes });
+  await until(page, () => /from a file[^]*Seed: 99/.test(document.getElementById("pnginfo-text").textContent));
+  await shoot(page, "pnginfo");
+  await page.click("#page-pnginfo >> text=Use these settings");
+  assert.ok(await page.isVisible("#prompt"));
+  assert.equal(await page.inputValue("#prompt"), "from a file");
+});
+
+test("sizes are swapped and shaped; seeds are random, taken again and varied", async () => {
+  await set(page, { width: 128, height: 64 });
+  await page.click("#swap");
+  assert.deepEqual([await page.inputValue("#f-width"), await page.inputValue("#f-height")], ["64", "128"]);
+  await set(page, { width: 512, height: 512 });
+  await page.selectOption("#f-aspect", "16:9");
+  assert.deepEqual([await page.inputValue("#f-width"), await page.inputValue("#f-height")], ["680", "384"]);
+  await set(page, small);
   await draw(page);
+  const seed = /Seed: (\d+)/.exec(await page.textContent("#infotext"))[1];
+  await page.click("#f-seed ~ button >> text=Last");
+  assert.equal(await page.inputValue("#f-seed"), seed);
+  await page.click("#f-seed ~ button >> text=Random");
+  assert.equal(await page.inputValue("#f-seed"), "-1");
+  await page.click('#result-tools [data-send="vary"]');
+  assert.equal(await page.inputValue("#f-seed"), seed);
+  await draw(page);
+  assert.match(await page.textContent("#infotext"), new RegExp(`Seed: ${seed},[^]*Variation seed strength: 0.15`));
+  await set(page, { subseed_strength: 0 });
+});
+
+test("hires fix draws larger", async () => {
+  await set(page, { enable_hr: true, hr_scale: 2, hr_second_pass_steps: 1 });
+  await draw(page);
+  assert.deepEqual(await naturalSize(page, "preview"), [128, 128]);
+  await shoot(page, "hires");
+  await set(page, { enable_hr: false });
+});
+
+// Mean difference of two pictures in a square.
+const difference = (urls, [x, y, side]) => page.evaluate(async ([[a, b], left, top, size]) => {
+  const pixels = async (url) => {
+    const bitmap = await createImageBitmap(await (await fetch(url)).blob());
+    const context = new OffscreenCanvas(bitmap.width, bitmap.height).getContext("2d");
+    context.drawImage(bitmap, 0, 0);
+    return context.getImageData(left, top, size, size).data;
+  };
+  const [one, two] = [await pixels(a), await pixels(b)];
+  return one.reduce((sum, value, i) => sum + Math.abs(value - two[i]), 0) / one.length;
+}, [urls, x, y, side]);
+
+test("inpainting: only what is painted changes; eraser, undo, redo, zoom, outpainting", async () => {
+  await page.fill("#prompt", "a blue book");
+  await set(page, { width: 128, height: 128 });
+  const original = await draw(page);
   await page.click('#result-tools [data-send="inpaint"]');
-  await page.waitForSelector("canvas.mask:visible");
-  const box = await page.locator("canvas.mask").boundingBox();
-  await page.mouse.move(box.x + box.width * 0.25, box.y + box.height * 0.25);
-  await page.mouse.down();
-  await page.mouse.move(box.x + box.width * 0.3, box.y + box.height * 0.3, { steps: 4 });
-  await page.mouse.up();
-  await page.waitForSelector("#f-mask_blur:visible");
+  const canvas = page.locator("canvas.mask");
+  await canvas.scrollIntoViewIfNeeded();
+  const box = await canvas.boundingBox();
+  const stroke = async (x, y) => {
+    await page.mouse.move(box.x + box.width * x, box.y + box.height * y);
+    await page.mouse.down();
+    await page.mouse.move(box.x + box.width * (x + 0.05), box.y + box.height * (y + 0.05), { steps: 4 });
+    await page.mouse.up();
+  };
+  const isMasked = () => page.isVisible("#f-mask_blur");
+  await until(page, () => document.activeElement.matches("canvas.mask"));
+  assert.equal(await isMasked(), false);
+  await stroke(0.25, 0.25);
+  assert.equal(await isMasked(), true);
+  await page.keyboard.press("Control+z");
+  assert.equal(await isMasked(), false, "undone");
+  await page.keyboard.press("Control+Shift+Z");
+  assert.equal(await isMasked(), true, "done again");
+  await page.keyboard.press("e");
+  await page.keyboard.press("]");
+  await stroke(0.25, 0.25);
+  assert.equal(await isMasked(), false, "erased");
+  await page.keyboard.press("e");
+  await page.keyboard.press("+");
+  await page.keyboard.press("0");
+  await stroke(0.25, 0.25);
   await set(page, { steps: 2, denoising_strength: 1 });
   await shoot(page, "inpaint");
-  const source = await page.getAttribute("#preview", "src");
+  const changed = await draw(page);
+  assert.deepEqual(await naturalSize(page, "preview"), [128, 128]);
+  assert.equal(await difference([original, changed], [90, 90, 38]), 0, "what is far from the mask stayed as it was");
+  assert.ok(await difference([original, changed], [28, 28, 16]) > 1, "what is painted changed");
+  await page.click("#source-panel summary");
+  await page.fill("#outpaint-pixels", "64");
+  await page.click('[aria-label="Add room: right"]');
+  await until(page, () => document.getElementById("f-width").value === "192");
+  assert.equal(await page.inputValue("#f-height"), "128");
+  assert.equal(await isMasked(), true, "the room is painted");
+  await page.click("text=Paint large…");
+  assert.ok((await canvas.boundingBox()).width > 800);
+  await page.click("dialog.large-mask >> text=Done");
+  await page.click("#source-panel >> text=Remove");
+});
+
+test("ControlNet: a picture's outlines are previewed, poses are drawn, opened from keypoints and used", async () => {
+  await page.click("#controlnet-panel > summary");
+  const unit = page.locator("#controlnet-units fieldset").first();
+  await unit.locator("input[type=file]").setInputFiles({ name: "x.png", mimeType: "image/png", buffer: await bytesOf(page, await page.getAttribute("#preview", "src")) });
+  await page.selectOption("#cn0-module", "canny");
+  await unit.locator("text=Preview").click();
+  await unit.locator("img.map").waitFor({ timeout: SOON });
+  const outlines = await unit.locator(".drop img").getAttribute("src");
+  await unit.locator("text=Draw a pose…").click();
+  const pose = page.locator("canvas.pose");
+  const before_ = await pose.evaluate((canvas) => canvas.toDataURL());
+  const box = await pose.boundingBox();
+  await page.mouse.move(box.x + (box.width * 256) / 512, box.y + (box.height * 150) / 512);
+  await page.mouse.down();
+  await page.mouse.move(box.x + box.width / 2, box.y + box.height / 2, { steps: 3 });
+  await page.mouse.up();
+  assert.notEqual(await pose.evaluate((canvas) => canvas.toDataURL()), before_, "the neck moved");
+  const points = Array.from({ length: 18 }, (_, i) => [100 + 10 * i, 200 + 5 * i, 1]).flat();
+  await page.setInputFiles('input[aria-label="Keypoints as JSON"]', { name: "pose.json", mimeType: "application/json",
+    buffer: Buffer.from(JSON.stringify({ people: [{ pose_keypoints_2d: points }], canvas_width: 512, canvas_height: 512 })) });
+  await until(page, () => document.querySelector("canvas.pose").getContext("2d").getImageData(110, 205, 1, 1).data.some((v, i) => i < 3 && v > 100));
+  await shoot(page, "pose");
+  await page.click("text=Use this pose");
+  assert.notEqual(await unit.locator(".drop img").getAttribute("src"), outlines);
+  assert.equal(await page.inputValue("#cn0-module"), "none");
+  assert.equal((await page.textContent("#controlnet-state")).trim(), "1 in use");
+  await shoot(page, "controlnet");
+  await page.fill("#prompt", "steered");
+  await page.click("#generate"); // there is no model to steer with: the server says so
+  await page.waitForSelector("#problem:visible", { timeout: SOON });
+  assert.match(await page.textContent("#problem"), /ControlNet/i);
+  await unit.locator("text=Remove").click();
+  assert.equal((await page.textContent("#controlnet-state")).trim(), "");
+  await page.click("#controlnet-panel > summary");
+});
+
+test("networks are cards: pictures, search, kinds; a click writes the tag, another takes it out", async () => {
+  await page.click("#networks-panel > summary");
+  const cards = page.locator("#networks .card");
+  const names = async () => (await cards.locator("strong").allTextContents()).sort();
+  assert.deepEqual(await names(), ["chalk", "ink", "mini"]);
+  await until(page, () => [...document.querySelectorAll("#networks .card img")].some((image) => image.src.includes("/networks/lora/ink") && image.naturalWidth > 0));
+  await page.fill('#networks input[type="search"]', "ch");
+  assert.deepEqual(await names(), ["chalk"]);
+  await page.fill("#prompt", "a hill");
+  await page.fill("#lora-weight", "0.8");
+  await cards.first().click();
+  assert.equal(await page.inputValue("#prompt"), "a hill, <lora:chalk:0.8>");
+  assert.equal(await cards.first().getAttribute("aria-pressed"), "true");
+  await cards.first().click();
+  assert.equal(await page.inputValue("#prompt"), "a hill");
+  await page.fill('#networks input[type="search"]', "");
+  await page.click("#networks >> text=Checkpoints");
+  assert.deepEqual(await names(), ["mini"]);
+  await page.click('[aria-label="Picture for mini"]');
+  await until(page, () => document.querySelector("#networks .card img")?.src.includes("/gallery/"));
+  await page.click("#networks >> text=All");
+  await shoot(page, "networks");
+  await page.click("#networks-panel > summary");
+});
+
+test("a grid is drawn by the X/Y/Z plot", async () => {
+  await page.fill("#prompt", "a leaf");
+  await page.click("#script-panel > summary");
+  await page.selectOption("#script-name", "x/y/z plot");
+  await page.fill("#script-1", "1, 2, 3");
+  await shoot(page, "grid-form");
   await draw(page);
-  const changed = await page.evaluate(async ([a, b]) => {
-    const pixels = async (url) => {
-      const bitmap = await createImageBitmap(await (await fetch(url)).blob());
-      const canvas = new OffscreenCanvas(bitmap.width, bitmap.height);
-      const context = canvas.getContext("2d");
-      context.drawImage(bitmap, 0, 0);
-      return { data: context.getImageData(0, 0, bitmap.width, bitmap.height).data, width: bitmap.width };
-    };
-    const [one, two] = [await pixels(a), await pixels(b)];
-    const at = (x, y) => [0, 1, 2].reduce((sum, c) => sum + Math.abs(one.data[4 * (y * one.width + x) + c] - two.data[4 * (y * one.width + x) + c]), 0);
-    let far = 0;
-    for (let y = 90; y < 128; y++) for (let x = 90; x < 128; x++) far += at(x, y);
-    return { size: one.data.length === two.data.length, far };
-  }, [source, await page.getAttribute("#preview", "src")]);
-  assert.ok(changed.size, "the size stayed");
-  assert.equal(changed.far, 0, "what is far from the mask stayed as it was");
-  assert.deepEqual(page.faults, []);
-  await page.context().close();
+  const [width] = await naturalSize(page, "preview");
+  assert.ok(width >= 3 * 64, `${width} pixels wide`);
+  await shoot(page, "grid");
+  await page.selectOption("#script-name", "");
+  await page.click("#script-panel > summary");
 });
 
-test("jobs wait in a queue, show their place, and are cancelled", async () => {
-  const page = await openStudio();
-  await asText(page);
+test("a picture is made larger", async () => {
+  await draw(page);
+  await page.click('#result-tools [data-send="extras"]');
+  await page.waitForSelector("#extras-form .drop img");
+  await page.fill("#x-scale", "2");
+  await shoot(page, "upscale");
+  await draw(page, () => page.click("#extras-form [type=submit]"));
+  assert.deepEqual(await naturalSize(page, "preview"), [128, 128]);
+});
+
+test("jobs wait in a queue with place and time left, change places, show previews, and are stopped", async () => {
   await page.fill("#prompt", "a long one");
-  await set(page, { width: 256, height: 256, steps: 150, cfg_scale: 1 });
-  for (let i = 0; i < 3; i++) {
+  await set(page, long);
+  for (let i = 0; i < 4; i++) {
     await page.click("#generate");
-    await page.waitForFunction((n) => document.querySelectorAll("#queue .job").length >= n, i + 1, { timeout: 10000 });
+    await waitForQueue(page, i + 1);
   }
-  assert.match(await page.textContent("#queue"), /in the queue/);
+  assert.match(await page.textContent("#queue"), /2 in the queue, done in .*3 in the queue/);
+  await page.waitForSelector("#preview.live", { timeout: DRAWING });
+  await until(page, () => /step \d+ of \d+, .* left/.test(document.getElementById("progress-text").textContent), null, DRAWING);
   await shoot(page, "queue");
-  for (let left = 3; left > 0; left--) {
-    await page.click("#queue .job:last-child .danger");
-    await page.waitForFunction((n) => document.querySelectorAll("#queue .job").length < n, left, { timeout: 20000 });
-  }
-  await page.context().close();
+  const [running, first, second, third] = await queueIds(page);
+  const order = (...ids) => until(page, (wanted) => [...document.querySelectorAll("#queue .job")].map((row) => Number(row.dataset.job)).join() === wanted, ids.join());
+  await page.click(`[data-job="${second}"] .up`);
+  await order(running, second, first, third);
+  await page.click(`[data-job="${second}"] .down`);
+  await order(running, first, second, third);
+  await page.click(`[data-job="${first}"] .danger`);
+  await order(running, second, third);
+  // Another page of the same person finds all this as it is.
+  const other = await openStudio(browser, server.url);
+  assert.deepEqual(await queueIds(other), [running, second, third]);
+  await other.context().close();
+  await draw(page, () => page.keyboard.press("Escape")); // what is drawn so far is kept
+  assert.match(page.url(), /studio$/);
+  page.once("dialog", (dialog) => dialog.accept());
+  await page.click("#queue-clear");
+  await waitForQueue(page, 0, DRAWING);
 });
 
-test("a style is kept by the server and added to prompts", async () => {
-  const page = await openStudio();
+test("forever draws again until it is taken out", async () => {
+  await page.check("#forever");
+  await draw(page);
+  const count = Number(await page.textContent("#gallery-count"));
+  await until(page, (least) => Number(document.getElementById("gallery-count").textContent) >= least, count + 2, DRAWING);
+  await page.uncheck("#forever");
+  await stopAll(page);
+});
+
+test("history: search, favourites, filters, full screen by keys, trash", async () => {
+  const total = () => page.textContent("#gallery-count").then(Number);
+  const is = (count) => until(page, (wanted) => (Number(document.getElementById("gallery-count").textContent) || 0) === wanted, count);
+  const all = await total();
+  await page.fill("#gallery-search", "a red apple");
+  await is(1);
+  await page.click("#gallery .thumb");
+  assert.ok(await page.evaluate(() => document.getElementById("viewer").open));
+  assert.match(await page.textContent("#viewer-text"), /a red apple/);
+  await shoot(page, "viewer");
+  await page.keyboard.press("f");
+  await until(page, () => document.getElementById("viewer-tools").textContent.includes("★"));
+  await page.keyboard.press("i");
+  assert.equal(await page.isVisible("#viewer-text"), false);
+  await page.keyboard.press("z");
+  assert.deepEqual(await page.evaluate(() => document.getElementById("viewer-picture").clientWidth), 64, "its true size");
+  await page.keyboard.press("Escape");
+  await page.fill("#gallery-search", "");
+  await is(all);
+  await page.selectOption("#gallery-shelf", "favourites");
+  await is(1);
+  await page.selectOption("#gallery-shelf", "all");
+  await page.click("#gallery-filters summary");
+  await page.selectOption("#gallery-folder", "extras-images");
+  await is(1);
+  await page.selectOption("#gallery-folder", "txt2img-grids");
+  await is(1);
+  await page.selectOption("#gallery-folder", "txt2img-images");
+  await page.selectOption("#gallery-model", "mini");
+  await until(page, () => Number(document.getElementById("gallery-count").textContent) > 3);
+  await page.fill("#gallery-from", "2099-01-01");
+  await is(0);
+  await shoot(page, "filters");
+  await page.click("#gallery-clear");
+  await is(all);
+  await page.fill("#gallery-search", "a red apple");
+  await is(1);
+  await page.click("#gallery .thumb");
+  await page.keyboard.press("Delete");
+  await until(page, () => !document.getElementById("viewer").open);
+  await is(0);
+  await page.fill("#gallery-search", "");
+  await page.selectOption("#gallery-shelf", "trash");
+  await is(1);
+  await page.click("#gallery .thumb");
+  await page.click("#viewer-tools >> text=Restore");
+  await is(0);
+  await page.selectOption("#gallery-shelf", "all");
+  await is(all);
+  await page.click("#gallery .thumb");
+  await page.keyboard.press("ArrowRight");
+  assert.match(await page.textContent("#viewer-tools"), /2 \//);
+  await page.keyboard.press("Delete");
+  await is(all - 1);
+  await page.keyboard.press("Escape");
+  await page.selectOption("#gallery-shelf", "trash");
+  await is(1);
+  page.once("dialog", (dialog) => dialog.accept());
+  await page.click("#gallery-empty");
+  await is(0);
+  await page.selectOption("#gallery-shelf", "all");
+  await is(all - 1);
+});
+
+test("a style is kept by the server, added to prompts and removed", async () => {
   await page.fill("#prompt", "ink on paper");
   page.once("dialog", (dialog) => dialog.accept("ink"));
   await page.click("#style-save");
-  await page.waitForFunction(() => document.getElementById("styles").value === "ink", null, { timeout: 8000 });
+  await until(page, () => document.getElementById("styles").value === "ink");
   await page.fill("#prompt", "a crane");
   await page.click("#style-apply");
   assert.equal(await page.inputValue("#prompt"), "a crane, ink on paper");
-  await page.context().close();
+  page.once("dialog", (dialog) => dialog.accept());
+  await page.click("#style-remove");
+  await until(page, () => document.getElementById("styles").length === 1);
 });
 
 test("what the server refuses is said in its words", async () => {
-  const page = await openStudio();
   await page.click("#tab-img2img");
   await page.click("#generate");
   assert.match(await page.textContent("#problem"), /Choose a picture/);
-  await page.context().close();
+  await asText(page);
+  await page.fill("#prompt", "<lora:nothing-of-that-name:1>");
+  await page.click("#generate");
+  await until(page, () => ["problem", "toast"].some((id) => /nothing-of-that-name/.test(document.getElementById(id).textContent)), null, DRAWING);
 });
 
-test("phones: nothing is wider than the screen", async () => {
-  const page = await openStudio({ context: { viewport: { width: 390, height: 844 }, isMobile: true, hasTouch: true } });
-  const wide = await page.evaluate(() => document.documentElement.scrollWidth - innerWidth);
-  assert.ok(wide <= 0, `${wide} pixels too wide`);
-  await shoot(page, "phone");
-  await page.context().close();
-});
-
-test("every control has a name", async () => {
-  const page = await openStudio();
-  const nameless = await page.evaluate(() =>
-    [...document.querySelectorAll("button, input:not([hidden]), select, textarea")].filter((e) =>
-      !(e.labels?.length || e.getAttribute("aria-label") || e.textContent.trim() || e.title)).map((e) => e.outerHTML.slice(0, 120)));
-  assert.deepEqual(nameless, []);
+test("keys: the sheet, tabs, the prompt, the search; themes", async () => {
+  await page.focus("#result");
+  await page.keyboard.press("?");
+  assert.ok(await page.isVisible("#help-sheet"));
+  await shoot(page, "keys");
+  await page.keyboard.press("Escape");
+  await page.keyboard.press("Alt+3");
+  assert.equal(await page.getAttribute("#tab-extras", "aria-selected"), "true");
+  await page.keyboard.press("Alt+1");
+  await page.focus("#result");
+  await page.keyboard.press("/");
+  assert.equal(await page.evaluate(() => document.activeElement.id), "gallery-search");
+  await page.focus("#result");
+  await page.keyboard.press("p");
+  assert.equal(await page.evaluate(() => document.activeElement.id), "prompt");
+  await page.keyboard.press("?");
+  assert.equal(await page.isVisible("#help-sheet"), false, "in a text it is a letter");
+  await page.focus("#result");
+  await page.keyboard.press("t");
+  await page.reload();
+  await ready(page);
+  assert.equal(await page.evaluate(() => document.documentElement.dataset.theme), "light");
   await page.click("#theme");
-  await shoot(page, "light");
-  await page.context().close();
 });
+
+test("the administrator's sheet shows load and sets limits", async () => {
+  await page.click("#server");
+  await until(page, () => /Memory of the process/.test(document.getElementById("server-sheet").textContent) && document.getElementById("limit-max_steps").value !== "");
+  await shoot(page, "server");
+  await page.fill("#limit-max_steps", "149");
+  await page.click("#server-sheet >> text=Set limits");
+  await until(page, () => /limits are set/.test(document.getElementById("toast").textContent));
+  await page.keyboard.press("Escape");
+  await page.fill("#prompt", "too many steps");
+  await set(page, { steps: 150 });
+  await page.click("#generate");
+  await until(page, () => /149/.test(document.getElementById("problem").textContent) && !document.getElementById("problem").hidden);
+  await page.click("#server");
+  await page.fill("#limit-max_steps", "500");
+  await page.click("#server-sheet >> text=Set limits");
+  await page.keyboard.press("Escape");
+});
+
+test("phones: one part at a time, nothing wider than the screen", async () => {
+  const phone = await openStudio(browser, server.url, { context: { viewport: { width: 390, height: 844 }, isMobile: true, hasTouch: true } });
+  for (const [view, part] of [["controls", "#prompt"], ["result", "#preview"], ["side", "#gallery"]]) {
+    await phone.tap(`#views [data-to="${view}"]`);
+    assert.ok(await phone.isVisible(part), part);
+    assert.ok((await phone.evaluate(() => document.documentElement.scrollWidth - innerWidth)) <= 0, `${view} is too wide`);
+    await shoot(phone, `phone-${view}`);
+  }
+  await phone.tap("#more");
+  assert.ok(await phone.isVisible("#vae"));
+  await phone.tap('#views [data-to="controls"]');
+  await phone.tap("#generate");
+  await phone.waitForSelector("#stage", { timeout: SOON }); // the picture comes into view
+  await phone.context().close();
+});
+
+test("nothing in all this made the page complain", () => assert.deepEqual(page.faults, []));

@@ -1,4 +1,5 @@
 // The server's routes, as this page uses them. Every failure is an ApiError with the server's own words.
+import { Backoff } from "../common/backoff.js";
 
 export class ApiError extends Error {
   constructor(message, status) {
@@ -36,6 +37,7 @@ async function call(method, path, body, { signal } = {}) {
   } catch {
     value = null;
   }
+  if (reply.status === 401) location.reload(); // the session ended: the page's address answers with the form to log in
   if (!reply.ok) throw new ApiError(words(value, reply), reply.status);
   return value;
 }
@@ -55,16 +57,16 @@ export const lists = {
   schedulers: () => get("/sdapi/v1/schedulers"),
   upscalers: () => get("/sdapi/v1/upscalers"),
   latentModes: () => get("/sdapi/v1/latent-upscale-modes"),
-  loras: () => get("/sdapi/v1/loras"),
-  embeddings: () => get("/sdapi/v1/embeddings"),
+  networks: () => get("/api/v1/networks"),
   styles: () => get("/sdapi/v1/prompt-styles"),
   controlModels: () => get("/controlnet/model_list"),
   controlModules: () => get("/controlnet/module_list"),
   refreshModels: () => post("/sdapi/v1/refresh-checkpoints"),
   refreshLoras: () => post("/sdapi/v1/refresh-loras"),
 };
-export const detect = (module, image, resolution) =>
-  post("/controlnet/detect", { controlnet_module: module, controlnet_input_images: [image], controlnet_processor_res: resolution });
+export const detect = (module, image, { resolution, a, b }) =>
+  post("/controlnet/detect", { controlnet_module: module, controlnet_input_images: [image], controlnet_processor_res: resolution,
+    controlnet_threshold_a: a, controlnet_threshold_b: b });
 export const scriptInfo = () => get("/sdapi/v1/script-info");
 export const pngInfo = (image) => post("/sdapi/v1/png-info", { image });
 export const getOptions = () => get("/sdapi/v1/options");
@@ -91,6 +93,8 @@ export const gallery = {
   remove: (id) => call("DELETE", `/api/v1/gallery/${id}`),
 };
 export const whoAmI = () => get("/api/v1/me");
+export const logOut = () => post("/api/v1/logout");
+export const admin = { load: () => get("/api/v1/admin"), limit: (limits) => call("PATCH", "/api/v1/admin", { limits }) };
 
 // What this user's pages remember: small JSON documents kept by the server.
 export const documents = {
@@ -98,12 +102,22 @@ export const documents = {
   save: (name, value) => call("PUT", `/api/v1/documents/${name}`, value),
 };
 
-// Server-sent events; handlers by name. The browser reconnects by itself and says where it stopped.
+// Server-sent events; handlers by name. The browser reconnects by itself and says where it stopped; after an answer
+// that is none (a proxy's 502) it gives up, and this does not.
 export function watchEvents(handlers, onLink) {
-  const source = new EventSource("/api/v1/events");
-  for (const [name, handle] of Object.entries(handlers))
-    source.addEventListener(name, (event) => handle(JSON.parse(event.data)));
-  source.addEventListener("open", () => onLink(true));
-  source.addEventListener("error", () => onLink(false));
-  return source;
+  const backoff = new Backoff({ first: 500, most: 10000 });
+  const open = () => {
+    const source = new EventSource("/api/v1/events");
+    for (const [name, handle] of Object.entries(handlers))
+      source.addEventListener(name, (event) => handle(JSON.parse(event.data)));
+    source.addEventListener("open", () => {
+      backoff.reset();
+      onLink(true);
+    });
+    source.addEventListener("error", () => {
+      onLink(false);
+      if (source.readyState === EventSource.CLOSED) setTimeout(open, backoff.next());
+    });
+  };
+  open();
 }

@@ -3,22 +3,37 @@ import { make } from "../common/dom.js";
 import { acceptPictures, base64Of, isPicture, readDataUrl } from "./files.js";
 
 export class Extras {
-  constructor(place, onSubmit) {
+  constructor(place, { onSubmit, tell }) {
     this.url = null;
-    this.input = make("input", { type: "file", accept: "image/*", hidden: true });
+    this.input = make("input", { type: "file", accept: "image/*", hidden: true, "aria-label": "Picture" });
     this.input.addEventListener("change", () => this.#take(this.input.files[0]));
     this.drop = make("button", { type: "button", class: "drop", onclick: () => this.input.click() });
     this.first = make("select", { id: "x-upscaler1" });
     this.second = make("select", { id: "x-upscaler2" });
     this.visibility = make("input", { type: "range", id: "x-visibility", min: 0, max: 1, step: 0.05, value: 0 });
     this.scale = make("input", { type: "number", id: "x-scale", min: 1, max: 8, step: 0.1, value: 2 });
-    const field = (label, input) => make("div", { class: "field" }, make("label", { for: input.id, text: label }), input);
-    place.append(this.input, this.drop, make("div", { class: "group" }, field("Upscaler", this.first), field("Scale", this.scale),
-      field("Second upscaler", this.second), field("Its share", this.visibility)),
+    this.mode = make("select", { id: "x-mode" }, make("option", { value: 0, text: "By scale" }), make("option", { value: 1, text: "To size" }));
+    const side = (id) => make("input", { type: "number", id, min: 8, max: 8192, step: 8, value: 1024 });
+    this.width = side("x-width");
+    this.height = side("x-height");
+    const shown = make("output", { text: this.visibility.value });
+    this.visibility.addEventListener("input", () => (shown.value = this.visibility.value));
+    const field = (label, input, ...more) => make("div", { class: "field" }, make("label", { for: input.id }, label, ...more), input);
+    const bySize = [field("Width", this.width), field("Height", this.height)];
+    const byScale = field("Scale", this.scale);
+    const showMode = () => {
+      byScale.hidden = this.mode.value === "1";
+      for (const box of bySize) box.hidden = this.mode.value === "0";
+    };
+    this.mode.addEventListener("change", showMode);
+    showMode();
+    place.append(this.input, this.drop, make("div", { class: "group" }, field("Upscaler", this.first), field("Size", this.mode), byScale, ...bySize,
+      field("Second upscaler", this.second), field("Its share", this.visibility, shown)),
       make("button", { type: "submit", class: "primary", text: "Upscale" }));
     place.addEventListener("submit", (event) => {
       event.preventDefault();
       if (this.url !== null) onSubmit(this.toRequest());
+      else tell("Choose a picture to upscale.");
     });
     acceptPictures(place, (file) => this.#take(file));
     this.set(null);
@@ -40,7 +55,8 @@ export class Extras {
   }
 
   toRequest() {
-    return { init_images: [base64Of(this.url)], extras_resize_mode: 0, upscaling_resize: Number(this.scale.value), upscaler_1: this.first.value,
+    return { init_images: [base64Of(this.url)], extras_resize_mode: Number(this.mode.value), upscaling_resize: Number(this.scale.value),
+      upscaling_resize_w: Number(this.width.value), upscaling_resize_h: Number(this.height.value), upscaler_1: this.first.value,
       upscaler_2: this.second.value, upscaler_2_visibility: Number(this.visibility.value), save_images: true };
   }
 }

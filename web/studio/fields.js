@@ -12,6 +12,7 @@ export const GROUPS = [
       { name: "steps", label: "Steps", type: "range", min: 1, max: 150, step: 1, value: 20, on: both, wide: true },
       { name: "width", label: "Width", type: "number", min: 64, max: 2048, step: 8, value: 512, on: both },
       { name: "height", label: "Height", type: "number", min: 64, max: 2048, step: 8, value: 512, on: both },
+      { name: "aspect", type: "aspect", on: both, wide: true },
       { name: "cfg_scale", label: "Guidance (CFG)", type: "range", min: 1, max: 30, step: 0.5, value: 7, on: both, wide: true },
       { name: "denoising_strength", label: "Denoising strength", type: "range", min: 0, max: 1, step: 0.01, value: 0.75, on: ["img2img"], wide: true },
       { name: "resize_mode", label: "Resize", type: "choice", value: 0, on: ["img2img"], wide: true,
@@ -47,6 +48,8 @@ export const GROUPS = [
     fields: [
       { name: "enable_hr", label: "Draw larger in a second pass", type: "check", value: false, on: ["txt2img"], wide: true },
       { name: "hr_scale", label: "Scale", type: "range", min: 1, max: 4, step: 0.05, value: 2, on: ["txt2img"], when: hires, wide: true },
+      { name: "hr_resize_x", label: "Or to width (0: by scale)", type: "number", min: 0, max: 4096, step: 8, value: 0, on: ["txt2img"], when: hires },
+      { name: "hr_resize_y", label: "Or to height", type: "number", min: 0, max: 4096, step: 8, value: 0, on: ["txt2img"], when: hires },
       { name: "hr_upscaler", label: "Upscaler", type: "list", list: "hrUpscalers", value: "Latent", on: ["txt2img"], when: hires },
       { name: "hr_checkpoint_name", label: "Model", type: "list", list: "hrModels", value: "Use same checkpoint", on: ["txt2img"], when: hires },
       { name: "hr_second_pass_steps", label: "Steps (0: the same)", type: "number", min: 0, max: 150, step: 1, value: 0, on: ["txt2img"], when: hires },
@@ -66,8 +69,12 @@ export const GROUPS = [
 // What the built-in model is made for; others begin with the values above.
 export const MINI = { sampler_name: "Euler", steps: 4, width: 256, height: 256, cfg_scale: 1 };
 
-export const FIELDS = GROUPS.flatMap((group) => group.fields);
+// Some rows are helpers without a value of their own.
+export const FIELDS = GROUPS.flatMap((group) => group.fields).filter((field) => field.value !== undefined);
 export const isOn = (field, kind, form) => field.on.includes(kind) && (field.when === undefined || field.when(form));
+
+// Ratios of width and height to choose from.
+export const RATIOS = ["1:1", "5:4", "4:3", "3:2", "16:9", "21:9", "4:5", "3:4", "2:3", "9:16"];
 
 // The part of an A1111 request that these fields make.
 export function toRequest(kind, form) {

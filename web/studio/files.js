@@ -28,10 +28,10 @@ export function loadImage(url) {
   });
 }
 
-// Calls take(file) for a picture dropped on `place` or pasted into it.
+// Calls take(file) for a picture dropped on `place` or pasted into it, unless something inside took it.
 export function acceptPictures(place, take) {
   place.addEventListener("dragover", (event) => {
-    if (![...event.dataTransfer.items].some((item) => item.kind === "file")) return;
+    if (event.defaultPrevented || ![...event.dataTransfer.items].some((item) => item.kind === "file")) return;
     event.preventDefault();
     place.classList.add("dropping");
   });
@@ -39,13 +39,13 @@ export function acceptPictures(place, take) {
   place.addEventListener("drop", (event) => {
     place.classList.remove("dropping");
     const file = [...event.dataTransfer.files].find(isPicture);
-    if (!file) return;
+    if (!file || event.defaultPrevented) return;
     event.preventDefault();
     take(file);
   });
   place.addEventListener("paste", (event) => {
     const file = [...event.clipboardData.files].find(isPicture);
-    if (!file) return;
+    if (!file || event.defaultPrevented) return;
     event.preventDefault();
     take(file);
   });

@@ -1,6 +1,6 @@
 // The settings as controls. `values` is the truth; controls show it and write to it.
 import { byId, make } from "../common/dom.js";
-import { FIELDS, GROUPS, isOn } from "./fields.js";
+import { FIELDS, GROUPS, isOn, RATIOS } from "./fields.js";
 
 const number = (text, field) => {
   const value = Number(text);
@@ -29,10 +29,10 @@ export class Form {
   #makeField(field) {
     const id = `f-${field.name}`;
     const make_ = { range: () => this.#range(field, id), number: () => this.#number(field, id), check: () => this.#check(field, id),
-      choice: () => this.#select(field, id), list: () => this.#select(field, id), seed: () => this.#seed(field, id) };
+      choice: () => this.#select(field, id), list: () => this.#select(field, id), seed: () => this.#seed(field, id), aspect: () => this.#aspect(id) };
     const control = make_[field.type]();
-    const box = field.type === "check"
-      ? make("div", { class: "field" }, make("label", { class: "check" }, ...control.elements, field.label))
+    const box = field.type === "aspect" ? make("div", { class: "field" }, ...control.elements)
+      : field.type === "check" ? make("div", { class: "field" }, make("label", { class: "check" }, ...control.elements, field.label))
       : make("div", { class: "field" }, make("label", { for: id, text: field.label }), ...control.elements);
     if (field.wide) box.classList.add("wide");
     this.controls.set(field.name, { field, box, show: control.show });
@@ -91,6 +91,27 @@ export class Form {
     const again = make("button", { type: "button", class: "quiet", text: "Last", title: "The seed of the picture shown",
       onclick: () => this.lastSeed !== undefined && this.set({ [field.name]: this.lastSeed }) });
     return { elements: [make("div", { class: "tools" }, ...input.elements, dice, again)], show: input.show };
+  }
+
+  // Changes the shape and keeps the number of pixels, about.
+  #aspect(id) {
+    const menu = make("select", { id, "aria-label": "Ratio" }, make("option", { value: "", text: "Ratio" }), ...RATIOS.map((text) => make("option", { value: text, text })));
+    menu.addEventListener("change", () => {
+      if (menu.value === "") return;
+      const [across, down] = menu.value.split(":").map(Number);
+      const area = this.values.width * this.values.height;
+      const side = (length) => Math.min(2048, Math.max(64, Math.round(length / 8) * 8));
+      this.set({ width: side(Math.sqrt((area * across) / down)), height: side(Math.sqrt((area * down) / across)) });
+    });
+    const swap = make("button", { type: "button", class: "quiet", id: "swap", text: "⇄ Swap", title: "Width for height", onclick: () => this.set({ width: this.values.height, height: this.values.width }) });
+    const show = () => {
+      const { width, height } = this.values;
+      menu.value = RATIOS.find((text) => {
+        const [across, down] = text.split(":").map(Number);
+        return Math.abs(width / height / (across / down) - 1) < 0.02;
+      }) ?? "";
+    };
+    return { elements: [make("div", { class: "tools" }, menu, swap)], show };
   }
 
   // lists: {samplers: [[value, text], ...], ...}

@@ -3,37 +3,87 @@ import { byId, make, throttle } from "../common/dom.js";
 import { gallery } from "./api.js";
 
 const PAGE = 60;
+const FILTERS = ["gallery-model", "gallery-folder", "gallery-from", "gallery-until"];
+const DAY = 86400;
+
+// Midnight of a date input's day, here, in seconds since 1970.
+const seconds = (input) => (input.value === "" ? undefined : Math.floor(new Date(`${input.value}T00:00`).getTime() / 1000));
 
 export class Gallery {
   constructor({ onOpen, tell }) {
     this.items = [];
     this.onOpen = onOpen;
     this.tell = tell;
-    this.search = byId("gallery-search");
-    this.search.addEventListener("input", throttle(() => this.reload(), 300));
-    for (const id of ["gallery-favourites", "gallery-trash"]) byId(id).addEventListener("change", () => this.reload());
-    byId("gallery-more").addEventListener("click", () => this.#more());
+    this.asked = 0;
+    this.shelf = byId("gallery-shelf");
+    byId("gallery-search").addEventListener("input", throttle(() => this.reload(), 300));
+    for (const id of ["gallery-shelf", ...FILTERS]) byId(id).addEventListener("change", () => this.reload());
+    byId("gallery-clear").addEventListener("click", () => this.#clear());
+    byId("gallery-empty").addEventListener("click", () => this.#emptyTrash());
+    const more = byId("gallery-more");
+    more.addEventListener("click", () => this.#more());
+    new IntersectionObserver(([entry]) => entry.isIntersecting && this.#more()).observe(more);
+  }
+
+  setModels(names) {
+    byId("gallery-model").replaceChildren(make("option", { value: "", text: "All models" }), ...names.map((name) => make("option", { value: name, text: name })));
+  }
+
+  #filters() {
+    const until = seconds(byId("gallery-until"));
+    return { search: byId("gallery-search").value.trim(), shelf: this.shelf.value, model: byId("gallery-model").value, folder: byId("gallery-folder").value,
+      from: seconds(byId("gallery-from")), until: until === undefined ? undefined : until + DAY };
   }
 
   async #fetch(before) {
-    const shelf = byId("gallery-trash").checked ? "trash" : byId("gallery-favourites").checked ? "favourites" : "all";
-    const { pictures } = await gallery.list({ search: this.search.value.trim(), shelf, limit: PAGE, before });
-    return pictures.map((picture) => ({ ...picture, name: picture.file?.split("/").at(-1) }));
+    const { pictures, total } = await gallery.list({ ...this.#filters(), limit: PAGE, before });
+    return { total, items: pictures.map((picture) => ({ ...picture, name: picture.file?.split("/").at(-1) })) };
   }
 
+  // Answers may come in another order than they were asked for: the last question counts.
   async reload() {
+    const number = ++this.asked;
     try {
-      this.items = await this.#fetch();
-      this.#show(this.items.length === PAGE);
+      const { total, items } = await this.#fetch();
+      if (number !== this.asked) return;
+      this.items = items;
+      this.#show(total);
     } catch (error) {
       this.tell(error.message);
     }
   }
 
   async #more() {
-    const older = await this.#fetch(this.items.at(-1).id);
-    this.items.push(...older);
-    this.#show(older.length === PAGE);
+    if (this.items.length === 0 || this.isFetching) return;
+    this.isFetching = true;
+    const number = this.asked;
+    try {
+      const { items } = await this.#fetch(this.items.at(-1).id);
+      if (number !== this.asked) return;
+      this.items.push(...items);
+      this.#show(this.total);
+    } catch (error) {
+      this.tell(error.message);
+    } finally {
+      this.isFetching = false;
+    }
+  }
+
+  #clear() {
+    for (const id of FILTERS) byId(id).value = "";
+    this.reload();
+  }
+
+  async #emptyTrash() {
+    if (!confirm(`Remove ${this.total} ${this.total === 1 ? "picture" : "pictures"} for good?`)) return;
+    try {
+      for (let left = this.items; left.length > 0 && this.shelf.value === "trash"; left = this.items) {
+        for (const { id } of left) await gallery.remove(id);
+        await this.reload();
+      }
+    } catch (error) {
+      this.tell(error.message);
+    }
   }
 
   async remove(item) {
@@ -46,11 +96,25 @@ export class Gallery {
     await this.reload();
   }
 
-  #show(hasMore) {
-    byId("gallery").replaceChildren(...this.items.map((item, index) =>
-      make("li", {}, make("button", { type: "button", class: "thumb", "data-picture": item.id, title: item.infotext?.split("\n")[0] ?? "", onclick: () => this.onOpen(this.items, index) },
-        make("img", { src: item.thumbnail, alt: item.infotext?.split("\n")[0] ?? "Picture", loading: "lazy" }),
-        ...(item.favourite ? [make("span", { class: "mark", text: "★" })] : [])))));
-    byId("gallery-more").hidden = !hasMore;
+  // Only what is new is made anew, so that nothing flickers or loses the focus.
+  #show(total) {
+    this.total = total;
+    const old = new Map([...byId("gallery").children].map((row) => [row.dataset.key, row]));
+    byId("gallery").replaceChildren(...this.items.map((item) => old.get(`${item.id}${item.favourite}`) ?? this.#thumb(item)));
+    byId("gallery-more").hidden = this.items.length >= total;
+    byId("gallery-count").textContent = total ? `${total}` : "";
+    byId("gallery-none").hidden = this.items.length > 0;
+    byId("gallery-empty").hidden = this.shelf.value !== "trash" || this.items.length === 0;
+    const used = FILTERS.filter((id) => byId(id).value !== "").length;
+    byId("gallery-filter-state").textContent = used ? `${used} in use` : "";
+    byId("gallery-clear").hidden = used === 0;
+  }
+
+  #thumb(item) {
+    const text = item.infotext?.split("\n")[0] || "Picture";
+    const open = () => this.onOpen(this.items, this.items.findIndex(({ id }) => id === item.id));
+    return make("li", { "data-key": `${item.id}${item.favourite}` }, make("button", { type: "button", class: "thumb", "data-picture": item.id, title: text, onclick: open },
+      make("img", { src: item.thumbnail, alt: item.favourite ? `${text} (favourite)` : text, loading: "lazy" }),
+      ...(item.favourite ? [make("span", { class: "mark", text: "★", "aria-hidden": "true" })] : [])));
   }
 }

@@ -34,8 +34,10 @@ export function toForm({ settings }) {
     if (settings[key] !== undefined && !Number.isNaN(Number(settings[key]))) form[name] = Number(settings[key]);
   for (const [key, name] of Object.entries(TEXTS)) if (settings[key] !== undefined) form[name] = settings[key];
   const size = /^(\d+)x(\d+)$/.exec(settings.Size ?? "");
+  const target = /^(\d+)x(\d+)$/.exec(settings["Hires resize"] ?? "");
+  [form.hr_resize_x, form.hr_resize_y] = target ? [Number(target[1]), Number(target[2])] : [0, 0];
   if (size) [form.width, form.height] = [Number(size[1]), Number(size[2])];
-  form.enable_hr = settings["Hires upscale"] !== undefined;
+  form.enable_hr = settings["Hires upscale"] !== undefined || target !== null;
   if (form.enable_hr && form.denoising_strength !== undefined) form.hr_denoising_strength = form.denoising_strength;
   form.hr_checkpoint_name = withoutHash(settings["Hires checkpoint"]) ?? "Use same checkpoint";
   form.refiner_checkpoint = withoutHash(settings.Refiner) ?? "None";

@@ -1,57 +1,63 @@
 // The studio: a form that makes jobs, the queue that draws them, the pictures that came of it. What the form holds
 // lives on the server, so that another device, or this one after a reload, goes on where it was.
-import { byId, load, make, save, throttle } from "../common/dom.js";
-import { documents, getOptions, jobs, lists, setOptions, watchEvents, whoAmI } from "./api.js";
+import { byId, load, make, save } from "../common/dom.js";
+import { getOptions, jobs, lists, logOut, setOptions, watchEvents, whoAmI } from "./api.js";
 import { ControlNet } from "./control_net.js";
 import { Extras } from "./extras.js";
 import { FIELDS, MINI, toRequest } from "./fields.js";
 import { acceptPictures, fetchDataUrl, readDataUrl } from "./files.js";
 import { Form, prompts } from "./form.js";
 import { Gallery } from "./gallery.js";
-import { Networks } from "./networks.js";
 import { parseInfotext, toForm } from "./infotext.js";
+import { Kept, short } from "./kept.js";
+import { setUpKeys } from "./keys.js";
+import { Networks } from "./networks.js";
 import { PngInfo } from "./png_info.js";
 import { bindPrompt } from "./prompt_box.js";
 import { isLive, Queue } from "./queue.js";
 import { Result } from "./result.js";
 import { Scripts } from "./scripts.js";
+import { ServerSheet } from "./server_sheet.js";
 import { Source } from "./source.js";
+import { Styles } from "./styles.js";
 import { setUpTabs } from "./tabs.js";
 import { Viewer } from "./viewer.js";
+import { setUpViews, show as showView } from "./views.js";
+
+const VARY = 0.15; // strength of a variation that nobody has set
+
+const keptForm = new Kept("form", () => ({ kind: form.kind, values: form.values, ...prompts(), script: scripts.values, units: controlNet.units.map((unit) => unit.state) }));
+const keptSource = new Kept("source", async () => ({ url: await short(source.url, 700000), mask: await short(source.mask.maskUrl(), 190000) }));
+const keptUnits = new Kept("units", async () => ({ pictures: await Promise.all(controlNet.units.map(({ url }) => short(url, 300000))) }));
+const remember = () => keptForm.changed();
 
 const form = new Form(byId("fields"), remember);
 const source = new Source(byId("source-panel"), sourceChanged, tell);
 const queue = new Queue(byId("queue"), { tell });
 const viewer = new Viewer([
-  { text: "★", title: "Favourite", act: (item) => kept(item) && gallery.change(kept(item), { favourite: !item.favourite }) },
-  { text: "To image", act: (item) => send("img2img", item) },
-  { text: "To inpaint", act: (item) => send("inpaint", item) },
-  { text: "To upscale", act: (item) => send("extras", item) },
-  { text: "Use its settings", act: (item) => fillFrom(item.infotext ?? "") },
-  { text: "Bin", title: "Into the trash; what lies there is removed for good", act: discard },
+  { text: "☆", title: "Favourite (F)", key: "f", act: mark, show: (item, button) => (button.textContent = item.favourite ? "★" : "☆") },
+  { text: "To image", closes: true, act: (item) => send("img2img", item) },
+  { text: "To inpaint", closes: true, act: (item) => send("inpaint", item) },
+  { text: "To upscale", closes: true, act: (item) => send("extras", item) },
+  { text: "Use its settings", closes: true, act: (item) => fillFrom(item.infotext ?? "") },
+  { text: "Save", title: "Save the file (S)", key: "s", act: download },
+  { text: "Restore", title: "Out of the trash", act: restore, show: (item, button) => (button.hidden = !item.trashed) },
+  { text: "Bin", title: "Into the trash; what lies there is removed for good (Delete)", key: "Delete", act: discard,
+    show: (item, button) => (button.textContent = item.trashed ? "Remove for good" : "Bin") },
 ]);
-const openViewer = (items, index) => viewer.open(items, index);
+const openViewer = (items, index) => viewer.open([...items], index);
 const gallery = new Gallery({ onOpen: openViewer, tell });
 const result = new Result({ onOpen: openViewer, onSend: send });
-const extras = new Extras(byId("page-extras"), (request) => submit("extras", request));
+const extras = new Extras(byId("extras-form"), { onSubmit: (request) => submit("extras", request), tell });
 const pngInfo = new PngInfo(byId("page-pnginfo"), { onUse: fillFrom, onSend: send, tell });
-const controlNet = new ControlNet(byId("controlnet-units"), byId("controlnet-state"), tell);
-const scripts = new Scripts(byId("script"), byId("script-state"), tell);
-const networks = new Networks(byId("networks"), byId("prompt"), { onModel: chooseModel, tell });
+const controlNet = new ControlNet(byId("controlnet-units"), byId("controlnet-state"), { onChange: unitsChanged, tell });
+const scripts = new Scripts(byId("script"), byId("script-state"), { onChange: remember, tell });
+const networks = new Networks(byId("networks"), byId("prompt"), { onModel: chooseModel, shownPicture: () => (result.current && kept(result.current)?.id) ?? null, tell });
+const styles = new Styles(tell);
 const tabs = setUpTabs((tab) => chooseKind(tab));
-const recount = [bindPrompt(byId("prompt"), byId("prompt-tokens"), remember), bindPrompt(byId("negative"), byId("negative-tokens"), remember)];
-let isRestoring = false;
+const recount = [bindPrompt(byId("prompt"), byId("prompt-tokens"), remember, pasted), bindPrompt(byId("negative"), byId("negative-tokens"), remember)];
 let awaited = null; // the job whose pictures the middle will show
-
-// The gallery's row of a picture: that of a job's result says which it is.
-const kept = (item) => (item.gallery === undefined ? item : item.gallery > 0 ? { ...item, id: item.gallery } : null);
-
-async function discard(item) {
-  const own = kept(item);
-  if (own === null) return;
-  if (!own.trashed) await gallery.change(own, { trashed: true });
-  else if (confirm("Remove this picture for good?")) await gallery.remove(own);
-}
+let known = new Set(); // jobs whose end was dealt with
 
 let toastTimer = 0;
 function tell(text) {
@@ -65,6 +71,47 @@ function tell(text) {
 function showProblem(text) {
   byId("problem").textContent = text ?? "";
   byId("problem").hidden = !text;
+  if (text) showView("result");
+}
+
+// ---- what is done with pictures
+
+// The gallery's row of a picture: that of a job's result says which it is.
+const kept = (item) => (item.gallery === undefined ? item : item.gallery > 0 ? { ...item, id: item.gallery } : null);
+
+async function change(item, changes) {
+  const own = kept(item);
+  if (own === null) return tell("This picture is not kept in the history.");
+  try {
+    await gallery.change(own, changes);
+    Object.assign(item, changes);
+  } catch (error) {
+    tell(error.message);
+  }
+}
+
+function mark(item) {
+  return change(item, { favourite: !item.favourite });
+}
+
+const takeOut = (item) => viewer.items.splice(viewer.items.indexOf(item), 1);
+
+async function restore(item) {
+  await change(item, { trashed: false });
+  if (!item.trashed) takeOut(item);
+}
+
+async function discard(item) {
+  if (!item.trashed) {
+    await change(item, { trashed: true });
+    if (item.trashed) takeOut(item);
+  } else if (confirm("Remove this picture for good?")) {
+    await gallery.remove(kept(item)).then(() => takeOut(item), (error) => tell(error.message));
+  }
+}
+
+function download(item) {
+  make("a", { href: item.url, download: item.name ?? "picture.png" }).click();
 }
 
 function chooseKind(tab) {
@@ -73,34 +120,43 @@ function chooseKind(tab) {
     scripts.setKind(tab);
   }
   byId("source-panel").hidden = tab !== "img2img";
-  byId("page-generate").setAttribute("aria-labelledby", `tab-${tab}`);
+  if (tab !== "extras" && tab !== "pnginfo") byId("page-generate").setAttribute("aria-labelledby", `tab-${tab}`);
   remember();
 }
 
 function sourceChanged() {
   form.set({ has_mask: source.hasMask });
+  keptSource.changed();
 }
 source.onSize = (size) => size && form.set({ width: Math.round(size.width / 8) * 8, height: Math.round(size.height / 8) * 8 });
 
-// ---- what the form holds, kept by the server
-
-const keep = throttle(() => documents.save("form", { kind: form.kind, values: form.values, ...prompts() }).catch(() => {}), 1500);
-function remember() {
-  if (!isRestoring) keep();
+function unitsChanged() {
+  keptUnits.changed();
+  remember();
 }
 
-async function restore() {
-  isRestoring = true;
-  const kept = await documents.load("form").catch(() => null);
-  if (kept !== null) {
-    const known = FIELDS.filter((field) => typeof kept.values?.[field.name] === typeof field.value);
-    form.set(Object.fromEntries(known.map((field) => [field.name, kept.values[field.name]])));
-    byId("prompt").value = kept.prompt ?? "";
-    byId("negative").value = kept.negative_prompt ?? "";
-    tabs.select(kept.kind === "img2img" ? "img2img" : "txt2img");
-  }
-  if (kept === null && byId("model").value === "mini") form.set(MINI);
-  isRestoring = false;
+// ---- what the form holds, kept by the server
+
+function restoreForm(document) {
+  const fields = FIELDS.filter((field) => typeof document.values?.[field.name] === typeof field.value);
+  form.set(Object.fromEntries(fields.map((field) => [field.name, document.values[field.name]])));
+  byId("prompt").value = document.prompt ?? "";
+  byId("negative").value = document.negative_prompt ?? "";
+  tabs.select(document.kind === "img2img" ? "img2img" : "txt2img");
+  if (document.script) scripts.values = document.script;
+}
+
+async function restoreAll() {
+  const [document, picture, units] = await Promise.all([keptForm.load(), keptSource.load(), keptUnits.load()]);
+  if (document !== null) restoreForm(document);
+  else if (byId("model").value === "mini") form.set(MINI);
+  if (picture?.url) await source.set(picture.url);
+  if (picture?.url && picture.mask) await source.mask.setMask(picture.mask);
+  controlNet.units.forEach((unit, index) => {
+    if (units?.pictures?.[index]) unit.set(units.pictures[index]);
+    if (document?.units?.[index]) unit.state = document.units[index];
+    unit.onChange();
+  });
   recount.forEach((count) => count());
 }
 
@@ -117,30 +173,60 @@ function fillFrom(infotext) {
   byId("clip-skip").value = clipSkip;
   const option = [...byId("model").options].find((o) => o.dataset.name === model || o.value === model);
   if (option) byId("model").value = option.value;
+  if (byId("page-generate").hidden) tabs.select(form.kind);
   recount.forEach((count) => count());
-  remember();
+  byId("prompt").dispatchEvent(new Event("input", { bubbles: true }));
+  showView("controls");
+}
+
+// Infotext in the clipboard fills the form instead of becoming a prompt.
+function pasted(text) {
+  if (!parseInfotext(text).hasSettings || !/(^|\n)Steps: \d/.test(text)) return false;
+  fillFrom(text);
+  tell("The form is filled from the text.");
+  return true;
+}
+
+// A picture dropped where nothing else takes it: its settings, or else the picture itself.
+async function dropped(file) {
+  const url = await readDataUrl(file);
+  await pngInfo.set(url);
+  if (parseInfotext(pngInfo.text.textContent).hasSettings) {
+    fillFrom(pngInfo.text.textContent);
+    tell("The form is filled from the picture.");
+  } else await send("img2img", { url });
 }
 
 async function send(where, item) {
   if (!item) return;
+  const seed = item.seed ?? Number(parseInfotext(item.infotext ?? "").settings.Seed ?? -1);
   if (where === "prompt") return fillFrom(item.infotext ?? "");
-  if (where === "seed") return form.set({ seed: item.seed ?? Number(parseInfotext(item.infotext ?? "").settings.Seed ?? -1) });
-  const url = item.url.startsWith("data:") ? item.url : await fetchDataUrl(item.url);
-  if (where === "extras") {
-    extras.set(url);
-    tabs.select("extras");
-    return;
+  if (where === "seed") return form.set({ seed });
+  if (where === "vary") {
+    form.set({ seed, subseed: -1, subseed_strength: form.values.subseed_strength || VARY });
+    return tell("Each picture varies this one; the panel Variation says how much.");
   }
-  tabs.select("img2img");
-  await source.set(url);
-  source.onSize(source.mask.size);
+  try {
+    const url = item.url.startsWith("data:") ? item.url : await fetchDataUrl(item.url);
+    showView("controls");
+    if (where === "extras") {
+      extras.set(url);
+      return tabs.select("extras");
+    }
+    tabs.select("img2img");
+    await source.set(url);
+    source.onSize(source.mask.size);
+    if (where === "inpaint") source.mask.canvas.focus();
+  } catch (error) {
+    tell(error.message);
+  }
 }
 
 // ---- drawing
 
 function request() {
   const values = toRequest(form.kind, form.values);
-  return { ...values, ...prompts(), ...(form.kind === "img2img" ? source.toRequest() : {}), ...controlNet.toRequest(), ...scripts.toRequest(), save_images: true, send_images: false,
+  return { ...values, ...prompts(), ...(form.kind === "img2img" ? source.toRequest() : {}), ...controlNet.toRequest(), ...scripts.toRequest(), do_not_save_grid: !scripts.isUsed, save_images: true, send_images: false,
     override_settings: { sd_model_checkpoint: byId("model").value, sd_vae: byId("vae").value, CLIP_stop_at_last_layers: Number(byId("clip-skip").value) } };
 }
 
@@ -149,8 +235,8 @@ async function submit(kind, body) {
   try {
     const { id } = kind === "extras" ? await jobs.enlarge(body) : await jobs.draw(kind, body);
     awaited = id;
-    await queue.reload();
-    showNow();
+    showView("result");
+    await catchUp();
   } catch (error) {
     showProblem(error.message);
   }
@@ -167,6 +253,7 @@ async function generate() {
 async function showResult(id) {
   try {
     const { pictures, seconds, notes } = await jobs.result(id);
+    pictures.sort((a, b) => (b.role === "grid") - (a.role === "grid")); // grids first, else as they were drawn
     result.set(pictures.map((picture, index) => ({ ...picture, name: `${id}-${index + 1}.png` })), `${seconds.toFixed(1)} s`);
     if (pictures.length) form.lastSeed = pictures[0].seed;
     if (notes.length) tell(notes.join("; "));
@@ -175,18 +262,48 @@ async function showResult(id) {
   }
 }
 
-async function jobChanged(job) {
-  const ended = queue.update(job);
-  showNow();
-  if (!ended && isLive(job)) return;
+// The last job's pictures, for a page that has just been opened.
+function showLast() {
+  const [first] = gallery.items;
+  if (!first || result.items.length > 0) return;
+  const items = gallery.items.filter(({ job }) => job === first.job).reverse();
+  result.set(items, "");
+  form.lastSeed = items[0].seed;
+}
+
+async function jobEnded(job) {
+  if (known.has(job.id)) return;
+  known.add(job.id);
   if (job.state === "failed" && job.id === awaited) showProblem(job.error);
   if (job.pictures > 0) await Promise.all([showResult(job.id), gallery.reload()]);
   if (byId("forever").checked && job.id === awaited && job.state === "done" && !job.interrupted) await generate();
 }
 
+async function jobChanged(job) {
+  const ended = queue.update(job);
+  showNow();
+  if (ended) await jobEnded(job);
+}
+
+// Of a batch that is done, or a grid that was made of an ended job's pictures.
+async function pictureKept(job) {
+  if (isLive(job)) await gallery.reload();
+  else await Promise.all([showResult(job.id), gallery.reload()]);
+}
+
+// The queue as it is now, and what ended while nobody told.
+async function catchUp() {
+  const { list, ended, queue: all } = await queue.reload();
+  queueChanged(all);
+  showNow();
+  const missed = list.filter((job) => job.id === awaited && !isLive(job) && !ended.includes(job));
+  for (const job of [...ended, ...missed].sort((a, b) => a.ended - b.ended)) await jobEnded(job);
+}
+
 function showNow() {
   const { running } = queue;
   byId("interrupt").disabled = running === null;
+  byId("interrupt-here").hidden = running === null;
   byId("skip").disabled = running === null;
   byId("queue-count").textContent = queue.jobs.size ? `${queue.jobs.size}` : "";
   result.follow(running);
@@ -199,21 +316,24 @@ function queueChanged({ jobs: count, paused }) {
 }
 
 const onRunning = (work) => () => queue.running && work(queue.running.id).catch((error) => tell(error.message));
+const stop = onRunning(jobs.interrupt);
+const skip = onRunning(jobs.skip);
 
 // ---- lists
 
 async function fillLists() {
   const pairs = (names) => names.map((name) => [name, name]);
-  const [models, vaes, samplers, schedulers, upscalers, latent, styles, options] = await Promise.all(
+  const [models, vaes, samplers, schedulers, upscalers, latent, styleList, options] = await Promise.all(
     [lists.models(), lists.vaes(), lists.samplers(), lists.schedulers(), lists.upscalers(), lists.latentModes(), lists.styles(), getOptions()]);
   byId("model").replaceChildren(...models.map((m) => make("option", { value: m.title, text: m.title, "data-name": m.model_name })));
-  byId("model").value = options.sd_model_checkpoint ?? models[0]?.title;
-  byId("vae").replaceChildren(...["Automatic", "None", ...vaes.map((v) => v.model_name)].map((name) => make("option", { value: name, text: name })));
-  byId("vae").value = options.sd_vae ?? "Automatic";
+  const chosen = models.find((m) => m.title === options.sd_model_checkpoint || m.model_name === options.sd_model_checkpoint);
+  if (chosen) byId("model").value = chosen.title;
+  byId("vae").replaceChildren(...["Automatic", "None", ...vaes.map((vae) => vae.model_name)].map((text) => make("option", { value: text, text })));
+  byId("vae").value = [...byId("vae").options].some((o) => o.value === options.sd_vae) ? options.sd_vae : "Automatic";
   byId("clip-skip").value = options.CLIP_stop_at_last_layers ?? 1;
-  byId("styles").replaceChildren(make("option", { value: "", text: "Styles" }), ...styles.map((s) => make("option", { value: s.name, text: s.name })));
-  byId("styles").styles = styles;
   const names = models.map((m) => m.model_name);
+  gallery.setModels(names);
+  styles.set(styleList);
   form.setLists({
     refiners: pairs(["None", ...names]),
     hrModels: pairs(["Use same checkpoint", ...names]),
@@ -229,55 +349,24 @@ function chooseModel(title) {
   byId("model").dispatchEvent(new Event("change"));
 }
 
-function addStyle() {
-  const style = byId("styles").styles?.find((s) => s.name === byId("styles").value);
-  if (!style) return;
-  for (const [id, text] of [["prompt", style.prompt], ["negative", style.negative_prompt]]) {
-    if (!text) continue;
-    const box = byId(id);
-    if (text.includes("{prompt}")) box.value = text.replace("{prompt}", box.value);
-    else box.value = box.value.trim() === "" ? text : `${box.value.trim()}, ${text}`;
-    box.dispatchEvent(new Event("input"));
-  }
-}
-
-// A style is this user's: the prompts as they stand, under a name.
-async function saveStyle() {
-  const name = prompt("The style's name", byId("styles").value)?.trim();
-  if (!name) return;
-  const styles = [...(byId("styles").styles ?? []).filter((style) => style.name !== name), { name, ...prompts() }];
-  try {
-    await documents.save("styles", { styles });
-    await fillLists();
-    byId("styles").value = name;
-  } catch (error) {
-    tell(error.message);
-  }
-}
-
 function bindControls() {
-  byId("page-generate").addEventListener("submit", (event) => {
+  byId("generate-form").addEventListener("submit", (event) => {
     event.preventDefault();
     generate();
   });
-  byId("interrupt").addEventListener("click", onRunning(jobs.interrupt));
-  byId("skip").addEventListener("click", onRunning(jobs.skip));
-  byId("style-apply").addEventListener("click", addStyle);
-  byId("style-save").addEventListener("click", saveStyle);
+  for (const id of ["interrupt", "interrupt-here"]) byId(id).addEventListener("click", stop);
+  byId("skip").addEventListener("click", skip);
   byId("paste").addEventListener("click", () => fillFrom(byId("prompt").value));
-  acceptPictures(byId("prompt"), async (file) => {
-    await pngInfo.set(await readDataUrl(file));
-    fillFrom(byId("pnginfo-text").textContent);
-  });
+  acceptPictures(document.body, dropped);
   for (const [id, name, of] of [["model", "sd_model_checkpoint", String], ["vae", "sd_vae", String], ["clip-skip", "CLIP_stop_at_last_layers", Number]])
     byId(id).addEventListener("change", () => setOptions({ [name]: of(byId(id).value) }).catch((error) => tell(error.message)));
-  byId("theme").addEventListener("click", () => setTheme(document.documentElement.dataset.theme === "dark" ? "light" : "dark"));
-  addEventListener("keydown", (event) => {
-    if ((event.ctrlKey || event.metaKey) && event.key === "Enter") generate();
-    else if (event.key === "Escape" && !byId("viewer").open) onRunning(jobs.interrupt)();
-    else return;
-    event.preventDefault();
-  });
+  const turnTheme = () => setTheme(document.documentElement.dataset.theme === "dark" ? "light" : "dark");
+  byId("theme").addEventListener("click", turnTheme);
+  byId("log-out").addEventListener("click", () => logOut().then(() => location.reload(), (error) => tell(error.message)));
+  setUpKeys({ draw: generate, stop, skip, theme: turnTheme, tab: (name) => {
+    tabs.select(name);
+    byId(`tab-${name}`).focus();
+  } });
 }
 
 function setTheme(theme) {
@@ -286,25 +375,38 @@ function setTheme(theme) {
   save("theme", theme);
 }
 
+async function showUser() {
+  const { user, admin: isAdmin, login } = await whoAmI();
+  byId("user").textContent = user;
+  byId("server").hidden = !isAdmin;
+  byId("log-out").hidden = !login;
+  if (isAdmin) new ServerSheet(tell);
+}
+
+function linkChanged(isOpen) {
+  byId("offline").hidden = isOpen;
+  if (isOpen) catchUp().then(() => gallery.reload(), () => {});
+}
+
 async function begin() {
   setTheme(load("theme", matchMedia("(prefers-color-scheme: light)").matches ? "light" : "dark"));
+  setUpViews();
   bindControls();
-  whoAmI().then(({ name }) => (byId("user").textContent = name ?? ""), () => {});
+  showUser().catch(() => {});
   try {
     await fillLists();
   } catch (error) {
     showProblem(error.message);
   }
-  await Promise.all([scripts.load(), controlNet.load(), networks.load()]);
-  await restore();
-  await queue.reload().catch((error) => showProblem(error.message));
-  watchEvents({ job: jobChanged, progress: jobChanged, queue: queueChanged }, (isOpen) => {
-    document.body.classList.toggle("offline", !isOpen);
-    if (isOpen) queue.reload().then(showNow, () => {});
-    else byId("progress-text").textContent = "The server is not reachable; trying again.";
+  await Kept.hold([keptForm, keptSource, keptUnits], async () => {
+    await Promise.all([scripts.load(), controlNet.load(), networks.load()]);
+    await restoreAll();
   });
-  showNow();
   await gallery.reload();
+  showLast();
+  await catchUp().catch((error) => showProblem(error.message));
+  watchEvents({ job: jobChanged, progress: jobChanged, picture: pictureKept, queue: queueChanged }, linkChanged);
+  document.addEventListener("visibilitychange", () => document.visibilityState === "visible" && gallery.reload());
   document.body.dataset.ready = "true";
 }
 

@@ -1,28 +1,35 @@
-// The picture to start from with a mask painted over it: brush, eraser, undo, zoom and pan, and room added around
-// it for outpainting. The mask has the picture's own size; white is what changes.
+// The picture to start from with a mask painted over it: brush, eraser, undo and redo, zoom and pan by keys, wheel or two
+// fingers, and room added around it for outpainting. The mask has the picture's own size; what is painted changes.
 import { make } from "../common/dom.js";
 import { loadImage } from "./files.js";
+import { bindPointers } from "./mask_pointers.js";
 
-const UNDO = 30;
-const PAINT = "#ffffff";
+const UNDO_BYTES = 192 << 20;
+const PAINT = "#ff2d78"; // seen on light pictures and dark ones
+const HIGHEST = 520; // pixels, beside the form
 
 export class MaskCanvas {
   constructor(place, onChange) {
     this.onChange = onChange;
+    this.place = place;
     this.image = null;
     this.mask = document.createElement("canvas");
-    this.undoStack = [];
-    this.zoom = 1;
-    this.pan = { x: 0, y: 0 };
-    this.canvas = make("canvas", { class: "mask", width: 400, height: 300, tabindex: 0, role: "img",
-      "aria-label": "Picture to start from; paint what is to change" });
+    this.context = this.mask.getContext("2d", { willReadFrequently: true });
+    this.past = [];
+    this.future = [];
+    this.cursor = null; // where the brush is, in the canvas's pixels
+    this.canvas = make("canvas", { class: "mask", width: 400, height: 300, tabindex: 0, role: "application",
+      "aria-label": "Picture to start from; paint what is to change. E: eraser, brackets: brush size, plus and minus: zoom" });
     this.brush = make("input", { type: "range", min: 2, max: 200, value: 40, "aria-label": "Brush size", title: "Brush size ([ and ])" });
-    this.eraser = make("button", { type: "button", text: "Eraser", "aria-pressed": "false", title: "E", onclick: () => this.#toggleEraser() });
-    const tool = (text, title, onclick) => make("button", { type: "button", class: "quiet", text, title, onclick });
-    place.append(this.canvas, make("div", { class: "row" }, this.brush, this.eraser,
-      tool("Undo", "Ctrl+Z", () => this.undo()), tool("Clear", "No mask", () => this.clear()), tool("Invert", "Swap", () => this.invert()),
-      tool("Fit", "The whole picture (0)", () => this.fit())));
-    this.#bindPointer();
+    this.eraser = make("button", { type: "button", text: "Eraser", "aria-pressed": "false", title: "Eraser (E)", onclick: () => this.#toggleEraser() });
+    const tool = (text, title, onclick) => make("button", { type: "button", class: "quiet", text, title, "aria-label": title, onclick });
+    this.undoButton = tool("↶", "Undo (Ctrl+Z)", () => this.undo());
+    this.redoButton = tool("↷", "Redo (Ctrl+Shift+Z)", () => this.redo());
+    place.append(this.canvas, make("div", { class: "row mask-tools" }, this.brush, this.eraser, this.undoButton, this.redoButton,
+      tool("−", "Zoom out (-)", () => this.zoomBy(0.8)), tool("+", "Zoom in (+)", () => this.zoomBy(1.25)), tool("Fit", "The whole picture (0)", () => this.fit()),
+      tool("Invert", "Paint the rest instead", () => this.invert()), tool("Clear", "Nothing painted", () => this.clear())));
+    this.fit();
+    bindPointers(this);
     this.canvas.addEventListener("keydown", (event) => this.#key(event));
     new ResizeObserver(() => this.#resize()).observe(place);
   }
@@ -31,10 +38,11 @@ export class MaskCanvas {
     this.image = url === null ? null : await loadImage(url);
     this.mask.width = this.image?.naturalWidth ?? 1;
     this.mask.height = this.image?.naturalHeight ?? 1;
-    this.undoStack = [];
+    [this.past, this.future] = [[], []];
     this.hasMask = false;
     this.#resize();
     this.fit();
+    this.#showTools();
   }
 
   get size() {
@@ -48,53 +56,98 @@ export class MaskCanvas {
     flat.width = this.mask.width;
     flat.height = this.mask.height;
     const context = flat.getContext("2d");
+    context.drawImage(this.mask, 0, 0);
+    context.globalCompositeOperation = "source-in";
+    context.fillStyle = "#fff";
+    context.fillRect(0, 0, flat.width, flat.height);
+    context.globalCompositeOperation = "destination-over";
     context.fillStyle = "#000";
     context.fillRect(0, 0, flat.width, flat.height);
-    context.drawImage(this.mask, 0, 0);
     return flat.toDataURL("image/png");
   }
 
-  // Adds room on all four sides, masked: returns the enlarged picture's URL, whose mask is painted already.
-  async outpaint(pixels) {
+  // A mask as maskUrl() gave it, of this picture.
+  async setMask(url) {
+    const image = await loadImage(url);
+    this.context.clearRect(0, 0, this.mask.width, this.mask.height);
+    this.context.drawImage(image, 0, 0, this.mask.width, this.mask.height);
+    const all = this.context.getImageData(0, 0, this.mask.width, this.mask.height);
+    for (let i = 0; i < all.data.length; i += 4) all.data[i + 3] = all.data[i];
+    this.context.putImageData(all, 0, 0);
+    this.context.globalCompositeOperation = "source-in";
+    this.context.fillStyle = PAINT;
+    this.context.fillRect(0, 0, this.mask.width, this.mask.height);
+    this.context.globalCompositeOperation = "source-over";
+    this.changed();
+  }
+
+  // Adds room, pixels on each side, painted: returns the enlarged picture's URL.
+  async outpaint({ left = 0, top = 0, right = 0, bottom = 0 }) {
     if (this.image === null) return null;
     const { width, height } = this.mask;
     const wide = document.createElement("canvas");
-    wide.width = width + 2 * pixels;
-    wide.height = height + 2 * pixels;
+    wide.width = width + left + right;
+    wide.height = height + top + bottom;
     const context = wide.getContext("2d");
     context.drawImage(this.image, 0, 0, wide.width, wide.height); // stretched below, so that the border has colours
-    context.drawImage(this.image, pixels, pixels);
+    context.drawImage(this.image, left, top);
     const url = wide.toDataURL("image/png");
     await this.show(url);
-    const mask = this.mask.getContext("2d");
-    mask.fillStyle = PAINT;
-    mask.fillRect(0, 0, wide.width, wide.height);
-    mask.clearRect(pixels + 8, pixels + 8, width - 16, height - 16);
-    this.#changed();
+    const overlap = (room) => (room > 0 ? 8 : 0); // so that the seam is drawn anew
+    const [x, y] = [left + overlap(left), top + overlap(top)];
+    this.context.fillStyle = PAINT;
+    this.context.fillRect(0, 0, wide.width, wide.height);
+    this.context.clearRect(x, y, left + width - overlap(right) - x, top + height - overlap(bottom) - y);
+    this.changed();
     return url;
   }
 
   clear() {
-    this.#remember();
-    this.mask.getContext("2d").clearRect(0, 0, this.mask.width, this.mask.height);
-    this.#changed();
+    this.remember();
+    this.context.clearRect(0, 0, this.mask.width, this.mask.height);
+    this.changed();
   }
 
   invert() {
-    this.#remember();
-    const context = this.mask.getContext("2d");
-    context.globalCompositeOperation = "xor";
-    context.fillStyle = PAINT;
-    context.fillRect(0, 0, this.mask.width, this.mask.height);
-    context.globalCompositeOperation = "source-over";
-    this.#changed();
+    this.remember();
+    this.context.globalCompositeOperation = "xor";
+    this.context.fillStyle = PAINT;
+    this.context.fillRect(0, 0, this.mask.width, this.mask.height);
+    this.context.globalCompositeOperation = "source-over";
+    this.changed();
+  }
+
+  #pixels() {
+    return this.context.getImageData(0, 0, this.mask.width, this.mask.height);
+  }
+
+  #turn(from, to) {
+    const pixels = from.pop();
+    if (pixels === undefined) return;
+    to.push(this.#pixels());
+    this.context.putImageData(pixels, 0, 0);
+    this.changed();
   }
 
   undo() {
-    const before = this.undoStack.pop();
-    if (before === undefined) return;
-    this.mask.getContext("2d").putImageData(before, 0, 0);
-    this.#changed();
+    this.#turn(this.past, this.future);
+  }
+
+  redo() {
+    this.#turn(this.future, this.past);
+  }
+
+  remember() {
+    this.past.push(this.#pixels());
+    this.future = [];
+    const most = Math.max(3, Math.floor(UNDO_BYTES / (4 * this.mask.width * this.mask.height)));
+    if (this.past.length > most) this.past.shift();
+  }
+
+  // Back to before the last remember(), as if it had not been.
+  forget() {
+    this.context.putImageData(this.past.pop(), 0, 0);
+    this.draw();
   }
 
   fit() {
@@ -104,55 +157,60 @@ export class MaskCanvas {
   }
 
   #toggleEraser() {
-    this.eraser.setAttribute("aria-pressed", this.eraser.getAttribute("aria-pressed") !== "true");
+    this.eraser.setAttribute("aria-pressed", !this.isErasing);
+  }
+
+  get isErasing() {
+    return this.eraser.getAttribute("aria-pressed") === "true";
   }
 
   #key(event) {
     const keys = { e: () => this.#toggleEraser(), "[": () => this.brush.stepDown(8), "]": () => this.brush.stepUp(8), 0: () => this.fit(),
-      "+": () => this.#zoomAt(1.25), "-": () => this.#zoomAt(0.8) };
-    if (event.ctrlKey && event.key === "z") this.undo();
-    else if (keys[event.key] && !event.ctrlKey) keys[event.key]();
-    else return;
+      "+": () => this.zoomBy(1.25), "=": () => this.zoomBy(1.25), "-": () => this.zoomBy(0.8) };
+    const controls = { z: () => (event.shiftKey ? this.redo() : this.undo()), y: () => this.redo() };
+    const act = (event.ctrlKey || event.metaKey ? controls : keys)[event.key.toLowerCase()];
+    if (!act) return;
+    act();
+    this.draw();
     event.preventDefault();
     event.stopPropagation();
   }
 
-  #remember() {
-    this.undoStack.push(this.mask.getContext("2d").getImageData(0, 0, this.mask.width, this.mask.height));
-    if (this.undoStack.length > UNDO) this.undoStack.shift();
-  }
-
-  #changed() {
-    const { data } = this.mask.getContext("2d").getImageData(0, 0, this.mask.width, this.mask.height);
+  changed() {
+    const { data } = this.#pixels();
     this.hasMask = false;
     for (let i = 3; i < data.length && !this.hasMask; i += 4) this.hasMask = data[i] > 0;
+    this.#showTools();
     this.draw();
     this.onChange();
   }
 
-  // Canvas pixels of a picture pixel at zoom 1.
-  get #scale() {
+  #showTools() {
+    this.undoButton.disabled = this.past.length === 0;
+    this.redoButton.disabled = this.future.length === 0;
+  }
+
+  // Canvas pixels of a picture pixel.
+  get scale() {
     return Math.min(this.canvas.width / this.mask.width, this.canvas.height / this.mask.height) * this.zoom;
   }
 
   get #origin() {
-    const scale = this.#scale;
+    const { scale } = this;
     return { x: (this.canvas.width - this.mask.width * scale) / 2 + this.pan.x, y: (this.canvas.height - this.mask.height * scale) / 2 + this.pan.y };
   }
 
-  #toPicture(event) {
-    const box = this.canvas.getBoundingClientRect();
-    const x = ((event.clientX - box.left) * this.canvas.width) / box.width;
-    const y = ((event.clientY - box.top) * this.canvas.height) / box.height;
+  // From the canvas's pixels to the picture's.
+  toPicture({ x, y }) {
     const { x: left, y: top } = this.#origin;
-    return { x: (x - left) / this.#scale, y: (y - top) / this.#scale };
+    return { x: (x - left) / this.scale, y: (y - top) / this.scale };
   }
 
-  #stroke(from, to) {
-    const context = this.mask.getContext("2d");
-    context.globalCompositeOperation = this.eraser.getAttribute("aria-pressed") === "true" ? "destination-out" : "source-over";
+  stroke(from, to) {
+    const { context } = this;
+    context.globalCompositeOperation = this.isErasing ? "destination-out" : "source-over";
     context.strokeStyle = PAINT;
-    context.lineWidth = Number(this.brush.value) / this.#scale;
+    context.lineWidth = Number(this.brush.value) / this.scale;
     context.lineCap = "round";
     context.beginPath();
     context.moveTo(from.x, from.y);
@@ -161,56 +219,21 @@ export class MaskCanvas {
     context.globalCompositeOperation = "source-over";
   }
 
-  #bindPointer() {
-    let last = null;
-    let panning = null;
-    this.canvas.addEventListener("pointerdown", (event) => {
-      if (this.image === null) return;
-      this.canvas.setPointerCapture(event.pointerId);
-      if (event.button === 1 || event.shiftKey) panning = { x: event.clientX - this.pan.x, y: event.clientY - this.pan.y };
-      else {
-        this.#remember();
-        last = this.#toPicture(event);
-        this.#stroke(last, last);
-        this.draw();
-      }
-      event.preventDefault();
-      this.canvas.focus();
-    });
-    this.canvas.addEventListener("pointermove", (event) => {
-      if (panning) this.pan = { x: event.clientX - panning.x, y: event.clientY - panning.y };
-      else if (last) {
-        const now = this.#toPicture(event);
-        this.#stroke(last, now);
-        last = now;
-      } else return;
-      this.draw();
-    });
-    const end = () => {
-      if (last) this.#changed();
-      last = null;
-      panning = null;
-    };
-    this.canvas.addEventListener("pointerup", end);
-    this.canvas.addEventListener("pointercancel", end);
-    this.canvas.addEventListener("wheel", (event) => {
-      if (this.image === null || !event.ctrlKey) return;
-      event.preventDefault();
-      this.#zoomAt(event.deltaY < 0 ? 1.15 : 1 / 1.15);
-    }, { passive: false });
-  }
-
-  #zoomAt(factor) {
-    this.zoom = Math.min(8, Math.max(1, this.zoom * factor));
-    if (this.zoom === 1) this.pan = { x: 0, y: 0 };
+  // What lies at `at` (canvas pixels; the middle without) stays there.
+  zoomBy(factor, at = { x: this.canvas.width / 2, y: this.canvas.height / 2 }) {
+    const point = this.toPicture(at);
+    this.zoom = Math.min(16, Math.max(1, this.zoom * factor));
+    const { x, y } = this.#origin;
+    this.pan = this.zoom === 1 ? { x: 0, y: 0 } : { x: this.pan.x + at.x - (x + point.x * this.scale), y: this.pan.y + at.y - (y + point.y * this.scale) };
     this.draw();
   }
 
   #resize() {
-    const width = Math.max(100, Math.round(this.canvas.parentElement.clientWidth));
+    const width = Math.max(100, Math.round(this.place.clientWidth));
+    const highest = this.place.closest("dialog") ? Math.max(200, innerHeight - 190) : HIGHEST;
     const ratio = this.image === null ? 0.5 : this.mask.height / this.mask.width;
     this.canvas.width = width;
-    this.canvas.height = Math.round(Math.min(width * ratio, 520));
+    this.canvas.height = Math.round(Math.min(width * ratio, highest));
     this.draw();
   }
 
@@ -219,11 +242,22 @@ export class MaskCanvas {
     context.clearRect(0, 0, this.canvas.width, this.canvas.height);
     if (this.image === null) return;
     const { x, y } = this.#origin;
-    const scale = this.#scale;
+    const { scale } = this;
     context.imageSmoothingEnabled = scale < 2;
     context.drawImage(this.image, x, y, this.mask.width * scale, this.mask.height * scale);
-    context.globalAlpha = 0.55;
+    context.globalAlpha = 0.6;
     context.drawImage(this.mask, x, y, this.mask.width * scale, this.mask.height * scale);
     context.globalAlpha = 1;
+    if (this.cursor) this.#drawBrush(context);
+  }
+
+  #drawBrush(context) {
+    for (const [colour, width] of [["#000", 3], ["#fff", 1]]) {
+      context.strokeStyle = colour;
+      context.lineWidth = width;
+      context.beginPath();
+      context.arc(this.cursor.x, this.cursor.y, Number(this.brush.value) / 2, 0, 2 * Math.PI);
+      context.stroke();
+    }
   }
 }

@@ -1,42 +1,47 @@
-// LoRAs, embeddings and checkpoints as cards: search, click to use.
+// LoRAs, embeddings and checkpoints as cards with pictures: search, click to use.
 import { make } from "../common/dom.js";
-import { lists } from "./api.js";
+import { documents, lists } from "./api.js";
 import { toggleInPrompt } from "./prompt_box.js";
 
+const KINDS = [["", "All"], ["lora", "LoRA"], ["embedding", "Embeddings"], ["checkpoint", "Checkpoints"]];
+const NAMES = { lora: "LoRA", embedding: "Embedding", checkpoint: "Checkpoint" };
+
 export class Networks {
-  // onModel(title): a checkpoint was chosen.
-  constructor(place, prompt, { onModel, tell }) {
-    this.prompt = prompt;
-    this.onModel = onModel;
-    this.tell = tell;
-    this.cards = [];
+  // onModel(title): a checkpoint was chosen. shownPicture(): the gallery's number of the picture in the middle, or null.
+  constructor(place, prompt, { onModel, shownPicture, tell }) {
+    Object.assign(this, { prompt, onModel, shownPicture, tell, cards: [], own: {}, kind: "" });
     this.search = make("input", { type: "search", placeholder: "search", "aria-label": "Search networks" });
     this.search.addEventListener("input", () => this.#filter());
-    this.weight = make("input", { type: "number", min: -2, max: 2, step: 0.05, value: 1, "aria-label": "LoRA weight", title: "Weight of a LoRA that is added" });
-    this.grid = make("ul", { class: "cards" });
-    place.append(make("div", { class: "row" }, this.search, this.weight,
-      make("button", { type: "button", class: "quiet", text: "Refresh", onclick: () => this.load(true) })), this.grid);
+    this.weight = make("input", { type: "number", id: "lora-weight", min: -2, max: 2, step: 0.05, value: 1 });
+    this.grid = make("ul", { class: "cards", "aria-label": "Networks" });
+    this.tabs = KINDS.map(([kind, text]) => make("button", { type: "button", class: "quiet", text, "aria-pressed": String(kind === ""), onclick: () => this.#choose(kind) }));
+    place.append(make("div", { class: "row" }, this.search, make("label", { class: "check", title: "Weight of a LoRA that is added" }, "Weight", this.weight)),
+      make("div", { class: "row kinds", role: "group", "aria-label": "Kind" }, ...this.tabs,
+        make("button", { type: "button", class: "quiet", text: "Refresh", title: "Look for new files", onclick: () => this.load(true) })), this.grid);
     prompt.addEventListener("input", () => this.#mark());
   }
 
   async load(afresh) {
     try {
       if (afresh) await Promise.all([lists.refreshLoras(), lists.refreshModels()]);
-      const [loras, embeddings, models] = await Promise.all([lists.loras(), lists.embeddings(), lists.models()]);
-      this.cards = [
-        ...loras.map(({ name, alias }) => ({ kind: "LoRA", name, title: alias ?? name, test: `<lora:${name}:` })),
-        ...Object.entries(embeddings.loaded ?? {}).map(([name, { vectors }]) => ({ kind: "Embedding", name, title: `${vectors} tokens`, test: name })),
-        ...models.map(({ title, model_name: name }) => ({ kind: "Checkpoint", name, title, model: title })),
-      ];
+      const [{ networks }, own] = await Promise.all([lists.networks(), documents.load("thumbnails").catch(() => null)]);
+      this.own = own?.pictures ?? {};
+      this.cards = networks.map((network) => ({ ...network, test: { lora: `<lora:${network.name}:`, embedding: network.name }[network.kind] }));
       this.#show();
     } catch (error) {
       this.tell(error.message);
     }
   }
 
+  #choose(kind) {
+    this.kind = kind;
+    this.tabs.forEach((tab, index) => tab.setAttribute("aria-pressed", KINDS[index][0] === kind));
+    this.#filter();
+  }
+
   #use(card) {
-    if (card.model !== undefined) this.onModel(card.model);
-    else if (card.kind === "Embedding") toggleInPrompt(this.prompt, card.name);
+    if (card.kind === "checkpoint") this.onModel(card.title);
+    else if (card.kind === "embedding") toggleInPrompt(this.prompt, card.name);
     else {
       const tag = this.prompt.value.match(/<lora:[^>]*>/g)?.find((text) => text.startsWith(card.test));
       toggleInPrompt(this.prompt, tag ?? `<lora:${card.name}:${Number(this.weight.value)}>`);
@@ -44,18 +49,42 @@ export class Networks {
     this.#mark();
   }
 
+  // A card shows the user's own choice, else what lies beside the file.
+  #picture(card) {
+    const id = this.own[`${card.kind}/${card.name}`];
+    return id === undefined ? card.thumbnail : `/api/v1/gallery/${id}/thumbnail`;
+  }
+
+  async #keepPicture(card) {
+    const id = this.shownPicture();
+    if (id === null) return this.tell("Draw or choose a picture first: the one in the middle is taken.");
+    this.own = { ...this.own, [`${card.kind}/${card.name}`]: id };
+    try {
+      await documents.save("thumbnails", { pictures: this.own });
+      this.#show();
+    } catch (error) {
+      this.tell(error.message);
+    }
+  }
+
   #show() {
-    for (const card of this.cards)
-      card.button = make("button", { type: "button", class: "card", title: card.title, onclick: () => this.#use(card) },
-        make("span", { class: "unit", text: card.kind }), make("strong", { text: card.name }));
+    for (const card of this.cards) {
+      const url = this.#picture(card);
+      const picture = url ? make("img", { src: url, alt: "", loading: "lazy" }) : make("span", { class: "blank", "aria-hidden": "true", text: card.name[0]?.toUpperCase() ?? "?" });
+      picture.addEventListener("error", () => picture.replaceWith(make("span", { class: "blank" })));
+      card.button = make("button", { type: "button", class: "card", title: card.title, onclick: () => this.#use(card) }, picture,
+        make("strong", { text: card.name }), make("span", { class: "unit", text: NAMES[card.kind] }));
+      card.row = make("li", {}, card.button, make("button", { type: "button", class: "quiet picture", text: "▣", title: "Take the picture in the middle for this card",
+        "aria-label": `Picture for ${card.name}`, onclick: () => this.#keepPicture(card) }));
+    }
     this.#filter();
     this.#mark();
   }
 
   #filter() {
     const wanted = this.search.value.trim().toLowerCase();
-    const found = this.cards.filter((card) => `${card.kind} ${card.name} ${card.title}`.toLowerCase().includes(wanted));
-    this.grid.replaceChildren(...(found.length ? found.map((card) => make("li", {}, card.button)) : [make("li", { class: "unit", text: "Nothing of that name." })]));
+    const found = this.cards.filter((card) => (this.kind === "" || card.kind === this.kind) && `${card.name} ${card.title}`.toLowerCase().includes(wanted));
+    this.grid.replaceChildren(...(found.length ? found.map((card) => card.row) : [make("li", { class: "unit", text: this.cards.length ? "Nothing of that name." : "No files: see the models folder." })]));
   }
 
   #mark() {

@@ -6,7 +6,7 @@ import { acceptPictures, base64Of, isPicture, readDataUrl } from "./files.js";
 export class PngInfo {
   constructor(place, { onUse, onSend, tell }) {
     this.url = null;
-    this.input = make("input", { type: "file", accept: "image/*", hidden: true });
+    this.input = make("input", { type: "file", accept: "image/*", hidden: true, "aria-label": "Picture" });
     this.input.addEventListener("change", () => this.#take(this.input.files[0]));
     this.drop = make("button", { type: "button", class: "drop", text: "Drop a picture here to read its settings", onclick: () => this.input.click() });
     this.text = make("pre", { id: "pnginfo-text" });

@@ -16,6 +16,8 @@ export class PoseEditor {
     this.chosen = null;
     this.canvas = make("canvas", { width: SIZE, height: SIZE, class: "pose", tabindex: 0, role: "application",
       "aria-label": "Pose: drag the points; Tab chooses one, arrow keys move it, Delete hides it" });
+    this.file = make("input", { type: "file", accept: ".json,application/json", hidden: true, "aria-label": "Keypoints as JSON" });
+    this.file.addEventListener("change", () => this.#openJson(this.file.files[0]));
     this.status = make("span", { class: "unit", role: "status" });
     const button = (text, onclick, kind) => make("button", { type: "button", class: kind, text, onclick });
     this.dialog = make("dialog", { class: "pose-dialog", "aria-label": "Pose editor" }, this.canvas, this.status, make("div", { class: "row" },
@@ -23,7 +25,8 @@ export class PoseEditor {
         onDone(this.toUrl());
         this.dialog.close();
       }, "primary"),
-      button("Add a person", () => this.#add()), button("Start again", () => this.#reset()), button("Cancel", () => this.dialog.close(), "quiet")));
+      button("Add a person", () => this.#add()), button("Start again", () => this.#reset()),
+      button("Open JSON…", () => this.file.click(), "quiet"), button("Save JSON", () => this.#saveJson(), "quiet"), this.file, button("Cancel", () => this.dialog.close(), "quiet")));
     this.dialog.addEventListener("close", () => this.dialog.remove());
     this.#bind();
   }
@@ -44,6 +47,31 @@ export class PoseEditor {
     const by = 60 * this.people.length;
     this.people.push(STANDING.map(([x, y]) => [Math.min(SIZE - 4, x + by), y]));
     this.#draw();
+  }
+
+  // OpenPose's JSON: x, y and how sure it is of each point, one list a person.
+  async #openJson(file) {
+    try {
+      const { people, canvas_width: width = SIZE, canvas_height: height = SIZE } = [JSON.parse(await file.text())].flat()[0];
+      if (people.some(({ pose_keypoints_2d: numbers }) => numbers.length !== 3 * NAMES.length)) throw new Error("other points");
+      this.people = people.map(({ pose_keypoints_2d: numbers }) => NAMES.map((_, index) => {
+        const [x, y, sure] = numbers.slice(3 * index, 3 * index + 3).map(Number);
+        return sure > 0 ? [(x * SIZE) / width, (y * SIZE) / height] : null;
+      }));
+      this.chosen = null;
+      this.#draw();
+    } catch {
+      this.status.textContent = "This file holds no 18 keypoints of OpenPose.";
+    }
+    this.file.value = "";
+  }
+
+  #saveJson() {
+    const people = this.people.map((person) => ({ pose_keypoints_2d: person.flatMap((point) => (point === null ? [0, 0, 0] : [...point.map(Math.round), 1])) }));
+    const blob = new Blob([JSON.stringify({ people, canvas_width: SIZE, canvas_height: SIZE })], { type: "application/json" });
+    const link = make("a", { href: URL.createObjectURL(blob), download: "pose.json" });
+    link.click();
+    URL.revokeObjectURL(link.href);
   }
 
   #at(event) {

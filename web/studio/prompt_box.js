@@ -52,7 +52,8 @@ export function moveItem(box, by) {
   replace(box, 0, box.value.length, text, start, start + texts[other].length);
 }
 
-export function bindPrompt(box, output, onChange) {
+// onPaste(text): what was pasted; true when it was something else than a prompt.
+export function bindPrompt(box, output, onChange, onPaste = () => false) {
   let timer = 0;
   let asked = null;
   const count = async () => {
@@ -74,6 +75,7 @@ export function bindPrompt(box, output, onChange) {
     recount();
     onChange();
   });
+  box.addEventListener("paste", (event) => onPaste(event.clipboardData.getData("text/plain")) && event.preventDefault());
   box.addEventListener("keydown", (event) => {
     const up = { ArrowUp: 1, ArrowDown: -1 }[event.key];
     const side = { ArrowRight: 1, ArrowLeft: -1 }[event.key];

@@ -3,7 +3,7 @@ import { make } from "../common/dom.js";
 import { acceptPictures, isPicture, readDataUrl } from "./files.js";
 import { MaskCanvas } from "./mask_canvas.js";
 
-const OUTPAINT = 128; // pixels added on each side
+const SIDES = [["All", "all sides", ["left", "top", "right", "bottom"]], ["←", "left", ["left"]], ["→", "right", ["right"]], ["↑", "top", ["top"]], ["↓", "bottom", ["bottom"]]];
 
 export class Source {
   // onChange(source) after every change; tell(text) shows a problem.
@@ -12,18 +12,21 @@ export class Source {
     this.url = null;
     this.onChange = onChange;
     this.tell = tell;
-    this.input = make("input", { type: "file", accept: "image/*", hidden: true });
+    this.input = make("input", { type: "file", accept: "image/*", hidden: true, "aria-label": "Picture to start from" });
     this.input.addEventListener("change", () => this.#take(this.input.files[0]));
     this.hint = make("button", { type: "button", class: "drop", text: "Drop a picture here, paste one, or click to choose", onclick: () => this.input.click() });
     this.box = make("div", { class: "painting", hidden: true });
     this.mask = new MaskCanvas(this.box, () => onChange(this));
     const tool = (text, title, onclick) => make("button", { type: "button", class: "quiet", text, title, onclick });
+    this.home = make("div", {}, this.box);
     this.tools = make("div", { class: "row", hidden: true },
-      tool("Other picture…", "Choose another", () => this.input.click()),
-      tool("Its size", "Draw at this picture's size", () => this.onSize?.(this.mask.size)),
-      tool("Outpaint", `Add ${OUTPAINT} pixels on each side`, () => this.#outpaint()),
-      tool("Remove", "No picture", () => this.set(null)));
-    place.append(this.input, this.hint, this.box, this.tools);
+      tool("Paint large…", "Paint on the whole screen", () => this.#large()), tool("Other picture…", "Choose another", () => this.input.click()),
+      tool("Its size", "Draw at this picture's size", () => this.onSize?.(this.mask.size)), tool("Remove", "No picture", () => this.set(null)));
+    this.room = make("input", { type: "number", id: "outpaint-pixels", min: 8, max: 1024, step: 8, value: 128 });
+    this.outpaint = make("details", { hidden: true }, make("summary", { text: "Outpaint" }), make("div", { class: "row" },
+      make("label", { for: "outpaint-pixels", class: "unit", text: "Pixels" }), this.room,
+      ...SIDES.map(([text, title, sides]) => make("button", { type: "button", class: "quiet", text, title: `Add room: ${title}`, "aria-label": `Add room: ${title}`, onclick: () => this.#outpaint(sides) }))));
+    place.append(this.input, this.hint, this.home, this.tools, this.outpaint);
     acceptPictures(place, (file) => this.#take(file));
   }
 
@@ -42,14 +45,28 @@ export class Source {
       return;
     }
     this.hint.hidden = url !== null;
-    this.box.hidden = url === null;
-    this.tools.hidden = url === null;
+    for (const part of [this.box, this.tools, this.outpaint]) part.hidden = url === null;
     this.mask.fit();
     this.onChange(this);
   }
 
-  async #outpaint() {
-    this.url = await this.mask.outpaint(OUTPAINT);
+  // The painting moves into a dialog and back.
+  #large() {
+    const dialog = make("dialog", { class: "large-mask", "aria-label": "Paint the mask" }, this.box, make("div", { class: "row" },
+      make("button", { type: "button", class: "primary", text: "Done", onclick: () => dialog.close() })));
+    dialog.addEventListener("close", () => {
+      this.home.append(this.box);
+      dialog.remove();
+      this.mask.fit();
+    });
+    document.body.append(dialog);
+    dialog.showModal();
+    this.mask.fit();
+  }
+
+  async #outpaint(sides) {
+    const pixels = Math.max(8, Math.round(Number(this.room.value) / 8) * 8);
+    this.url = await this.mask.outpaint(Object.fromEntries(sides.map((side) => [side, pixels])));
     this.onSize?.(this.mask.size);
     this.onChange(this);
   }
