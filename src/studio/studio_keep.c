@@ -81,9 +81,23 @@ finish(Keeping *keeping, const GError *error)
     keeping_free(keeping);
 }
 
+/* Pages that show the job's pictures learn of one more. */
+static void
+tell(const Keeping *keeping)
+{
+    g_autoptr(RvStudioStatus) status = rv_studio_status(keeping->studio, keeping->user, keeping->what.job);
+    g_autoptr(JsonBuilder) json = json_builder_new();
+    if (status == NULL)
+        return;
+    rv_studio_status_add_json(status, json);
+    rv_studio_tell(keeping->studio, keeping->user, "picture", json);
+}
+
 static void
 on_stored(const GError *error, void *user_data)
 {
+    if (error == NULL)
+        tell(user_data);
     finish(user_data, error);
 }
 

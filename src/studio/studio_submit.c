@@ -18,12 +18,6 @@ waiters_clear(RvLiveJob *job)
     job->has_submitter = false;
 }
 
-static gint64
-unix_now(void)
-{
-    return g_get_real_time() / G_USEC_PER_SEC;
-}
-
 int
 rv_studio_job_batches(const RvStudioJob *spec)
 {
@@ -51,7 +45,7 @@ rv_live_job_new(RvStudio *studio, const char *user, RvStudioJob *spec, gint64 id
         .state = g_strdup("queued"),
         .prompt = g_strdup(spec->prompt != NULL ? spec->prompt : ""),
         .place = id,
-        .created = unix_now(),
+        .created = g_get_real_time() / G_USEC_PER_SEC,
         .batches = rv_studio_job_batches(spec),
     };
     job->waiters = g_array_new(FALSE, FALSE, sizeof(RvStudioWaiter));
@@ -448,6 +442,7 @@ enqueue(RvLiveJob *job)
 {
     rv_queue_add(job->studio->queue, job->id, job->row->user, job->model, job->row->batches - job->next_unit,
                  rv_studio_estimate(job->studio, job));
+    rv_studio_tell_queue(job->studio);
 }
 
 gint64

@@ -275,9 +275,9 @@ test("a grid is drawn by the X/Y/Z plot", async () => {
   await page.selectOption("#script-name", "x/y/z plot");
   await page.fill("#script-1", "1, 2, 3");
   await shoot(page, "grid-form");
-  await draw(page);
-  const [width] = await naturalSize(page, "preview");
-  assert.ok(width >= 3 * 64, `${width} pixels wide`);
+  await page.click("#generate");
+  await until(page, () => document.getElementById("preview").naturalWidth >= 3 * 64, null, DRAWING);
+  assert.equal(await page.locator("#strip li").count(), 4, "the grid and its three pictures");
   await shoot(page, "grid");
   await page.selectOption("#script-name", "");
   await page.click("#script-panel > summary");

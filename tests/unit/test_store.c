@@ -144,7 +144,8 @@ test_gallery(void)
     for (int i = 1; i <= 10; i++) {
         g_autofree char *path =
             g_strdup_printf("anna/%s/d/%d.png", i % 2 ? "txt2img-images" : "txt2img-grids", i);
-        g_autofree char *text = g_strdup_printf("100%% picture_%d", i);
+        g_autofree char *text = g_strdup_printf("100%% picture_%d\nSteps: 1, Model: %s%s", i,
+                                                i % 5 ? "one" : "two", i % 2 ? ", RNG: NV" : "");
         rv_store_add_picture(store, make_picture(0, "anna", path, text), NULL, NULL);
     }
     rv_store_flush(store);
@@ -157,6 +158,8 @@ test_gallery(void)
                     0); /* no wildcards */
     g_assert_cmpint(count(store, "anna", (RvGalleryFilter) { .search = "100%" }), ==, 10);
     g_assert_cmpint(count(store, "anna", (RvGalleryFilter) { .folder = "txt2img-grids" }), ==, 5);
+    g_assert_cmpint(count(store, "anna", (RvGalleryFilter) { .model = "two" }), ==, 2);
+    g_assert_cmpint(count(store, "anna", (RvGalleryFilter) { .model = "tw" }), ==, 0);
     g_assert_cmpint(count(store, "anna", (RvGalleryFilter) { .until = 2000 }), ==, 0);
     rv_store_mark_picture(store, "bert", 4, 1, 99, NULL, NULL); /* not his */
     rv_store_mark_picture(store, "anna", 5, 1, -1, NULL, NULL);

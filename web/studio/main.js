@@ -1,6 +1,6 @@
 // The studio: a form that makes jobs, the queue that draws them, the pictures that came of it. What the form holds
 // lives on the server, so that another device, or this one after a reload, goes on where it was.
-import { byId, load, make, save } from "../common/dom.js";
+import { byId, load, make, save, throttle } from "../common/dom.js";
 import { getOptions, jobs, lists, logOut, setOptions, watchEvents, whoAmI } from "./api.js";
 import { ControlNet } from "./control_net.js";
 import { Extras } from "./extras.js";
@@ -33,7 +33,7 @@ const remember = () => keptForm.changed();
 
 const form = new Form(byId("fields"), remember);
 const source = new Source(byId("source-panel"), sourceChanged, tell);
-const queue = new Queue(byId("queue"), { tell });
+const queue = new Queue(byId("queue"), { onMoved: () => catchUp(), tell });
 const viewer = new Viewer([
   { text: "☆", title: "Favourite (F)", key: "f", act: mark, show: (item, button) => (button.textContent = item.favourite ? "★" : "☆") },
   { text: "To image", closes: true, act: (item) => send("img2img", item) },
@@ -287,14 +287,13 @@ async function jobChanged(job) {
 
 // Of a batch that is done, or a grid that was made of an ended job's pictures.
 async function pictureKept(job) {
-  if (isLive(job)) await gallery.reload();
-  else await Promise.all([showResult(job.id), gallery.reload()]);
+  await Promise.all([gallery.reload(), ...(!isLive(job) && job.id === awaited ? [showResult(job.id)] : [])]);
 }
 
 // The queue as it is now, and what ended while nobody told.
 async function catchUp() {
   const { list, ended, queue: all } = await queue.reload();
-  queueChanged(all);
+  showQueue(all);
   showNow();
   const missed = list.filter((job) => job.id === awaited && !isLive(job) && !ended.includes(job));
   for (const job of [...ended, ...missed].sort((a, b) => a.ended - b.ended)) await jobEnded(job);
@@ -309,7 +308,15 @@ function showNow() {
   result.follow(running);
 }
 
-function queueChanged({ jobs: count, paused }) {
+// Places and times change with what others do.
+const lookAgain = throttle(() => catchUp().catch(() => {}), 1000);
+
+function queueChanged(all) {
+  showQueue(all);
+  if ([...queue.jobs.values()].some((job) => job.state === "queued")) lookAgain();
+}
+
+function showQueue({ jobs: count, paused }) {
   byId("queue-line").textContent = count ? `${count} ${count === 1 ? "job" : "jobs"} on this server` : "";
   byId("queue-paused").textContent = paused ?? "";
   byId("queue-paused").hidden = !paused;

@@ -19,11 +19,13 @@ export function describe(job) {
 }
 
 export class Queue {
-  constructor(place, { tell }) {
+  // onMoved(): the order is another, as far as the server has it.
+  constructor(place, { onMoved, tell }) {
     this.place = place;
     this.jobs = new Map();
     this.rows = new Map();
     this.over = new Set(); // jobs that have ended: a list that was on its way meanwhile may say otherwise
+    this.onMoved = onMoved;
     this.tell = tell;
     byId("queue-clear").addEventListener("click", () => this.#clear());
   }
@@ -62,6 +64,7 @@ export class Queue {
     const act = (work) => async () => {
       try {
         await work();
+        await this.onMoved();
       } catch (error) {
         this.tell(error.message);
       }
@@ -77,12 +80,18 @@ export class Queue {
     return { row, what, when, bar, up, down };
   }
 
+  // As the server counts: those in work come first.
+  get #order() {
+    const place = (job) => (job.state === "running" ? -1 : job.position);
+    return [...this.jobs.values()].sort((a, b) => place(a) - place(b));
+  }
+
   #place(id) {
-    return [...this.jobs.values()].filter((job) => job.state === "queued").sort((a, b) => a.position - b.position).findIndex((job) => job.id === id);
+    return this.#order.findIndex((job) => job.id === id);
   }
 
   show() {
-    const order = [...this.jobs.values()].sort((a, b) => (a.state === "running" ? -1 : a.position) - (b.state === "running" ? -1 : b.position));
+    const order = this.#order;
     const first = order.find((job) => job.state === "queued");
     for (const id of [...this.rows.keys()]) if (!this.jobs.has(id)) this.rows.delete(id);
     for (const job of order) {

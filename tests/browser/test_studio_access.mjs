@@ -1,0 +1,116 @@
+// The studio for everybody: names, roles and contrast by axe-core, the way of the Tab key, a focus that is seen.
+import assert from "node:assert/strict";
+import { readFileSync } from "node:fs";
+import { after, before, test } from "node:test";
+import { launch } from "./lib/browser.mjs";
+import { Server } from "./lib/server.mjs";
+import { asText, draw, openStudio, set, small } from "./lib/studio.mjs";
+
+const AXE = readFileSync(new URL("node_modules/axe-core/axe.min.js", import.meta.url), "utf8");
+let browser, server, page;
+
+before(async () => {
+  [browser, server] = await Promise.all([launch(), Server.start()]);
+  page = await openStudio(browser, server.url);
+});
+after(async () => {
+  await browser?.close();
+  await server?.stop();
+});
+
+async function check(where, what = page) {
+  if (!(await what.evaluate(() => "axe" in globalThis))) await what.evaluate(AXE);
+  const problems = await what.evaluate(async () => {
+    const { violations } = await globalThis.axe.run(document, { resultTypes: ["violations"], runOnly: ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "best-practice"] });
+    return violations.map(({ id, nodes }) => `${id}: ${nodes.slice(0, 4).map((node) => node.html.slice(0, 90)).join(" | ")}`);
+  });
+  assert.deepEqual(problems, [], where);
+}
+
+const openAll = () => page.evaluate(() => document.querySelectorAll("details:not([hidden])").forEach((details) => (details.open = true)));
+
+test("text, image with a mask, upscale and PNG info, dark and light", async () => {
+  await asText(page);
+  await page.fill("#prompt", "a lamp");
+  await set(page, { ...small, batch_size: 2 });
+  await draw(page);
+  await openAll();
+  await check("text");
+  await page.click('#result-tools [data-send="inpaint"]');
+  const box = await page.locator("canvas.mask").boundingBox();
+  await page.mouse.click(box.x + box.width / 2, box.y + box.height / 2);
+  await page.waitForSelector("#f-mask_blur");
+  await page.selectOption("#script-name", "x/y/z plot");
+  await openAll();
+  await check("image");
+  await page.click("#theme");
+  await check("image, light");
+  await page.click("#tab-extras");
+  await check("upscale, light");
+  await page.click("#theme");
+  await page.click("#tab-pnginfo");
+  await check("PNG info");
+  await asText(page);
+});
+
+test("dialogs: full screen, keys, server, painting, pose", async () => {
+  await page.click("#preview-open");
+  await check("full screen");
+  await page.keyboard.press("Escape");
+  for (const [opener, name] of [["#help", "keys"], ["#server", "server"]]) {
+    await page.click(opener);
+    await check(name);
+    await page.keyboard.press("Escape");
+  }
+  await page.click("#controlnet-units >> text=Draw a pose… >> nth=0");
+  await check("pose");
+  await page.keyboard.press("Escape");
+  await page.click("#tab-img2img");
+  await page.click("text=Paint large…");
+  await check("painting");
+  await page.keyboard.press("Escape");
+});
+
+test("Tab goes through everything in the order of the page, and shows where it is", async () => {
+  await asText(page);
+  await page.evaluate(() => {
+    document.querySelectorAll("details").forEach((details) => (details.open = false));
+    document.querySelector(".brand").focus();
+  });
+  const seen = [];
+  for (let i = 0; i < 120; i++) {
+    await page.keyboard.press("Tab");
+    const at = await page.evaluate(() => {
+      const { activeElement: element } = document;
+      if (element === document.body || element.dataset.visited) return null;
+      element.dataset.visited = "true";
+      const style = getComputedStyle(element);
+      const box = element.getBoundingClientRect();
+      return { name: element.id || element.textContent.trim().slice(0, 20), outline: style.outlineStyle !== "none" && parseFloat(style.outlineWidth) >= 1, width: box.width,
+        order: [...document.querySelectorAll("*")].indexOf(element) };
+    });
+    if (at === null) break;
+    seen.push(at);
+  }
+  assert.ok(seen.length > 40, `${seen.length} stops`);
+  for (const { name, outline, width } of seen) assert.ok(outline && width > 0, `the focus on ${name} is not seen`);
+  for (let i = 1; i < seen.length; i++) assert.ok(seen[i].order > seen[i - 1].order, `${seen[i].name} comes after ${seen[i - 1].name}`);
+  for (const name of ["model", "prompt", "negative", "f-steps", "f-seed", "generate", "preview-open", "gallery-search"]) assert.ok(seen.some((stop) => stop.name === name), name);
+});
+
+test("the form to log in with, and a phone", async () => {
+  const guarded = await Server.start({ options: ["--token", "a token that is long enough"] });
+  try {
+    const stranger = await (await browser.newContext()).newPage();
+    await stranger.goto(`${guarded.url}/studio`);
+    await stranger.waitForSelector("#login");
+    await check("log in", stranger);
+  } finally {
+    await guarded.stop();
+  }
+  const phone = await openStudio(browser, server.url, { context: { viewport: { width: 390, height: 844 }, isMobile: true, hasTouch: true } });
+  for (const view of ["controls", "result", "side"]) {
+    await phone.tap(`#views [data-to="${view}"]`);
+    await check(`phone, ${view}`, phone);
+  }
+});
