@@ -13,6 +13,7 @@ import { asText, bytesOf, draw, DRAWING, long, openStudio, queueIds, set, shoot,
 const NAMES = ["anna", "bert", "carla"];
 let browser, server, data;
 const pages = {};
+const held = { ...long, width: 768, height: 768 }; // minutes, were it not stopped
 
 const start = (listen) => Server.start({ data, listen, options: ["--users", join(data, "users")] });
 const json = (page, path, options) => page.evaluate(async ([address, more]) => {
@@ -70,7 +71,7 @@ async function submit(page, count, already) {
 
 test("users take turns, whoever came first and with however many jobs", async () => {
   const { anna, bert, carla } = pages;
-  await set(anna, long); // holds the device until all have submitted
+  await set(anna, held); // holds the device until all have submitted
   await submit(anna, 1, 0);
   for (const page of [anna, bert, carla]) await set(page, small);
   await submit(anna, 4, 1);
@@ -92,7 +93,7 @@ test("users take turns, whoever came first and with however many jobs", async ()
 
 test("nobody sees, stops, moves, changes or overwrites what is another's", async () => {
   const { anna, bert, carla } = pages;
-  await set(anna, long);
+  await set(anna, held);
   await submit(anna, 2, 0);
   await until(anna, () => document.querySelector("#queue .job.running") !== null, null, DRAWING);
   await anna.waitForSelector("#preview.live", { timeout: DRAWING });
