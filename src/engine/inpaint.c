@@ -12,6 +12,19 @@ struct RvInpaint {
     gsize pixels; /* of a latent */
 };
 
+/* diffusers takes one pixel for each latent, the first. */
+static RvMask *
+take_nearest(const RvMask *mask, int width, int height, GError **error)
+{
+    RvMask *small = rv_mask_new(width, height, error);
+    for (int y = 0; small != NULL && y < height; y++)
+        for (int x = 0; x < width; x++)
+            small->values[y * width + x] =
+                mask->values[(gsize)(y * mask->height / height) * (gsize)mask->width +
+                             (gsize)(x * mask->width / width)];
+    return small;
+}
+
 static bool
 make_latent_mask(RvInpaint *inpaint, const RvRequest *r, const RvMask *mask, int width, int height,
                  GError **error)
@@ -19,8 +32,8 @@ make_latent_mask(RvInpaint *inpaint, const RvRequest *r, const RvMask *mask, int
     inpaint->latent_mask = g_new(float, inpaint->pixels);
     g_autoptr(RvMask) small = NULL;
     if (mask != NULL) {
-        small = rv_mask_resize(mask, width, height, r->mask_blend ? RV_FILTER_BICUBIC : RV_FILTER_BILINEAR,
-                               error);
+        small = r->mask_blend ? rv_mask_resize(mask, width, height, RV_FILTER_BICUBIC, error)
+                              : take_nearest(mask, width, height, error);
         if (small == NULL)
             return false;
     }

@@ -284,6 +284,14 @@ flops_so_far(const RvPass *pass)
            (pass->refiner != NULL ? rv_denoiser_flops(pass->refiner->denoiser) : 0.0);
 }
 
+/* At full strength diffusers' inpainting begins with noise alone, though it knows the picture. */
+static bool
+begins_with_noise(const RvPass *pass)
+{
+    const RvRequest *r = pass->request;
+    return pass->inpaint != NULL && r->strength >= 1.0 && !r->mask_blend && r->fill == RV_FILL_ORIGINAL;
+}
+
 bool
 rv_pass_sample(RvPass *pass, GError **error)
 {
@@ -297,7 +305,7 @@ rv_pass_sample(RvPass *pass, GError **error)
         return false;
     if (pass->inpaint != NULL && pass->start != NULL)
         rv_inpaint_fill(pass->inpaint, r->fill, noise, pass->start);
-    rv_sampler_begin(pass->sampler, pass->start, noise);
+    rv_sampler_begin(pass->sampler, begins_with_noise(pass) ? NULL : pass->start, noise);
     RvGuidance guidance = guidance_of(pass);
     g_autofree float *output = g_new(float, pass->count *(gsize)r->images);
     pass->sampling_us = g_get_monotonic_time();

@@ -224,6 +224,21 @@ def test_inpainting_with_an_ordinary_model(folder):
     check_inpainting(folder, MODEL)
 
 
+def test_inpainting_as_diffusers(folder):
+    """At full strength it begins with noise alone, and a latent goes by the first of its 8x8 pixels."""
+    source, mask = make_picture(folder / "in.png"), folder / "mask.png"
+    write_png(mask, 64, 64, bytes(255 if x % 8 == 0 and y % 8 == 0 else 0 for y in range(64) for x in range(64)), channels=1)
+    base = ["--threads", 1, "--model", MODEL, "-p", "a fox", "--seed", 3, "--steps", 4, "--noise", "cpu"]
+    free = draw(folder / "free.png", "--width", 64, "--height", 64, base=base)[2]
+    base += ["-i", source, "--strength", 1, "--mask", mask, "--mask-blur", 0]
+    inside = draw(folder / "masked.png", task="img2img", base=base)[2]
+    before = read_png(source)[2]
+    for y in range(64):
+        for x in range(64):
+            at = slice(3 * (64 * y + x), 3 * (64 * y + x) + 3)
+            assert inside[at] == (free if x % 8 == 0 and y % 8 == 0 else before)[at], (x, y)
+
+
 def inpainting_model(folder):
     model = copy_model(MODEL, folder / "inpainting")
     shutil.rmtree(model / "unet")
