@@ -50,9 +50,10 @@ test("the form, the picture to start from and its mask come back on another devi
   await page.fill("#prompt", "a form to be remembered");
   await set(page, { steps: 3 });
   await page.click('#result-tools [data-send="inpaint"]');
-  const box = await page.locator("canvas.mask").boundingBox();
-  await page.mouse.click(box.x + box.width / 2, box.y + box.height / 2);
-  await page.waitForResponse((reply) => /documents\/source/.test(reply.url()) && reply.request().postData()?.includes('"mask":"data:') && reply.ok());
+  await page.waitForSelector("canvas.mask", { timeout: SOON });
+  const kept = page.waitForResponse((reply) => /documents\/source/.test(reply.url()) && reply.request().postData()?.includes('"mask":"data:') && reply.ok());
+  await page.click("canvas.mask");
+  await kept;
   const other = await openStudio(browser, server.url);
   assert.equal(await other.inputValue("#prompt"), "a form to be remembered");
   assert.equal(await other.inputValue("#f-steps"), "3");
@@ -166,6 +167,7 @@ test("inpainting: only what is painted changes; eraser, undo, redo, zoom, outpai
   await page.click('#result-tools [data-send="inpaint"]');
   const canvas = page.locator("canvas.mask");
   await canvas.scrollIntoViewIfNeeded();
+  await canvas.waitFor();
   const box = await canvas.boundingBox();
   const stroke = async (x, y) => {
     await page.mouse.move(box.x + box.width * x, box.y + box.height * y);
@@ -219,6 +221,7 @@ test("ControlNet: a picture's outlines are previewed, poses are drawn, opened fr
   await unit.locator("text=Draw a pose…").click();
   const pose = page.locator("canvas.pose");
   const before_ = await pose.evaluate((canvas) => canvas.toDataURL());
+  await pose.waitFor();
   const box = await pose.boundingBox();
   await page.mouse.move(box.x + (box.width * 256) / 512, box.y + (box.height * 150) / 512);
   await page.mouse.down();

@@ -37,6 +37,7 @@ test("text, image with a mask, upscale and PNG info, dark and light", async () =
   await openAll();
   await check("text");
   await page.click('#result-tools [data-send="inpaint"]');
+  await page.locator("canvas.mask").waitFor();
   const box = await page.locator("canvas.mask").boundingBox();
   await page.mouse.click(box.x + box.width / 2, box.y + box.height / 2);
   await page.waitForSelector("#f-mask_blur");

@@ -35,11 +35,14 @@ test("frames return inverted and in order over WebRTC", async () => {
 test("both ways are recorded", async () => {
   const folder = mkdtempSync(join(tmpdir(), "reverie-takes-"));
   const recorder = await Server.start({ options: ["--record", folder] });
-  const page = await openMirror(browser, recorder.url, { query: "autoconnect&debug&transport=webrtc" });
-  await waitForLink(page, { state: "live", transport: "webrtc" });
-  await waitForFrames(page, 30);
-  await page.context().close();
-  await recorder.stop();
+  try {
+    const page = await openMirror(browser, recorder.url, { query: "autoconnect&debug&transport=webrtc" });
+    await waitForLink(page, { state: "live", transport: "webrtc" }, 40000);
+    await waitForFrames(page, 30);
+    await page.context().close();
+  } finally {
+    await recorder.stop();
+  }
   const files = readdirSync(folder).sort();
   assert.deepEqual(files.map((name) => name.replace(/^[-\d_]+_1_/, "")), ["input.mkv", "output.mkv", "prompts.jsonl"]);
   for (const name of files.slice(0, 2)) {
