@@ -3,6 +3,7 @@
 
 REVERIE names the binary."""
 import ctypes
+import itertools
 import json
 import os
 import pathlib
@@ -203,17 +204,23 @@ def test_full_disk(folder):
         with Server("--record", disk) as server:
             noise = os.urandom(3 * 128 * 128)
             ws, _, _ = show(server, range(1, 40), noise=noise, quality=98)
-            state = eventually(lambda: not recording(server)["on"] and recording(server), "recording stops")
+            numbers = itertools.count(40)
+
+            def stopped():  # the show goes on meanwhile
+                show(server, [next(numbers)], ws)
+                return not recording(server)["on"] and recording(server)
+
+            state = eventually(stopped, "recording stops", 120)
             assert "recording cannot be written" in state["error"] and server.state()["recording"]["error"]
             assert server.logs().count("recording-stopped") == 1, server.logs()
-            show(server, range(40, 50), ws)  # the show goes on
+            show(server, itertools.islice(numbers, 10), ws)
             closed(server)
             got, _ = frames_of(films(disk, "_input.mkv")[0], folder / "in", is_cut=True)
             assert got and read_number(got[0])[0] != 0
             for path in disk.iterdir():
                 path.unlink()
             assert recording(server, on=True)["error"] == ""
-            _, sent, _ = show(server, range(50, 53), ws)
+            _, sent, _ = show(server, itertools.islice(numbers, 3), ws)
             ws.close()
             closed(server)
             assert frames_of(films(disk, "_input.mkv")[0], folder / "again")[0] == sent
