@@ -46,18 +46,6 @@ rv_device_has_credit(const RvLiveDevice *device)
            (int)device->jobs.length < device->credit;
 }
 
-void
-rv_device_start(RvLiveDevice *device, RvLiveJob *job)
-{
-    job->device = device;
-    job->started_us = rv_clock_now(device->live->clock);
-    device->last_start_us = job->started_us;
-    g_queue_push_tail(&device->jobs, job);
-    if (job->frame == NULL)
-        device->probe = job;
-    device->class->start(device->device, job);
-}
-
 /* Since when the device has worked on `job`: jobs are answered in order. */
 static gint64
 working_since(const RvLiveDevice *device, const RvLiveJob *job)
@@ -70,6 +58,19 @@ hang_limit(const RvLiveDevice *device)
 {
     gint64 usual = MAX(rv_recent_p99(&device->recent), device->expected_us);
     return MAX(device->live->options.hang_us, 4 * usual);
+}
+
+void
+rv_device_start(RvLiveDevice *device, RvLiveJob *job)
+{
+    job->device = device;
+    job->started_us = rv_clock_now(device->live->clock);
+    device->last_start_us = job->started_us;
+    g_queue_push_tail(&device->jobs, job);
+    if (job->frame == NULL)
+        device->probe = job;
+    rv_live_wake_at(device->live, job->started_us + hang_limit(device));
+    device->class->start(device->device, job);
 }
 
 static void
@@ -179,7 +180,7 @@ note_sign_of_life(RvLiveDevice *device, const RvLiveJob *job)
 gint64
 rv_device_answered(RvLiveDevice *device, RvLiveJob *job)
 {
-    gint64 service_us = MAX(job->answered_us - working_since(device, job), 0);
+    gint64 service_us = MAX(job->answered_us - working_since(device, job) - rv_job_waited(job, NULL), 0);
     bool is_probe = job->frame == NULL;
     bool was_working = device->state == RV_LIVE_DEVICE_WORKING;
     g_queue_remove(&device->jobs, job);
@@ -208,13 +209,14 @@ check_hang(RvLiveDevice *device, gint64 now)
         device->state == RV_LIVE_DEVICE_PROBING ? device->probe : g_queue_peek_head(&device->jobs);
     if (oldest == NULL)
         return;
-    gint64 deadline = working_since(device, oldest) + hang_limit(device);
-    if (now < deadline) {
-        rv_live_wake_at(device->live, deadline);
+    bool is_waiting;
+    gint64 since = working_since(device, oldest) + rv_job_waited(oldest, &is_waiting);
+    gint64 limit = hang_limit(device);
+    if (is_waiting || now < since + limit) {
+        rv_live_wake_at(device->live, is_waiting ? now + limit : since + limit);
         return;
     }
-    g_autofree char *reason =
-        g_strdup_printf("no answer in %" G_GINT64_FORMAT " ms", (now - working_since(device, oldest)) / 1000);
+    g_autofree char *reason = g_strdup_printf("no answer in %" G_GINT64_FORMAT " ms", (now - since) / 1000);
     take_out(device, reason);
 }
 
@@ -235,7 +237,6 @@ rv_device_check(RvLiveDevice *device)
     }
     device->state = RV_LIVE_DEVICE_PROBING;
     rv_device_start(device, rv_job_new(device->live->inbox, NULL, NULL));
-    rv_live_wake_at(device->live, now + hang_limit(device));
 }
 
 void

@@ -38,6 +38,9 @@ struct RvLiveJob {
     void *user_data;
     gint given_up; /* atomic */
     gint answered; /* atomic: guards against a second answer */
+    /* under the inbox's mutex: */
+    gint64 waits_since_us; /* for others on its device; 0: it does not */
+    gint64 waited_us;      /* before that */
     /* set by rv_live_device_done() */
     RvFrame *result;
     GError *error;
@@ -61,6 +64,8 @@ RvLiveJob *rv_inbox_take(RvInbox *inbox);
 RvLiveJob *rv_job_new(RvInbox *inbox, RvFrame *frame, void *user_data);
 void rv_job_unref(RvLiveJob *job);
 void rv_job_give_up(RvLiveJob *job);
+/* How long it has waited for others; `is_waiting`: it still does (may be NULL). */
+gint64 rv_job_waited(RvLiveJob *job, bool *is_waiting);
 
 /* ---- device.c ---- */
 

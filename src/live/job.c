@@ -83,6 +83,43 @@ rv_job_give_up(RvLiveJob *job)
     g_atomic_int_set(&job->given_up, 1);
 }
 
+/* With the inbox locked. */
+static void
+end_waiting(RvLiveJob *job, gint64 now)
+{
+    if (job->waits_since_us != 0)
+        job->waited_us += now - job->waits_since_us;
+    job->waits_since_us = 0;
+}
+
+void
+rv_live_job_set_waiting(RvLiveJob *job, bool is_waiting)
+{
+    RvInbox *inbox = job->inbox;
+    g_mutex_lock(&inbox->mutex);
+    if (inbox->clock != NULL) {
+        gint64 now = rv_clock_now(inbox->clock);
+        end_waiting(job, now);
+        job->waits_since_us = is_waiting ? now : 0;
+    }
+    g_mutex_unlock(&inbox->mutex);
+}
+
+gint64
+rv_job_waited(RvLiveJob *job, bool *is_waiting)
+{
+    RvInbox *inbox = job->inbox;
+    g_mutex_lock(&inbox->mutex);
+    gint64 waited_us = job->waited_us;
+    bool waits = job->waits_since_us != 0;
+    if (waits)
+        waited_us += rv_clock_now(inbox->clock) - job->waits_since_us;
+    g_mutex_unlock(&inbox->mutex);
+    if (is_waiting != NULL)
+        *is_waiting = waits;
+    return waited_us;
+}
+
 void
 rv_live_device_done(RvLiveJob *job, RvFrame *result, GError *error)
 {
@@ -97,6 +134,7 @@ rv_live_device_done(RvLiveJob *job, RvFrame *result, GError *error)
     bool is_open = inbox->clock != NULL;
     if (is_open) {
         job->answered_us = rv_clock_now(inbox->clock);
+        end_waiting(job, job->answered_us);
         g_queue_push_tail(&inbox->answered, job);
         rv_alarm_wake(inbox->alarm);
     }

@@ -144,7 +144,9 @@ start_drawing(Worker *worker, Order *order, GError **error)
     order->started_us = g_get_monotonic_time();
     if (!rv_turns_try_frame(worker->turns)) {
         finish_all(worker); /* the studio's step begins when they are done */
+        rv_live_job_set_waiting(order->job, true);
         rv_turns_begin_frame(worker->turns);
+        rv_live_job_set_waiting(order->job, false);
     }
     if (rv_drawer_start(worker->drawer, camera, order->parameters, &order->drawing, error))
         return true;

@@ -118,6 +118,66 @@ test_stall_does_not_stretch_patience(void)
     world_free(world);
 }
 
+/* ---- devices that are shared ---- */
+
+/* Answers probes only. */
+static void
+keep_job(void *device, RvLiveJob *job)
+{
+    if (rv_live_job_frame(job) != NULL)
+        *(RvLiveJob **)device = job;
+    else
+        rv_live_device_done(job, NULL, g_error_new_literal(RV_ERROR, RV_ERROR_DEVICE, "silent"));
+}
+
+static RvLiveDeviceStats
+stats_of(const RvLiveDevice *device)
+{
+    RvLiveDeviceStats stats;
+    rv_live_device_stats(device, &stats);
+    return stats;
+}
+
+/* Time in which the device belongs to others is no silence: neither while it lasts nor after it. What follows
+ * is, and none of it is service. */
+static void
+test_waiting_for_others_is_no_hang(void)
+{
+    static const RvLiveDeviceClass class = { .start = keep_job };
+    World *world = world_new(NULL);
+    Client *client = world_add_client(world, NULL);
+    RvLiveJob *job = NULL;
+    RvLiveDevice *device = rv_live_add_device(world->live, &class, &job, NULL);
+    client_push(client);
+    g_assert_nonnull(job);
+    for (int i = 0; i < 2; i++) {
+        world_run(world, 300 * MS);
+        rv_live_job_set_waiting(job, true);
+        world_run(world, 30 * SECOND);
+        rv_live_job_set_waiting(job, false);
+    }
+    world_run(world, 300 * MS);
+    g_assert_cmpuint(stats_of(device).taken_out, ==, 0);
+    rv_live_device_done(job, rv_frame_new_result(rv_live_job_frame(job), NULL, 0, NULL), NULL);
+    world_run(world, MS);
+    g_assert_cmpuint(stats_of(device).served, ==, 1);
+    g_assert_cmpint(stats_of(device).service.max, ==, 900 * MS);
+    job = NULL;
+    client_push(client);
+    world_run(world, 100 * MS);
+    g_assert_nonnull(job);
+    rv_live_job_set_waiting(job, true);
+    world_run(world, 30 * SECOND);
+    rv_live_job_set_waiting(job, false);
+    world_run(world, 8 * SECOND); /* four times what the first took is more than a second */
+    g_assert_cmpuint(stats_of(device).taken_out, ==, 1);
+    g_assert_true(rv_live_job_is_given_up(job));
+    rv_live_device_done(job, NULL, g_error_new_literal(RV_ERROR, RV_ERROR_CANCELLED, "given up"));
+    rv_live_remove_device(device);
+    client_check(client);
+    world_free(world);
+}
+
 /* A late answer is a sign of life: the probe does not wait for its pause. */
 static void
 test_late_answer_brings_the_device_back(void)
@@ -355,6 +415,7 @@ main(int argc, char **argv)
     g_test_add_func("/live/faults/only_device_stalls", test_only_device_stalls);
     g_test_add_func("/live/faults/more_patience", test_slow_devices_get_more_patience);
     g_test_add_func("/live/faults/stall_does_not_stretch_patience", test_stall_does_not_stretch_patience);
+    g_test_add_func("/live/faults/waiting_for_others", test_waiting_for_others_is_no_hang);
     g_test_add_func("/live/faults/late_answer_brings_back", test_late_answer_brings_the_device_back);
     g_test_add_func("/live/faults/patience_is_learnt", test_patience_is_learnt);
     g_test_add_func("/live/faults/errors_of_frames", test_errors_of_frames_do_not_harm_the_device);

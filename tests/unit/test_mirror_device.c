@@ -6,6 +6,7 @@
 #include "server/mirror_device.h"
 
 #define FRAME_US 30000
+#define PATIENCE_US (G_USEC_PER_SEC / 2)
 #define STALL_US (3 * G_USEC_PER_SEC)
 
 /* Pretends a device: each frame is ready FRAME_US after the one before it. */
@@ -158,23 +159,31 @@ run_until_shown(World *w, int shown, gint64 interval_us, bool camera_waits)
     return g_get_monotonic_time() - start;
 }
 
+/* On a device with `turns` (NULL: not shared), which is hung after `hang_us` (0: the usual). */
 static World *
-open_world(FakeDrawer *drawer)
+open_shared_world(FakeDrawer *drawer, RvTurns *turns, gint64 hang_us)
 {
     World *w = g_new0(World, 1);
     w->clock = rv_clock_new_real(NULL);
-    w->live = rv_live_new(w->clock, &(RvLiveOptions) { .probe_first_us = 20000 });
+    w->live = rv_live_new(w->clock, &(RvLiveOptions) { .probe_first_us = 20000, .hang_us = hang_us });
     w->state = rv_state_new(NULL, NULL);
     g_assert_true(rv_state_set_text(w->state, "prompt", "kept from before", NULL));
     w->drawer = drawer;
     w->device = rv_mirror_device_new(
         &drawer->base,
-        &(RvMirrorDeviceOptions) { .live = w->live, .state = w->state, .on_open = on_open, .user = w });
+        &(RvMirrorDeviceOptions) {
+            .live = w->live, .turns = turns, .state = w->state, .on_open = on_open, .user = w });
     while (!rv_mirror_device_is_open(w->device))
         g_main_context_iteration(NULL, TRUE);
     w->session =
         rv_live_session_new(w->live, &(RvLiveSessionOptions) { .on_show = on_show, .user_data = w }, NULL);
     return w;
+}
+
+static World *
+open_world(FakeDrawer *drawer)
+{
+    return open_shared_world(drawer, NULL, 0);
 }
 
 static void
@@ -377,6 +386,36 @@ test_stalled_device_disturbs_nobody(void)
     close_world(w);
 }
 
+static gpointer
+take_a_long_step(gpointer turns)
+{
+    g_assert_true(rv_turns_begin_step(turns, NULL));
+    g_usleep(3 * PATIENCE_US);
+    rv_turns_end_step(turns);
+    return NULL;
+}
+
+/* While the studio's step takes longer than any frame may, the mirror waits for its turn and is not hung. */
+static void
+test_waiting_for_a_turn_is_no_hang(void)
+{
+    RvTurnsTable *table = rv_turns_table_new(RV_SHARE_FAIR);
+    RvTurns *turns = rv_turns_table_get(table, "fake");
+    FakeDrawer *drawer = fake_new(2);
+    World *w = open_shared_world(drawer, turns, PATIENCE_US);
+    int counts[2] = { 0 };
+    run_until_shown(w, 3, FRAME_US / 2, false);
+    GThread *studio = g_thread_new("studio", take_a_long_step, turns);
+    for (int i = 0; i < 1000 && w->most_us < 2 * PATIENCE_US; i++) /* until a frame has waited */
+        run_until_shown(w, 1, FRAME_US / 2, false);
+    g_thread_join(studio);
+    g_assert_cmpint(w->most_us, >=, 2 * PATIENCE_US);
+    rv_live_foreach_device(w->live, count_changes, counts);
+    g_assert_cmpint(counts[0], ==, 0);
+    close_world(w);
+    rv_turns_table_free(table);
+}
+
 int
 main(int argc, char **argv)
 {
@@ -388,5 +427,6 @@ main(int argc, char **argv)
     g_test_add_func("/mirror-device/kinds", test_invert_draws_both_kinds);
     g_test_add_func("/mirror-device/rgb-only", test_planes_become_rgb);
     g_test_add_func("/mirror-device/stalled", test_stalled_device_disturbs_nobody);
+    g_test_add_func("/mirror-device/turns", test_waiting_for_a_turn_is_no_hang);
     return g_test_run();
 }
