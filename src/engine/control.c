@@ -325,12 +325,14 @@ static RvProgram *
 program_for(RvControlNet *net, const RvControlInputs *in, GError **error)
 {
     const RvUnetConfig *c = &net->config.unet;
-    g_autofree char *key = g_strdup_printf("%dx%dx%dx%d", in->rows, in->height, in->width, in->tokens);
+    g_autofree char *key = g_strdup_printf("%dx%dx%dx%d%s", in->rows, in->height, in->width, in->tokens,
+                                           in->tiling ? " tiling" : "");
     RvProgram *p = rv_programs_find(net->programs, key);
     if (p != NULL)
         return p;
     int n = in->rows, scale = 1 << (net->config.hint_levels - 1);
     p = rv_program_new(net->weights);
+    rv_program_set_circular(p, in->tiling);
     RvControlnetInputs inputs = {
         .sample = rv_input(p, "sample", RV_F32, (RvShape) { n, in->height, in->width, c->in_channels }),
         .time.timestep = rv_input_exact(p, "timestep", RV_F32, (RvShape) { n, 1, 1, 1 }),

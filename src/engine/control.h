@@ -55,6 +55,7 @@ typedef struct {
     const float *context;  /* [rows, tokens, cross_attention_dim] */
     const float *time_ids; /* one row; NULL: none */
     const float *pooled;   /* [rows, pooled_dim]; NULL: none */
+    bool tiling;           /* convolutions wrap around */
 } RvControlInputs;
 
 /* Computes the residuals of a unit and puts them, with their weights, into the inputs "control.SET.N" and

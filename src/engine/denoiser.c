@@ -368,8 +368,17 @@ steer(RvDenoiser *d, RvProgram *p, const RvGuidance *g, const RvGuidanceTerm *te
     for (int i = 0; i < count; i++)
         memcpy(all + (gsize)i * one, pixels, one * sizeof *all);
     RvControlInputs inputs = {
-        count * g->images, g->height,   g->width, terms[0].context->tokens, all, in, (float)timestep,
-        context,           g->time_ids, pooled
+        .rows = count * g->images,
+        .height = g->height,
+        .width = g->width,
+        .tokens = terms[0].context->tokens,
+        .pixels = all,
+        .pixel_channels = in,
+        .timestep = (float)timestep,
+        .context = context,
+        .time_ids = g->time_ids,
+        .pooled = pooled,
+        .tiling = d->tiling,
     };
     for (int i = 0; i < actives; i++) {
         const RvControlUnit *unit = &g->controls->units[active[i]];

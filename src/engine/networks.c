@@ -142,11 +142,18 @@ known_adapter(RvNetworks *networks, const char *path, const GStatBuf *status)
     return NULL;
 }
 
+/* SDXL's refiner works beside the model that an adapter is made for, and shares its second text encoder. */
+static bool
+is_beside(const RvNetworks *networks)
+{
+    return rv_model_traits(networks->model)->variant == RV_VARIANT_REFINER;
+}
+
 static void
-note_unknown(const Adapter *adapter, GPtrArray *notes)
+note_unknown(const RvNetworks *networks, const Adapter *adapter, GPtrArray *notes)
 {
     const GPtrArray *unknown = rv_lora_unknown(adapter->lora);
-    if (unknown->len == 0)
+    if (unknown->len == 0 || is_beside(networks))
         return;
     g_ptr_array_add(notes, g_strdup_printf("%s: %u of its keys fit no layer of this model and do nothing, "
                                            "\"%s\" for one",
@@ -161,11 +168,15 @@ open_adapter(RvNetworks *networks, const char *path, GPtrArray *notes, GError **
     g_stat(path, &status);
     Adapter *adapter = known_adapter(networks, path, &status);
     if (adapter != NULL) {
-        note_unknown(adapter, notes);
+        note_unknown(networks, adapter, notes);
         return adapter;
     }
     g_autoptr(RvLora) lora = rv_lora_open(path, error);
-    if (lora == NULL || !rv_lora_bind(lora, networks->model, error))
+    if (lora == NULL)
+        return NULL;
+    if (is_beside(networks))
+        rv_lora_bind_what_fits(lora, networks->model);
+    else if (!rv_lora_bind(lora, networks->model, error))
         return NULL;
     adapter = g_new0(Adapter, 1);
     adapter->lora = g_steal_pointer(&lora);
@@ -177,7 +188,7 @@ open_adapter(RvNetworks *networks, const char *path, GPtrArray *notes, GError **
         adapter->name[strlen(adapter->name) - strlen(".safetensors")] = '\0';
     adapter->hashing = g_thread_new("lora-hash", hash_thread, adapter->lora);
     g_ptr_array_add(networks->adapters, adapter);
-    note_unknown(adapter, notes);
+    note_unknown(networks, adapter, notes);
     return adapter;
 }
 

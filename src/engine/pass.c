@@ -76,13 +76,11 @@ rv_pass_networks(RvPass *pass, GError **error)
     const char *prompt = r->prompt != NULL ? r->prompt : "";
     g_autoptr(GPtrArray) tags = g_ptr_array_new_with_free_func(rv_prompt_network_free);
     pass->prompt = r->syntax != RV_PROMPT_PLAIN ? rv_prompt_extract_networks(prompt, tags) : g_strdup(prompt);
-    /* SDXL's refiner has other layers than the models that LoRAs are made for */
-    if (pass->refiner != NULL && pass->refiner->traits.variant != RV_VARIANT_REFINER &&
-        !rv_networks_apply(pass->refiner->networks, tags, r->loras, r->lora_count, pass->result->notes,
-                           error))
-        return false;
+    g_autoptr(GPtrArray) said_already = g_ptr_array_new_with_free_func(g_free);
     return rv_networks_apply(pass->pipeline->networks, tags, r->loras, r->lora_count, pass->result->notes,
-                             error);
+                             error) &&
+           (pass->refiner == NULL ||
+            rv_networks_apply(pass->refiner->networks, tags, r->loras, r->lora_count, said_already, error));
 }
 
 /* One model's conditionings of the pass's prompts. */

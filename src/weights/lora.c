@@ -261,13 +261,10 @@ bind_name(RvLora *lora, RvPart part, const char *name, RvLoraModule *module)
     g_ptr_array_add(modules, module);
 }
 
-static bool
-bind_module(RvLora *lora, RvLoraModule *module, const RvLoraLayer *layer, GError **error)
+static void
+bind_module(RvLora *lora, RvLoraModule *module, const RvLoraLayer *layer)
 {
     bool has_bias = module->slots[RV_LORA_DIFF_BIAS] != NULL && layer->bias != NULL;
-    if (!rv_lora_module_fits(module, layer->out, layer->in, layer->taps))
-        return rv_error_set(error, RV_ERROR_INVALID, rv_lora_path(lora), "use it with the family it is for",
-                            "\"%s\" does not fit this model's layer %s", module->key, layer->weight);
     module->part = layer->part;
     module->out = layer->out;
     module->in = layer->in;
@@ -276,30 +273,51 @@ bind_module(RvLora *lora, RvLoraModule *module, const RvLoraLayer *layer, GError
         bind_name(lora, layer->part, layer->weight, module);
     if (has_bias)
         bind_name(lora, layer->part, layer->bias, module);
-    return true;
 }
 
-bool
-rv_lora_bind(RvLora *lora, const RvModel *model, GError **error)
+/* Counts the modules that are bound. Without `error` those of other shapes are passed over; with it the first
+ * one ends the search: below 0. */
+static int
+bind_modules(RvLora *lora, const RvModel *model, GError **error)
 {
     g_autoptr(GHashTable) layers = rv_lora_layers_new(model);
-    guint found = 0;
+    int found = 0;
     for (guint i = 0; i < lora->modules->len; i++) {
         RvLoraModule *module = g_ptr_array_index(lora->modules, i);
         g_autofree char *key = rv_lora_normal_key(module->key);
         const RvLoraLayer *layer = g_hash_table_lookup(layers, key);
         if (layer == NULL) {
             g_ptr_array_add(lora->unknown, g_strdup(module->key));
-            continue;
+        } else if (rv_lora_module_fits(module, layer->out, layer->in, layer->taps)) {
+            bind_module(lora, module, layer);
+            found++;
+        } else if (error != NULL) {
+            rv_error_set(error, RV_ERROR_INVALID, rv_lora_path(lora), "use it with the family it is for",
+                         "\"%s\" does not fit this model's layer %s", module->key, layer->weight);
+            return -1;
         }
-        if (!bind_module(lora, module, layer, error))
-            return false;
-        found++;
     }
+    return found;
+}
+
+bool
+rv_lora_bind(RvLora *lora, const RvModel *model, GError **error)
+{
+    GError *misfit = NULL;
+    int found = bind_modules(lora, model, &misfit);
+    if (misfit != NULL)
+        g_propagate_error(error, misfit);
     return found > 0 ||
-           rv_error_set(error, RV_ERROR_INVALID, rv_lora_path(lora), "use it with the family it is for",
-                        "none of its %u modules has a layer in this model, \"%s\" for one",
-                        lora->modules->len, ((RvLoraModule *)g_ptr_array_index(lora->modules, 0))->key);
+           (found == 0 &&
+            rv_error_set(error, RV_ERROR_INVALID, rv_lora_path(lora), "use it with the family it is for",
+                         "none of its %u modules has a layer in this model, \"%s\" for one",
+                         lora->modules->len, ((RvLoraModule *)g_ptr_array_index(lora->modules, 0))->key));
+}
+
+void
+rv_lora_bind_what_fits(RvLora *lora, const RvModel *model)
+{
+    bind_modules(lora, model, NULL);
 }
 
 const GPtrArray *

@@ -36,6 +36,9 @@ char *rv_lora_hash(const RvLora *lora);
 /* Finds each module's layer in the model. Modules without one are listed by rv_lora_unknown(). INVALID when a
  * module does not fit its layer's shape (an adapter for another family), or when none has a layer. */
 bool rv_lora_bind(RvLora *lora, const RvModel *model, GError **error);
+/* The same for a model beside the one that it was made for: modules that fit no layer do nothing, and all may.
+ */
+void rv_lora_bind_what_fits(RvLora *lora, const RvModel *model);
 const GPtrArray *rv_lora_unknown(const RvLora *lora); /* char *, the modules' names in the file */
 /* Whether a bound adapter changes this tensor; `visit` gets the names of all that it changes in a part. */
 bool rv_lora_touches(const RvLora *lora, RvPart part, const char *name);

@@ -222,6 +222,42 @@ def test_refiner(folder):
     refuse(folder, 3, "txt2img", *run, "--refiner", "nowhere:0.5", "-o", folder / "x.png", says="nowhere")
 
 
+def make_lora(path, model, rank=4):
+    """For each of the named layers an adapter that is heard; one of a layer that the refiner has in another shape says nothing."""
+    header, body, state = {}, b"", 1
+    for part, file, prefix, ends in (("unet", "diffusion_pytorch_model", "unet", ("attn1.to_q.weight", "attn2.to_k.weight")),
+                                     ("text_encoder_2", "model", "text_encoder_2", ("q_proj.weight", "fc1.weight"))):
+        for name, value in read_safetensors(model / part / f"{file}.safetensors")[0].items():
+            if not name.endswith(ends):
+                continue
+            out, inputs = value["shape"]
+            loud = 0 if name.endswith("attn2.to_k.weight") else 0.25
+            for matrix, shape in ("lora_A", [rank, inputs]), ("lora_B", [out, rank]):
+                values = []
+                for _ in range(shape[0] * shape[1]):
+                    state = state * 1103515245 + 12345 & 0x7fffffff
+                    values.append(((state >> 16) / 16384 - 1) * (loud if matrix == "lora_B" else 1))
+                header[f"{prefix}.{name.removesuffix('.weight')}.{matrix}.weight"] = {
+                    "dtype": "F16", "shape": shape, "data_offsets": [len(body), len(body) + 2 * len(values)]}
+                body += struct.pack(f"<{len(values)}e", *values)
+    write_safetensors(path, header, body)
+    return path
+
+
+def test_lora_and_refiner(folder):
+    """SDXL's refiner takes what fits it of a LoRA that was made for the base: it goes on as the base would."""
+    models = make_refiner(folder)
+    lora = make_lora(folder / "style.safetensors", models["base"])
+    run = ["--model", models["base"], "--steps", 4, "--width", 64, "--height", 64, "--seed", 7, "--sampler", "euler", "--threads", 1,
+           "-p", "a red fox", "-n", "blue", "--cfg", 5]
+    plain, loud = (draw(folder / "a.png", *more, base=run)[2] for more in ([], ["--lora", f"{lora}:0.8"]))
+    same = draw(folder / "b.png", "--lora", f"{lora}:0.8", "--refiner", f"{models['refiner']}:0.5", base=run)
+    assert difference(same[2], loud)[1] <= 1 < difference(plain, loud)[1], (difference(same[2], loud), difference(plain, loud))
+    assert 'Lora hashes: "style: ' in same[3]["parameters"]
+    other = draw(folder / "c.png", "--lora", f"{lora}:0", "--refiner", f"{models['refiner']}:0.5", base=run)
+    assert difference(other[2], plain)[1] <= 1, "a weight of nothing"
+
+
 def test_refiner_of_the_same_family(folder):
     """Any checkpoint of the same latent space; one that is the model itself changes nothing."""
     plain = draw(folder / "plain.png", "--steps", 4)

@@ -85,7 +85,7 @@ make_set(World *w, const char *path, int units, RvControlSet *set)
 }
 
 static float *
-evaluate(World *w, const RvControlSet *set, RvConditioning *negative, double cfg)
+evaluate_sample(World *w, const float *sample, const RvControlSet *set, RvConditioning *negative, double cfg)
 {
     g_autoptr(GError) error = NULL;
     RvGuidance guidance = { .images = 1,
@@ -97,11 +97,16 @@ evaluate(World *w, const RvControlSet *set, RvConditioning *negative, double cfg
                             .cfg_scale = cfg,
                             .controls = set };
     float *out = g_new(float, 4 * 16 * 16);
-    const float *sample = golden_get(w->golden, "unet0.sample", NULL, NULL);
     float timestep = golden_get(w->golden, "unet0.timestep", NULL, NULL)[0];
     rv_denoiser_run(w->denoiser, &guidance, sample, (double)timestep, 0, out, &error);
     g_assert_no_error(error);
     return out;
+}
+
+static float *
+evaluate(World *w, const RvControlSet *set, RvConditioning *negative, double cfg)
+{
+    return evaluate_sample(w, golden_get(w->golden, "unet0.sample", NULL, NULL), set, negative, cfg);
 }
 
 static void
@@ -154,6 +159,55 @@ test_modes(void)
     for (int i = 0; i < 1024; i++)
         want[i] = plain[i] + 3.0f * (soft[i] - plain[i]);
     g_assert_cmpfloat(golden_relative_difference(one_sided, want, 1024), <, 1e-4);
+    rv_control_set_clear(&set);
+    end(&w);
+}
+
+/* [planes, side, side, channels], moved right and down by `by`. */
+static float *
+rolled(const float *from, int planes, int side, int channels, int by)
+{
+    float *to = g_new(float, (gsize)(planes * side * side * channels));
+    for (int i = 0; i < planes * side * side; i++) {
+        int x = (i % side + by) % side, y = (i / side % side + by) % side;
+        memcpy(to + (i / side / side * side * side + y * side + x) * channels, from + i * channels,
+               (gsize)channels * sizeof *to);
+    }
+    return to;
+}
+
+/* How far the output is from the one of a sample and a hint that were moved by one of the coarsest pixels. */
+static double
+shift_difference(World *w, const RvControlSet *set)
+{
+    const float *sample = golden_get(w->golden, "unet0.sample", NULL, NULL);
+    g_autofree float *plain = evaluate_sample(w, sample, set, NULL, 1.0);
+    g_autofree float *want = rolled(plain, 4, 16, 1, 8), *moved = rolled(sample, 4, 16, 1, 8);
+    RvControlSet other = *set;
+    g_autofree float *hint = rolled(set->units[0].hint, 1, 128, 3, 64);
+    other.units[0].hint = hint;
+    g_autofree float *got = evaluate_sample(w, moved, &other, NULL, 1.0);
+    return golden_relative_difference(got, want, 4 * 16 * 16);
+}
+
+/* With tiling UNet and ControlNet do not know where the picture begins. */
+static void
+test_tiling(void)
+{
+    World w = { 0 };
+    begin(&w);
+    g_autofree char *path = golden_path("reference/tiny-sd15/controlnet");
+    RvControlSet set;
+    make_set(&w, path, 1, &set);
+    g_assert_cmpfloat(shift_difference(&w, &set), >, 1e-2);
+    rv_denoiser_set_tiling(w.denoiser, true);
+    g_assert_cmpfloat(shift_difference(&w, &set), <, 1e-4);
+    set.units[0].weight = 0.0;
+    g_assert_cmpfloat(shift_difference(&w, &set), <, 1e-4);
+    rv_denoiser_set_tiling(w.denoiser, false);
+    set.units[0].weight = (double)golden_get(w.golden, "controlnet.scale", NULL, NULL)[0];
+    g_autofree float *out = evaluate(&w, &set, NULL, 1.0);
+    check(&w, out, "controlnet.out");
     rv_control_set_clear(&set);
     end(&w);
 }
@@ -271,6 +325,7 @@ main(int argc, char **argv)
     g_test_init(&argc, &argv, NULL);
     g_test_add_func("/steering/units", test_units);
     g_test_add_func("/steering/modes", test_modes);
+    g_test_add_func("/steering/tiling", test_tiling);
     g_test_add_func("/steering/original-names", test_original_names);
     return g_test_run();
 }
