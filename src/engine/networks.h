@@ -11,8 +11,8 @@
 
 typedef struct RvNetworks RvNetworks;
 
-/* `model` and `library` are borrowed; model NULL (random weights): asking for an adapter is an error. Of SDXL's
- * refiner adapters change what they fit, be it nothing. */
+/* `model` and `library` are borrowed; model NULL (random weights): asking for an adapter is an error. Of
+ * SDXL's refiner adapters change what they fit, be it nothing. */
 RvNetworks *rv_networks_new(const RvModel *model, const RvLibrary *library);
 void rv_networks_free(RvNetworks *networks); /* before the weight sets; accepts NULL */
 /* The part's weights go through the networks from now on. */

@@ -36,7 +36,8 @@ char *rv_lora_hash(const RvLora *lora);
 /* Finds each module's layer in the model. Modules without one are listed by rv_lora_unknown(). INVALID when a
  * module does not fit its layer's shape (an adapter for another family), or when none has a layer. */
 bool rv_lora_bind(RvLora *lora, const RvModel *model, GError **error);
-/* The same for a model beside the one that it was made for: modules that fit no layer do nothing, and all may.
+/* The same for a model beside the one that it was made for: modules that fit no layer do nothing, and all
+ * may.
  */
 void rv_lora_bind_what_fits(RvLora *lora, const RvModel *model);
 const GPtrArray *rv_lora_unknown(const RvLora *lora); /* char *, the modules' names in the file */
