@@ -226,8 +226,13 @@ rv_area_init(RvArea *area, const RvRequest *r, int factor, GError **error)
     if (r->init == NULL)
         return true;
     bool ok = r->only_masked && r->mask != NULL ? cut(area, r, error) : take_whole(area, r, factor, error);
-    if (ok && r->fill != RV_FILL_ORIGINAL && area->mask != NULL && area->init->width == r->width &&
-        area->init->height == r->height)
+    bool is_known =
+        ok && area->mask != NULL && area->init->width == r->width && area->init->height == r->height;
+    if (is_known) {
+        area->known = rv_picture_copy(area->init, error);
+        ok = area->known != NULL;
+    }
+    if (ok && is_known && r->fill != RV_FILL_ORIGINAL)
         fill_inside(area->init, area->latent_mask != NULL ? area->latent_mask : area->mask);
     if (!ok)
         rv_area_clear(area);
@@ -238,6 +243,7 @@ void
 rv_area_clear(RvArea *area)
 {
     rv_picture_free(area->init);
+    rv_picture_free(area->known);
     rv_mask_free(area->mask);
     rv_mask_free(area->latent_mask);
     rv_picture_free(area->whole);
@@ -246,15 +252,20 @@ rv_area_clear(RvArea *area)
 }
 
 RvPicture *
-rv_area_paste(const RvArea *area, const RvPicture *result, GError **error)
+rv_area_paste(const RvArea *area, const RvPicture *result, const RvMask *mask, GError **error)
 {
     g_autoptr(RvPicture) part = rv_picture_cover(result, area->width, area->height, RV_FILTER_LANCZOS, error);
-    RvPicture *whole = part != NULL ? rv_picture_copy(area->whole, error) : NULL;
+    g_autoptr(RvMask) part_mask = NULL;
+    if (part != NULL && mask != NULL)
+        part_mask = rv_mask_resize(mask, area->width, area->height, RV_FILTER_LANCZOS, error);
+    else if (part != NULL)
+        part_mask = rv_mask_crop(area->whole_mask, area->x, area->y, area->width, area->height, error);
+    RvPicture *whole = part_mask != NULL ? rv_picture_copy(area->whole, error) : NULL;
     for (int y = 0; whole != NULL && y < area->height; y++)
         for (int x = 0; x < area->width; x++) {
             gsize to = (gsize)(area->y + y) * (gsize)whole->width + (gsize)(area->x + x),
                   from = (gsize)y * (gsize)area->width + (gsize)x;
-            int change = area->whole_mask->values[to];
+            int change = part_mask->values[from];
             for (gsize c = 0; c < 3; c++)
                 whole->rgb[3 * to + c] = (guint8)((part->rgb[3 * from + c] * change +
                                                    whole->rgb[3 * to + c] * (255 - change) + 127) /

@@ -8,6 +8,7 @@
 
 typedef struct {
     RvPicture *init;     /* [height, width] of the request, opaque; larger than that with RV_RESIZE_LATENT */
+    RvPicture *known;    /* `init` before it was filled; NULL without a mask or at another size */
     RvMask *mask;        /* at the request's size, blurred; NULL without one */
     RvMask *latent_mask; /* the request's, at that size; NULL without one */
     bool is_cut;         /* a part of the request's picture: paste the results */
@@ -19,5 +20,6 @@ typedef struct {
 /* All NULL for a request without a picture. */
 bool rv_area_init(RvArea *area, const RvRequest *request, int factor, GError **error);
 void rv_area_clear(RvArea *area);
-/* The whole picture with the result in its place (with is_cut). */
-RvPicture *rv_area_paste(const RvArea *area, const RvPicture *result, GError **error);
+/* The whole picture with the result in its place (with is_cut), through `mask` (of the result's size; NULL:
+ * through the request's). */
+RvPicture *rv_area_paste(const RvArea *area, const RvPicture *result, const RvMask *mask, GError **error);

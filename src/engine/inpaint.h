@@ -26,7 +26,11 @@ void rv_inpaint_fill(const RvInpaint *inpaint, RvFill fill, const float *noise, 
  * `start`. `input` is what the model saw, at `sigma` (noise over signal). */
 void rv_inpaint_blend(const RvInpaint *inpaint, const float *input, double sigma, bool predicts_v,
                       const float *start, float *output);
-/* The same for the last latent. */
+/* The same for the last latent; nothing to do when inpainting softly. */
 void rv_inpaint_finish(const RvInpaint *inpaint, const float *start, float *latent);
-/* Outside of the mask the picture is `init` again, blended over the mask's blur. */
-void rv_inpaint_composite(const RvInpaint *inpaint, const RvPicture *init, RvPicture *picture);
+/* Where the picture of an image, of which `start` and `latent` are given, is new (255) and where it is the
+ * known one again: the mask with its blur, or when inpainting softly by what became of the latent. */
+RvMask *rv_inpaint_result_mask(const RvInpaint *inpaint, const float *start, const float *latent,
+                               GError **error);
+/* Where `mask` is not white the picture is `known` again. All of one size. */
+void rv_inpaint_composite(const RvMask *mask, const RvPicture *known, RvPicture *picture);

@@ -231,11 +231,18 @@ draw_start_noise(RvPass *pass)
     return noise;
 }
 
+/* A1111's way of inpainting, not diffusers'. */
+static bool
+blends_estimates(const RvRequest *r)
+{
+    return r->mask_blend || r->soft != NULL;
+}
+
 static bool
 evaluate(RvPass *pass, const RvGuidance *guidance, const RvEvaluation *e, float *output, GError **error)
 {
     RvPipeline *pipeline = pass->pipeline;
-    bool blends = pass->inpaint != NULL && pass->start != NULL && pass->request->mask_blend;
+    bool blends = pass->inpaint != NULL && pass->start != NULL && blends_estimates(pass->request);
     RvGuidance refined;
     if (!rv_engine_pause(pipeline->engine, error))
         return false;
@@ -287,7 +294,7 @@ static bool
 begins_with_noise(const RvPass *pass)
 {
     const RvRequest *r = pass->request;
-    return pass->inpaint != NULL && r->strength >= 1.0 && !r->mask_blend && r->fill == RV_FILL_ORIGINAL;
+    return pass->inpaint != NULL && r->strength >= 1.0 && !blends_estimates(r) && r->fill == RV_FILL_ORIGINAL;
 }
 
 bool
@@ -316,7 +323,7 @@ rv_pass_sample(RvPass *pass, GError **error)
             break;
         }
     }
-    if (pass->inpaint != NULL && pass->start != NULL && r->mask_blend)
+    if (pass->inpaint != NULL && pass->start != NULL && blends_estimates(r))
         rv_inpaint_finish(pass->inpaint, pass->start, rv_sampler_latent(pass->sampler));
     pipeline->costs.unet = seconds_since(start);
     pipeline->costs.unet_flops = flops_so_far(pass) - flops;

@@ -44,19 +44,27 @@ infotext_of(Run *run, int index)
 
 /* Puts the picture where it belongs: back into the mask, and that into the whole. */
 static bool
-finish_picture(const RvPass *pass, RvPicture **picture, GError **error)
+finish_picture(const RvPass *pass, int index, RvPicture **picture, GError **error)
 {
     const RvArea *area = &pass->area;
-    if (area->is_cut) {
-        RvPicture *whole = rv_area_paste(area, *picture, error);
-        rv_picture_free(*picture);
-        *picture = whole;
-        return whole != NULL;
+    g_autoptr(RvMask) mask = NULL;
+    if (pass->inpaint == NULL || area->known == NULL)
+        return true;
+    gsize at = (gsize)index * pass->count;
+    if (!area->is_cut || pass->request->soft != NULL) {
+        mask = rv_inpaint_result_mask(pass->inpaint, pass->start + at, rv_sampler_latent(pass->sampler) + at,
+                                      error);
+        if (mask == NULL)
+            return false;
     }
-    if (pass->inpaint != NULL && area->init != NULL && area->init->width == (*picture)->width &&
-        area->init->height == (*picture)->height)
-        rv_inpaint_composite(pass->inpaint, area->init, *picture);
-    return true;
+    if (!area->is_cut) {
+        rv_inpaint_composite(mask, area->known, *picture);
+        return true;
+    }
+    RvPicture *whole = rv_area_paste(area, *picture, mask, error);
+    rv_picture_free(*picture);
+    *picture = whole;
+    return whole != NULL;
 }
 
 static bool
@@ -72,7 +80,7 @@ decode(Run *run, RvResult *result, GError **error)
         RvResultImage *image = &result->images[i];
         image->picture = rv_autoencoder_decode(pass->pipeline->autoencoder, latent + (gsize)i * pass->count,
                                                r->width, r->height, error);
-        if (image->picture == NULL || !finish_picture(pass, &image->picture, error))
+        if (image->picture == NULL || !finish_picture(pass, i, &image->picture, error))
             return false;
         image->seed = rv_run_seed(r, i);
         image->infotext = infotext_of(run, i);

@@ -81,6 +81,12 @@ typedef enum {
     RV_FILL_NOTHING /* zeros in the latent */
 } RvFill;
 
+/* A1111's script "Soft Inpainting" and its six settings (soft_inpaint.h), as it shows them. */
+typedef struct {
+    double schedule_bias, preservation, contrast_boost; /* while it is drawn; usual: 1, 0.5, 4 */
+    double mask_influence, threshold, contrast;         /* in the end; usual: 0, 0.5, 2 */
+} RvSoftInpaint;
+
 typedef struct {
     const char *prompt;          /* UTF-8; NULL is "" */
     const char *negative_prompt; /* NULL is ""; unused when cfg_scale <= 1 */
@@ -122,10 +128,11 @@ typedef struct {
     double mask_blur_y;        /* 0: as mask_blur, which then counts along x only; below 0: none */
     RvResizeMode resize;       /* of init and mask */
     RvFill fill;
-    bool mask_blend;  /* A1111's inpainting (each estimate is blended) in place of diffusers' (each latent) */
-    bool mask_soft;   /* with mask_blend: the latent's mask is not rounded to 0 and 1 */
-    bool only_masked; /* work on the mask's surroundings at the full size, then paste */
-    int masked_padding; /* pixels around the mask, with only_masked */
+    bool mask_blend; /* A1111's inpainting (each estimate is blended) in place of diffusers' (each latent) */
+    bool mask_soft;  /* with mask_blend: the latent's mask is not rounded to 0 and 1 */
+    const RvSoftInpaint *soft; /* the mask says how much, as mask_blend and mask_soft do, too; NULL: not so */
+    bool only_masked;          /* work on the mask's surroundings at the full size, then paste */
+    int masked_padding;        /* pixels around the mask, with only_masked */
     const RvLoraUse *loras;
     int lora_count;
     const RvControlUse *controls;

@@ -176,13 +176,38 @@ add_sampler_settings(RvInfotext *info, const RvRequest *r, const RvSamplerOption
         rv_infotext_set_number(info, "Sigma noise", options->s_noise);
 }
 
+/* Whole numbers without a point, as the page's sliders give them. */
+static void
+set_setting(RvInfotext *info, const char *key, double value)
+{
+    if (value == floor(value))
+        rv_infotext_set_integer(info, key, (gint64)value);
+    else
+        rv_infotext_set_number(info, key, value);
+}
+
+static void
+describe_soft(RvInfotext *info, const RvSoftInpaint *soft)
+{
+    if (soft == NULL)
+        return;
+    rv_infotext_set(info, "Soft inpainting enabled", "True");
+    set_setting(info, "Soft inpainting schedule bias", soft->schedule_bias);
+    set_setting(info, "Soft inpainting preservation strength", soft->preservation);
+    set_setting(info, "Soft inpainting transition contrast boost", soft->contrast_boost);
+    set_setting(info, "Soft inpainting mask influence", soft->mask_influence);
+    set_setting(info, "Soft inpainting difference threshold", soft->threshold);
+    set_setting(info, "Soft inpainting difference contrast", soft->contrast);
+}
+
 static void
 describe_mask(RvInfotext *info, const RvRequest *r)
 {
     static const char *const fills[] = { NULL, "fill", "latent noise", "latent nothing" };
     if (r->mask == NULL)
         return;
-    rv_infotext_set_number(info, "Mask blur", r->mask_blur);
+    describe_soft(info, r->soft);
+    set_setting(info, "Mask blur", r->mask_blur);
     if (r->only_masked) {
         rv_infotext_set(info, "Inpaint area", "Only masked");
         rv_infotext_set_integer(info, "Masked area padding", r->masked_padding);

@@ -67,6 +67,9 @@ struct RvStudioJob {
     bool inpaint_full_res; /* work on the mask's surroundings only */
     int inpaint_full_res_padding;
     bool inpainting_mask_invert;
+    bool soft_inpainting; /* with a mask; its settings as engine/request.h's */
+    double soft_schedule_bias, soft_preservation_strength, soft_transition_contrast_boost;
+    double soft_mask_influence, soft_difference_threshold, soft_difference_contrast;
 
     bool enable_hr;
     double hr_scale; /* when both sizes are 0 */

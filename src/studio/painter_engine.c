@@ -29,6 +29,7 @@ typedef struct {
     RvMask *mask, *latent_mask;
     RvPicture *firstpass;
     RvDrawnPrompts prompts;
+    RvSoftInpaint soft;
     RvHires hires;
     RvControlUse controls[RV_MAX_CONTROLS];
     RvPicture *control_pictures[RV_MAX_CONTROLS];
@@ -295,6 +296,13 @@ add_init(Draw *draw, guint index, GError **error)
     r->fill = fills[job->inpainting_fill];
     r->mask_blend = true;
     r->mask_soft = !job->mask_round;
+    if (job->soft_inpainting && draw->mask != NULL) {
+        draw->soft = (RvSoftInpaint) {
+            job->soft_schedule_bias,  job->soft_preservation_strength, job->soft_transition_contrast_boost,
+            job->soft_mask_influence, job->soft_difference_threshold,  job->soft_difference_contrast
+        };
+        r->soft = &draw->soft;
+    }
     r->only_masked = job->inpaint_full_res && draw->mask != NULL;
     r->masked_padding = job->inpaint_full_res_padding;
     return true;
@@ -379,6 +387,8 @@ finish_infotext(const RvUnit *unit, const char *text)
         rv_infotext_set(info, "Refiner", unit->refiner_title);
     if (unit->hires_model != NULL)
         rv_infotext_set(info, "Hires checkpoint", unit->hires_title);
+    if (rv_infotext_get(info, "Mask blur") != NULL && job->inpainting_mask_invert)
+        rv_infotext_set(info, "Mask mode", "Inpaint not masked");
     if (job->infotext_extra != NULL) {
         g_autofree char *line = g_strconcat("Steps: 0, Seed: 0, Size: 8x8, ", job->infotext_extra, NULL);
         g_autoptr(RvInfotext) extra = rv_infotext_parse(line);

@@ -198,6 +198,14 @@ test("inpainting: only what is painted changes; eraser, undo, redo, zoom, outpai
   assert.deepEqual(await naturalSize(page, "preview"), [128, 128]);
   assert.equal(await difference([original, changed], [90, 90, 38]), 0, "what is far from the mask stayed as it was");
   assert.ok(await difference([original, changed], [28, 28, 16]) > 1, "what is painted changed");
+  await set(page, { soft_inpainting: true, soft_schedule_bias: 2, inpaint_full_res: false });
+  await draw(page);
+  assert.match(await page.textContent("#infotext"), /Soft inpainting enabled: True, Soft inpainting schedule bias: 2, Soft inpainting preservation strength: 0.5/);
+  await set(page, { soft_inpainting: false });
+  assert.equal(await page.isVisible("#f-soft_schedule_bias"), false);
+  await page.click('#result-tools [data-send="prompt"]');
+  assert.equal(await page.inputValue("#f-soft_schedule_bias"), "2", "its settings fill the form");
+  await set(page, { soft_inpainting: false, inpaint_full_res: true });
   await page.click("#source-panel summary");
   await page.fill("#outpaint-pixels", "64");
   await page.click('[aria-label="Add room: right"]');

@@ -319,7 +319,7 @@ def test_inpainting(folder):
         assert max(outside) == 0, (name, max(outside))
         assert pixels != before
         results[name] = pixels
-        assert "Mask blur: 2.0" in texts["parameters"]
+        assert "Mask blur: 2, " in texts["parameters"]
         assert ("Inpaint area: Only masked, Masked area padding: 4" in texts["parameters"]) == (name == "only")
         assert ("Masked content: latent noise" in texts["parameters"]) == (name == "noise")
     same = [(a, b) for a in results for b in results if a < b and results[a] == results[b]]

@@ -201,6 +201,55 @@ def test_latent_mask(_):
             assert server.call("/sdapi/v1/img2img", {**SMALL, **fields, **body})[0] == 422
 
 
+def test_soft_inpainting(_):
+    """A1111's script, by place and by name, in img2img with a mask; known places stay, new ones come without an edge."""
+    with Studio() as server:
+        start = pixels(gradient())[2]
+        fields = {"init_images": [gradient()], "mask": box_mask(64, 64, 0, 0, 20, 64), "steps": 4, "denoising_strength": 0.9, "mask_blur": 6,
+                  "inpaint_full_res": False, "inpainting_fill": 1}
+
+        def draw(*args, name="Soft Inpainting", **more):
+            return server.img2img(**{**fields, **more}, alwayson_scripts={name: {"args": list(args)}})
+        plain, soft = server.img2img(**fields), draw(True)
+        assert rows(soft) != rows(plain) and "Soft inpainting enabled" not in values(plain)
+        told = values(soft)
+        assert [told.get(f"Soft inpainting {key}") for key in (
+            "enabled", "schedule bias", "preservation strength", "transition contrast boost", "mask influence", "difference threshold",
+            "difference contrast")] == ["True", "1", "0.5", "4", "0", "0.5", "2"] and told["Mask blur"] == "6", told
+        assert info(soft)["extra_generation_params"]["Soft inpainting schedule bias"] in ("1", 1)
+        far = [max(abs(a - b) for x, y in zip(picture, start) for a, b in zip(x[3 * 58:], y[3 * 58:])) for picture in (rows(soft), rows(plain))]
+        assert far[0] <= 3 and far[1] == 0, f"far from the mask nothing changes: {far}"
+        named = {"Soft inpainting": True, "Schedule bias": 1, "Preservation strength": 0.5, "Transition contrast boost": 4, "Mask influence": 0,
+                 "Difference threshold": 0.5, "Difference contrast": 2}
+        for args in (True, 1, 0.5, 4, 0, 0.5, 2), (True, None, 0.5), (named,), ({"enabled": True},):
+            assert rows(draw(*args, name="soft inpainting")) == rows(soft), args
+        others = [rows(draw(True, *numbers)) for numbers in ((6,), (1, 4), (1, 0.5, 1), (1, 0.5, 4, 1), (1, 0.5, 4, 0, 6), (1, 0.5, 4, 0, 0.5, 8))]
+        assert all(a != b for i, a in enumerate([rows(soft), *others]) for b in others[i:]), "each setting counts"
+        again = server.ok("/sdapi/v1/img2img", {"infotext": info(soft)["infotexts"][0], "init_images": [gradient()], "mask": fields["mask"]})
+        assert rows(again) == rows(soft), "the infotext says all"
+        outside = server.img2img(**{**fields, "inpainting_fill": 2, "inpaint_full_res": True}, inpainting_mask_invert=1, inpaint_full_res_padding=4)
+        assert (values(outside)["Mask mode"], values(outside)["Masked content"]) == ("Inpaint not masked", "latent noise")
+        assert rows(server.ok("/sdapi/v1/img2img", {"infotext": info(outside)["infotexts"][0], "init_images": [gradient()], "mask": fields["mask"]})) == rows(outside)
+        for args in (False, 1, 2), ({"Soft inpainting": False},), ({},), ():
+            assert rows(draw(*args)) == rows(plain), args
+        cut = [rows(draw(on, mask=box_mask(64, 64, 8, 8, 40, 40), mask_blur=4, inpaint_full_res=True)) for on in (True, False)]
+        assert cut[0] != cut[1] and cut[0][63] == start[63] and len(cut[0]) == 64
+        batch = draw(True, batch_size=2, seed=6)
+        assert rows(batch, 1) == rows(soft), "each picture by its own latent"
+        no_mask = {k: v for k, v in fields.items() if k != "mask"}
+        assert rows(server.img2img(**no_mask, alwayson_scripts={"soft inpainting": {"args": [True]}})) == rows(server.img2img(**no_mask))
+        pages = {"Refiner": {"args": [True, "no such", 0.5]}, "Seed": {"args": [99, True, 3, 1, 0, 0]}, "Sampler": {"args": [20, "DPM++ 2M", "Karras"]},
+                 "Hypertile": {"args": []}, "Extra options": {}, "Comments": {"args": []}}
+        assert rows(server.img2img(**fields, alwayson_scripts=pages)) == rows(plain), "what A1111's page sends counts by fields alone"
+        for args, word in ((True, 9), "Schedule bias"), ((True, 1, 0.5, 0), "Transition"), (("perhaps",), "Soft inpainting"), ((True, "much"), "float"):
+            status, answer = server.call("/sdapi/v1/img2img", {**SMALL, **fields, "alwayson_scripts": {"soft inpainting": {"args": args}}})
+            assert status == 422 and word in answer["detail"], (args, status, answer)
+        assert server.call("/sdapi/v1/txt2img", {**SMALL, "alwayson_scripts": {"soft inpainting": {"args": [True]}}})[0] == 422
+        assert "soft inpainting" in server.ok("/sdapi/v1/scripts")["img2img"] and "soft inpainting" not in server.ok("/sdapi/v1/scripts")["txt2img"]
+        listed, = (item for item in server.ok("/sdapi/v1/script-info") if item["name"] == "soft inpainting")
+        assert listed["is_alwayson"] and [a["value"] for a in listed["args"]] == [False, 1, 0.5, 4, 0, 0.5, 2]
+
+
 def write(path, text):
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text(text)

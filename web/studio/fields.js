@@ -2,7 +2,18 @@
 const both = ["txt2img", "img2img"];
 const hires = (form) => form.enable_hr;
 const refined = (form) => form.refiner_checkpoint !== "None";
+const soft = (form) => form.soft_inpainting;
 const inpaint = (form) => form.has_mask;
+
+// Soft inpainting's settings in the order of its arguments.
+const SOFT = [
+  { name: "soft_schedule_bias", label: "Schedule bias", min: 0, max: 8, step: 0.1, value: 1 },
+  { name: "soft_preservation_strength", label: "Preservation strength", min: 0, max: 8, step: 0.05, value: 0.5 },
+  { name: "soft_transition_contrast_boost", label: "Transition contrast boost", min: 1, max: 32, step: 0.5, value: 4 },
+  { name: "soft_mask_influence", label: "Mask influence", min: 0, max: 1, step: 0.05, value: 0 },
+  { name: "soft_difference_threshold", label: "Difference threshold", min: 0, max: 8, step: 0.25, value: 0.5 },
+  { name: "soft_difference_contrast", label: "Difference contrast", min: 0, max: 8, step: 0.25, value: 2 },
+];
 
 export const GROUPS = [
   {
@@ -41,6 +52,8 @@ export const GROUPS = [
         choices: [[0, "Fill"], [1, "Original"], [2, "Latent noise"], [3, "Latent nothing"]] },
       { name: "inpaint_full_res", label: "Work on the masked area only", type: "check", value: true, on: ["img2img"], wide: true },
       { name: "inpaint_full_res_padding", label: "Around it, pixels", type: "range", min: 0, max: 256, step: 4, value: 32, on: ["img2img"], wide: true },
+      { name: "soft_inpainting", label: "Soft inpainting: the mask says how much (best with much blur)", type: "check", value: false, on: ["img2img"], wide: true },
+      ...SOFT.map((field) => ({ ...field, type: "range", on: ["img2img"], when: soft, wide: true })),
     ],
   },
   {
@@ -82,6 +95,8 @@ export function toRequest(kind, form) {
   for (const field of FIELDS)
     if (isOn(field, kind, form)) request[field.name] = form[field.name];
   if (kind === "txt2img" && form.enable_hr) request.denoising_strength = form.hr_denoising_strength;
-  delete request.hr_denoising_strength;
+  if (kind === "img2img" && form.has_mask && form.soft_inpainting)
+    request.alwayson_scripts = { "Soft Inpainting": { args: [true, ...SOFT.map(({ name }) => form[name])] } };
+  for (const { name } of [{ name: "hr_denoising_strength" }, { name: "soft_inpainting" }, ...SOFT]) delete request[name];
   return request;
 }

@@ -21,10 +21,13 @@ export function parseInfotext(text) {
 const NUMBERS = {
   Steps: "steps", "CFG scale": "cfg_scale", Seed: "seed", "Variation seed": "subseed", "Variation seed strength": "subseed_strength",
   "Denoising strength": "denoising_strength", "Hires upscale": "hr_scale", "Hires steps": "hr_second_pass_steps", "Mask blur": "mask_blur",
-  "Refiner switch at": "refiner_switch_at",
+  "Refiner switch at": "refiner_switch_at", "Masked area padding": "inpaint_full_res_padding",
+  ...Object.fromEntries(["schedule bias", "preservation strength", "transition contrast boost", "mask influence", "difference threshold", "difference contrast"]
+    .map((text) => [`Soft inpainting ${text}`, `soft_${text.replaceAll(" ", "_")}`])),
 };
 const TEXTS = { Sampler: "sampler_name", "Schedule type": "scheduler", "Hires upscaler": "hr_upscaler" };
 
+const FILLS = ["fill", "original", "latent noise", "latent nothing"];
 const withoutHash = (title) => title?.replace(/ \[[0-9a-f]+\]$/, "");
 
 // What the form takes from it: {form: changes by field name, model, clipSkip}.
@@ -41,6 +44,12 @@ export function toForm({ settings }) {
   if (form.enable_hr && form.denoising_strength !== undefined) form.hr_denoising_strength = form.denoising_strength;
   form.hr_checkpoint_name = withoutHash(settings["Hires checkpoint"]) ?? "Use same checkpoint";
   form.refiner_checkpoint = withoutHash(settings.Refiner) ?? "None";
+  if (settings["Mask blur"] !== undefined) {
+    form.inpainting_mask_invert = settings["Mask mode"] === "Inpaint not masked" ? 1 : 0;
+    form.inpainting_fill = Math.max(FILLS.indexOf(settings["Masked content"] ?? "original"), 0);
+    form.inpaint_full_res = settings["Inpaint area"] === "Only masked";
+  }
+  form.soft_inpainting = settings["Soft inpainting enabled"] === "True";
   form.tiling = settings.Tiling === "True";
   if (settings.Sampler !== undefined && settings["Schedule type"] === undefined) form.scheduler = "Automatic";
   return { form, model: settings.Model, clipSkip: settings["Clip skip"] === undefined ? 1 : Number(settings["Clip skip"]) };

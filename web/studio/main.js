@@ -225,8 +225,9 @@ async function send(where, item) {
 // ---- drawing
 
 function request() {
-  const values = toRequest(form.kind, form.values);
-  return { ...values, ...prompts(), ...(form.kind === "img2img" ? source.toRequest() : {}), ...controlNet.toRequest(), ...scripts.toRequest(), do_not_save_grid: !scripts.isUsed, save_images: true, send_images: false,
+  const values = toRequest(form.kind, form.values), units = controlNet.toRequest();
+  const alwayson_scripts = { ...values.alwayson_scripts, ...units.alwayson_scripts };
+  return { ...values, ...prompts(), ...(form.kind === "img2img" ? source.toRequest() : {}), ...units, ...scripts.toRequest(), alwayson_scripts, do_not_save_grid: !scripts.isUsed, save_images: true, send_images: false,
     override_settings: { sd_model_checkpoint: byId("model").value, sd_vae: byId("vae").value, CLIP_stop_at_last_layers: Number(byId("clip-skip").value) } };
 }
 

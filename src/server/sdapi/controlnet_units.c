@@ -204,8 +204,8 @@ add_unit(RvStudioJob *job, JsonObject *unit, RvRefusal *refusal)
     return set_choices(control, fields, refusal) && set_picture(control, job, fields, refusal);
 }
 
-static bool
-add_units(RvStudioJob *job, JsonArray *args, RvRefusal *refusal)
+bool
+rv_controlnet_add_units(RvStudioJob *job, JsonArray *args, RvRefusal *refusal)
 {
     for (guint i = 0; i < json_array_get_length(args); i++) {
         JsonNode *node = json_array_get_element(args, i);
@@ -214,47 +214,5 @@ add_units(RvStudioJob *job, JsonArray *args, RvRefusal *refusal)
         if (!add_unit(job, json_node_get_object(node), refusal))
             return false;
     }
-    return true;
-}
-
-/* A script that is not here may be named as long as it is not to do anything. */
-static bool
-is_off(JsonArray *args)
-{
-    if (args == NULL || json_array_get_length(args) == 0)
-        return true;
-    JsonNode *first = json_array_get_element(args, 0);
-    return json_node_get_value_type(first) == G_TYPE_BOOLEAN && !json_node_get_boolean(first);
-}
-
-static bool
-add_script(RvStudioJob *job, const char *name, JsonNode *node, RvRefusal *refusal)
-{
-    JsonObject *script = JSON_NODE_HOLDS_OBJECT(node) ? json_node_get_object(node) : NULL;
-    JsonNode *member = script != NULL ? json_object_get_member(script, "args") : NULL;
-    JsonArray *args = member != NULL && JSON_NODE_HOLDS_ARRAY(member) ? json_node_get_array(member) : NULL;
-    if (g_ascii_strcasecmp(name, "controlnet") == 0)
-        return args == NULL || add_units(job, args, refusal);
-    if (is_off(args))
-        return true;
-    rv_refusal_set(refusal, 422, "always on script %s not found", name);
-    return false;
-}
-
-bool
-rv_controlnet_add_units(RvStudioJob *job, JsonObject *fields, RvRefusal *refusal)
-{
-    JsonObjectIter iter;
-    const char *name;
-    JsonNode *node;
-    if (rv_fields_has(fields, "controlnet_units") &&
-        !add_units(job, json_object_get_array_member(fields, "controlnet_units"), refusal))
-        return false;
-    if (!rv_fields_has(fields, "alwayson_scripts"))
-        return true;
-    json_object_iter_init(&iter, json_object_get_object_member(fields, "alwayson_scripts"));
-    while (json_object_iter_next(&iter, &name, &node))
-        if (!add_script(job, name, node, refusal))
-            return false;
     return true;
 }

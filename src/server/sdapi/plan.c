@@ -4,7 +4,7 @@
 #include <string.h>
 
 #include "sampling/names.h"
-#include "server/sdapi/controlnet_units.h"
+#include "server/sdapi/always_on.h"
 #include "server/sdapi/picture_text.h"
 #include "server/sdapi/schemas.h"
 #include "text/prompt.h"
@@ -427,6 +427,6 @@ rv_plan_job(JsonObject *fields, bool is_img2img, JsonObject *options, JsonArray 
     bool ok = refuse_fields(fields, refusal) && set_prompts(job, fields, options, styles, refusal) &&
               set_common(job, fields, options, refusal) &&
               (is_img2img ? set_redraw(job, fields, refusal) : set_hires(job, fields, refusal)) &&
-              rv_controlnet_add_units(job, fields, refusal);
+              rv_always_on_apply(job, fields, refusal);
     return ok ? g_steal_pointer(&job) : NULL;
 }

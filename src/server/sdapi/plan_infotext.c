@@ -2,7 +2,7 @@
 #include <string.h>
 
 #include "media/infotext.h"
-#include "server/sdapi/plan.h"
+#include "server/sdapi/always_on.h"
 #include "server/sdapi/schemas.h"
 
 /* Keys of infotexts, and what they fill: a field, or an option. */
@@ -74,6 +74,23 @@ fill(JsonObject *fields, JsonObject *given, const RvFieldSet *set, const char *n
         json_object_set_member(fields, name, json_node_copy(json_object_get_member(read, name)));
 }
 
+/* Choices that infotexts name and requests number; A1111 leaves its usual ones unsaid. */
+static void
+fill_mask(JsonObject *fields, JsonObject *given, const RvFieldSet *set, const RvInfotext *info)
+{
+    static const char *const contents[] = { "fill", "original", "latent noise", "latent nothing" };
+    const char *content = rv_infotext_get(info, "Masked content");
+    bool is_outside = g_strcmp0(rv_infotext_get(info, "Mask mode"), "Inpaint not masked") == 0,
+         is_part = g_strcmp0(rv_infotext_get(info, "Inpaint area"), "Only masked") == 0;
+    char number[] = "1";
+    for (gsize i = 0; content != NULL && i < G_N_ELEMENTS(contents); i++)
+        if (strcmp(content, contents[i]) == 0)
+            number[0] = (char)('0' + i);
+    fill(fields, given, set, "inpainting_mask_invert", is_outside ? "1" : "0");
+    fill(fields, given, set, "inpaint_full_res", is_part ? "true" : "false");
+    fill(fields, given, set, "inpainting_fill", number);
+}
+
 void
 rv_plan_apply_infotext(JsonObject *fields, JsonObject *given, bool is_img2img, JsonObject *overrides)
 {
@@ -99,4 +116,8 @@ rv_plan_apply_infotext(JsonObject *fields, JsonObject *given, bool is_img2img, J
     }
     if (has_hires)
         fill(fields, given, set, "enable_hr", "true");
+    if (is_img2img && rv_infotext_get(info, "Mask blur") != NULL)
+        fill_mask(fields, given, set, info);
+    if (is_img2img && !is_given(given, "alwayson_scripts"))
+        rv_always_on_from_infotext(info, fields);
 }

@@ -71,7 +71,8 @@ static const RvField common[] = {
     OF("script_args", RV_FIELD_ARRAY, "[]", "Its arguments in order: see /sdapi/v1/script-info"),
     BOOL("send_images", "true", "false: answer without the pictures"),
     BOOL("save_images", "false", "Keep the pictures among the user's outputs"),
-    OF("alwayson_scripts", RV_FIELD_OBJECT, "{}", "{\"ControlNet\":{\"args\":[unit, ...]}}"),
+    OF("alwayson_scripts", RV_FIELD_OBJECT, "{}",
+       "{\"ControlNet\":{\"args\":[unit, ...]}, \"Soft Inpainting\":{\"args\":[true, ...]}}"),
     OF("controlnet_units", RV_FIELD_ARRAY, "null", "Old clients' name for ControlNet's args"),
     TEXT("infotext", "null", "A picture's parameters: fill the fields that are not given"),
     { 0 },
@@ -209,6 +210,18 @@ static const RvField unit[] = {
     { 0 },
 };
 const RvFieldSet rv_schema_controlnet_unit = { "ControlNetUnit", { unit } };
+
+static const RvField soft[] = {
+    BOOL("Soft inpainting", "false", "Switched on"),
+    NUMBER("Schedule bias", "1", 0, 8, "Below 1 the known picture counts more in the end, above 1 at first"),
+    NUMBER("Preservation strength", "0.5", 0, 8, "How much half-masked places stay as they are"),
+    NUMBER("Transition contrast boost", "4", 1, 32, "Against paleness where known and new are mixed"),
+    NUMBER("Mask influence", "0", 0, 1, "How much the mask, not only the difference, says what is replaced"),
+    NUMBER("Difference threshold", "0.5", 0, 8, "How much may change before a place is replaced"),
+    NUMBER("Difference contrast", "2", 0, 8, "How sharply the two are told apart"),
+    { 0 },
+};
+const RvFieldSet rv_schema_soft_inpainting = { "SoftInpainting", { soft } };
 
 static const RvField release[] = {
     BOOL("unload_models", "true", "Give the models' memory back"),

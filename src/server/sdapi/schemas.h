@@ -17,3 +17,4 @@ extern const RvFieldSet rv_schema_txt2img, rv_schema_img2img, rv_schema_extras_s
 
 /* One unit of alwayson_scripts.ControlNet.args. */
 extern const RvFieldSet rv_schema_controlnet_unit;
+extern const RvFieldSet rv_schema_soft_inpainting; /* its arguments in their order */

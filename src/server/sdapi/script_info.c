@@ -1,5 +1,6 @@
 /* script_info.c - which scripts there are. */
 #include "server/sdapi/handlers.h"
+#include "server/sdapi/schemas.h"
 #include "server/sdapi/script_private.h"
 #include "server/sdapi/xyz_axes.h"
 
@@ -18,6 +19,8 @@ titles(bool is_img2img)
             json_array_add_string_element(list, title);
     }
     json_array_add_string_element(list, "controlnet");
+    if (is_img2img)
+        json_array_add_string_element(list, "soft inpainting");
     /* The sign by which webuiapi knows that there is ControlNet; as a script it is refused. */
     json_array_add_string_element(list, "controlnet m2m");
     return list;
@@ -79,18 +82,46 @@ argument_of(const RvScriptClass *class, guint index, bool is_img2img)
 }
 
 static void
-add_script(JsonArray *list, const RvScriptClass *class, bool is_img2img)
+add_item(JsonArray *list, const char *name, bool is_always_on, bool is_img2img, JsonArray *arguments)
 {
     JsonObject *item = json_object_new();
+    json_object_set_string_member(item, "name", name);
+    json_object_set_boolean_member(item, "is_alwayson", is_always_on);
+    json_object_set_boolean_member(item, "is_img2img", is_img2img);
+    json_object_set_array_member(item, "args", arguments);
+    json_array_add_object_element(list, item);
+}
+
+static void
+add_script(JsonArray *list, const RvScriptClass *class, bool is_img2img)
+{
     JsonArray *arguments = json_array_new();
     g_autofree char *title = g_ascii_strdown(class->info->title, -1);
     for (guint i = 0; class->info->arguments[i].label != NULL; i++)
         json_array_add_object_element(arguments, argument_of(class, i, is_img2img));
-    json_object_set_string_member(item, "name", title);
-    json_object_set_boolean_member(item, "is_alwayson", FALSE);
-    json_object_set_boolean_member(item, "is_img2img", is_img2img);
-    json_object_set_array_member(item, "args", arguments);
-    json_array_add_object_element(list, item);
+    add_item(list, title, false, is_img2img, arguments);
+}
+
+/* ControlNet's units have fields of their own: /openapi.json. */
+static void
+add_always_on(JsonArray *list)
+{
+    JsonArray *arguments = json_array_new();
+    const RvField *field;
+    for (guint i = 0; (field = rv_field_at(&rv_schema_soft_inpainting, i)) != NULL; i++) {
+        bool has_range = field->most > field->least;
+        JsonObject *item = json_object_new();
+        json_object_set_string_member(item, "label", field->name);
+        json_object_set_member(item, "value", rv_field_initial(field));
+        set_number(item, "minimum", field->least, has_range);
+        set_number(item, "maximum", field->most, has_range);
+        set_number(item, "step", 0.05, has_range);
+        json_object_set_null_member(item, "choices");
+        json_array_add_object_element(arguments, item);
+    }
+    add_item(list, "soft inpainting", true, true, arguments);
+    for (int is_img2img = 0; is_img2img < 2; is_img2img++)
+        add_item(list, "controlnet", true, is_img2img, json_array_new());
 }
 
 void
@@ -103,5 +134,6 @@ rv_sdapi_script_info(const RvCall *call)
         if (classes[i]->info->is_img2img)
             add_script(list, classes[i], true);
     }
+    add_always_on(list);
     rv_reply_send(call, rv_reply_array(list));
 }
