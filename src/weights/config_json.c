@@ -252,8 +252,12 @@ bool
 rv_config_read(const char *path, RvPart part, RvConfig *out, GError **error)
 {
     g_autoptr(JsonObject) object = rv_json_read(path, error);
-    if (!object)
-        return false;
+    return object && rv_config_parse(object, path, part, out, error);
+}
+
+bool
+rv_config_parse(JsonObject *object, const char *path, RvPart part, RvConfig *out, GError **error)
+{
     RvReader r = { object, path, NULL };
     memset(out, 0, sizeof *out);
     switch (part) {

@@ -2,6 +2,7 @@
 #pragma once
 #include "weights/config.h"
 #include "weights/names.h"
+#include <json-glib/json-glib.h>
 
 typedef union {
     RvClipConfig clip;
@@ -14,6 +15,8 @@ typedef union {
 /* From a part's config.json. Ranges are checked; what our models cannot do is RV_ERROR_UNSUPPORTED.
  * The UNet's time_ids and pooled_dim are settled by rv_config_settle_pooled. */
 bool rv_config_read(const char *path, RvPart part, RvConfig *out, GError **error);
+/* The same of an object that was read; `path` is for messages. */
+bool rv_config_parse(JsonObject *object, const char *path, RvPart part, RvConfig *out, GError **error);
 
 /* What single files do not say, and the rest of the model does. */
 typedef struct {

@@ -100,14 +100,17 @@ fill(void *user, gsize index, gint64 first, gint64 count, void *to, GError **err
 }
 
 bool
-rv_out_tensors_write(const GArray *list, const char *path, RvConversion *conversion, GError **error)
+rv_out_tensors_write(const GArray *list, const RvModel *whole, const char *path, RvConversion *conversion,
+                     GError **error)
 {
     g_autofree RvTensorSpec *specs = g_new0(RvTensorSpec, list->len + 1);
-    g_autoptr(GHashTable) metadata = g_hash_table_new(g_str_hash, g_str_equal);
+    g_autoptr(GHashTable) metadata = g_hash_table_new_full(g_str_hash, g_str_equal, g_free, g_free);
     Filler filler = { list, conversion };
     for (guint i = 0; i < list->len; i++)
         specs[i] = g_array_index(list, RvOutTensor, i).spec;
-    g_hash_table_insert(metadata, (void *)(guintptr) "format", (void *)(guintptr) "pt");
+    g_hash_table_insert(metadata, g_strdup("format"), g_strdup("pt"));
+    if (whole)
+        rv_stated_add(whole, metadata);
     return rv_safetensors_write(path, specs, list->len, metadata, fill, &filler, error);
 }
 
@@ -194,10 +197,11 @@ write_part(const RvModel *model, RvPart part, const char *root, RvConversion *co
     Collector collector = { model, part, list, conversion->options->dtype };
     rv_config_expect(part, &model->config[part], collect, &collector);
     return make_folder(folder, error) && write_text(folder, "config.json", config, -1, error) &&
-           rv_out_tensors_write(list, path, conversion, error);
+           rv_out_tensors_write(list, NULL, path, conversion, error);
 }
 
-/* The index and the scheduler of a model that had none. */
+/* The index and the scheduler of a model that had none: beside the class the entries that other samplers read
+ * from it, as the published folders of Stable Diffusion have them. */
 static bool
 write_index(const RvModel *model, const char *root, GError **error)
 {
@@ -208,13 +212,15 @@ write_index(const RvModel *model, const char *root, GError **error)
     g_autofree char *scheduler = g_strdup_printf(
         "{\n  \"_class_name\": \"%s\",\n  \"beta_start\": 0.00085,\n  \"beta_end\": 0.012,\n"
         "  \"beta_schedule\": \"scaled_linear\",\n  \"num_train_timesteps\": 1000,\n  \"steps_offset\": 1,\n"
-        "  \"timestep_spacing\": \"leading\",\n  \"prediction_type\": \"%s\",\n  \"rescale_betas_zero_snr\": "
-        "%s\n}\n",
+        "  \"timestep_spacing\": \"leading\",\n  \"set_alpha_to_one\": false,\n  \"clip_sample\": false,\n"
+        "  \"skip_prk_steps\": true,\n  \"prediction_type\": \"%s\",\n  \"rescale_betas_zero_snr\": %s\n}\n",
         "EulerDiscreteScheduler", rv_model_prediction_name(model->traits.prediction),
         model->traits.zero_terminal_snr ? "true" : "false");
     g_autoptr(GString) index = g_string_new("{\n");
     g_string_append_printf(index, "  \"_class_name\": \"%s\",\n",
                            xl ? "StableDiffusionXLPipeline" : "StableDiffusionPipeline");
+    if (model->family_name)
+        g_string_append_printf(index, "  \"_reverie_family\": \"%s\",\n", model->family_name);
     for (int part = RV_PART_TEXT; part <= RV_PART_TAESD; part++)
         if (model->has[part] && !model->extra[part])
             g_string_append_printf(index, "  \"%s\": [\"%s\", \"%s\"],\n", folder_of(model, (RvPart)part),
@@ -294,7 +300,7 @@ convert_to_file(const RvModel *model, const char *out, RvConversion *conversion,
         for (int part = 0; part < RV_PARTS; part++)
             if (model->has[part] && !model->extra[part])
                 rv_ldm_add_part(model, (RvPart)part, list, conversion->options->dtype);
-        return rv_out_tensors_write(list, out, conversion, error);
+        return rv_out_tensors_write(list, model, out, conversion, error);
     }
     for (guint i = 0; i < names->sources->len; i++) {
         const RvSource *source = &g_array_index(names->sources, RvSource, i);
@@ -303,7 +309,7 @@ convert_to_file(const RvModel *model, const char *out, RvConversion *conversion,
             rv_out_tensors_add(list, g_strdup(source->tensor->name), &source->tensor->array,
                                conversion->options->dtype);
     }
-    return rv_out_tensors_write(list, out, conversion, error);
+    return rv_out_tensors_write(list, model, out, conversion, error);
 }
 
 bool

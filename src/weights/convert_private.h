@@ -21,8 +21,9 @@ typedef struct {
 GArray *rv_out_tensors_new(void); /* of RvOutTensor */
 /* Appends one; `array` gives type and shape. Floats become options->dtype. Takes `name`. */
 RvOutTensor *rv_out_tensors_add(GArray *list, char *name, const RvArray *array, RvDType dtype);
-/* Writes a list as one file. */
-bool rv_out_tensors_write(const GArray *list, const char *path, RvConversion *conversion, GError **error);
+/* Writes a list as one file; with `whole`, what the file cannot show goes into its metadata. */
+bool rv_out_tensors_write(const GArray *list, const RvModel *whole, const char *path,
+                          RvConversion *conversion, GError **error);
 
 /* Appends a part's tensors in LDM's names, for single files. */
 void rv_ldm_add_part(const RvModel *model, RvPart part, GArray *list, RvDType dtype);

@@ -56,12 +56,17 @@ JsonObject *
 rv_json_read(const char *path, GError **error)
 {
     gsize length = 0;
+    g_autofree char *text = rv_file_read(path, MAX_BYTES, &length, error);
+    return text ? rv_json_parse(text, length, path, error) : NULL;
+}
+
+JsonObject *
+rv_json_parse(const char *text, gsize length, const char *path, GError **error)
+{
     g_autoptr(JsonParser) parser = json_parser_new_immutable();
     g_autoptr(GError) cause = NULL;
-    g_autofree char *text = rv_file_read(path, MAX_BYTES, &length, error);
-    if (!text)
-        return NULL;
-    if (!rv_json_is_shallow(text, length) || !g_utf8_validate(text, (gssize)length, NULL)) {
+    if (length > MAX_BYTES || !rv_json_is_shallow(text, length) ||
+        !g_utf8_validate(text, (gssize)length, NULL)) {
         rv_error_set(error, RV_ERROR_INVALID, path, "download the file again",
                      "not a JSON file that we read");
         return NULL;

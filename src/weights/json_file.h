@@ -9,6 +9,8 @@ char *rv_file_read(const char *path, gsize max_bytes, gsize *length, GError **er
 
 /* The object in a JSON file (at most 1 MB, 32 levels deep); owned by the caller. */
 JsonObject *rv_json_read(const char *path, GError **error);
+/* The same of a text; `path` is for messages. */
+JsonObject *rv_json_parse(const char *text, gsize length, const char *path, GError **error);
 
 /* Reads members with ranges. The first mistake sticks in `error`; later reads return their fallback. A member
  * that is absent or null gives the fallback without being a mistake. */

@@ -31,6 +31,7 @@ rv_model_close(RvModel *model)
     g_free(model->tokenizer[0]);
     g_free(model->tokenizer[1]);
     g_free(model->scheduler);
+    g_clear_pointer(&model->stated_scheduler, json_object_unref);
     g_free(model);
 }
 

@@ -9,7 +9,8 @@
  * A single file does not say its head counts and other settings; they are taken
  *   1. from options.config_dir, or else from a folder beside the file that has the file's name without
  *      ".safetensors", part by part, where <part>/config.json describes exactly the shapes in the file;
- *   2. from the rules of the families: 8 heads (SD 1.x) or heads 64 wide (2.x, XL), 32 norm groups and so on.
+ *   2. from the metadata of a file that we converted;
+ *   3. from the rules of the families: 8 heads (SD 1.x) or heads 64 wide (2.x, XL), 32 norm groups and so on.
  *
  * Weight files stay mapped until the model is closed; see safetensors.h about replacing files in use.
  * Threads: an open model does not change and may be read from several threads. */

@@ -76,7 +76,8 @@ detect_variant(const RvModel *model)
     return name_has(model, "turbo") ? RV_VARIANT_TURBO : RV_VARIANT_BASE;
 }
 
-/* The scheduler's config, of the folder itself or of the one whose UNet config a single file borrows. */
+/* The scheduler's config, of the folder itself or of the one whose UNet config a single file borrows, or what
+ * the file itself states. */
 static void
 read_scheduler(RvModel *model)
 {
@@ -84,6 +85,8 @@ read_scheduler(RvModel *model)
     if (!path && model->config_dir && model->config_used[RV_PART_UNET])
         path = g_build_filename(model->config_dir, "scheduler", "scheduler_config.json", NULL);
     g_autoptr(JsonObject) object = path ? rv_json_read(path, NULL) : NULL;
+    if (!object && model->stated_scheduler)
+        object = json_object_ref(model->stated_scheduler);
     if (!object)
         return;
     RvReader reader = { object, path, NULL };

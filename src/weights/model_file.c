@@ -41,6 +41,20 @@ fit_one(void *user, const char *name, int rank, const gint64 *shape)
         fit->fits = false;
 }
 
+bool
+rv_model_config_fits(const RvModel *model, RvPart part, const RvConfig *config)
+{
+    Fit fit = { model, part, true };
+    RvConfig settled = *config;
+    if (part == RV_PART_UNET) {
+        const RvBinding *projection = rv_names_find(model->names, RV_PART_TEXT2, "text_projection.weight");
+        rv_config_settle_pooled(&settled.unet, projection ? (int)projection->array.shape[0] : 0,
+                                !model->has[RV_PART_TEXT]);
+    }
+    rv_config_expect(part, &settled, fit_one, &fit);
+    return fit.fits;
+}
+
 /* Takes config_dir's config of a part if it describes the very shapes in the file. */
 static bool
 borrow_config(RvModel *model, RvPart part, bool stated, GError **error)
@@ -48,24 +62,17 @@ borrow_config(RvModel *model, RvPart part, bool stated, GError **error)
     RvConfig config;
     g_autoptr(GError) cause = NULL;
     g_autofree char *path = g_build_filename(model->config_dir, rv_part_name(part), "config.json", NULL);
-    Fit fit = { model, part, true };
     if (!rv_config_read(path, part, &config, &cause)) {
         if (!stated || g_error_matches(cause, RV_ERROR, RV_ERROR_NOT_FOUND))
             return true;
         g_propagate_error(error, g_steal_pointer(&cause));
         return false;
     }
-    RvConfig settled = config;
-    if (part == RV_PART_UNET) {
-        const RvBinding *projection = rv_names_find(model->names, RV_PART_TEXT2, "text_projection.weight");
-        rv_config_settle_pooled(&settled.unet, projection ? (int)projection->array.shape[0] : 0,
-                                !model->has[RV_PART_TEXT]);
-    }
-    rv_config_expect(part, &settled, fit_one, &fit);
-    if (!fit.fits && stated)
+    bool fits = rv_model_config_fits(model, part, &config);
+    if (!fits && stated)
         return rv_error_set(error, RV_ERROR_INVALID, path, "give the config folder of this model",
                             "the config describes other shapes than the file's");
-    if (fit.fits) {
+    if (fits) {
         model->config[part] = config;
         model->config_used[part] = true;
     }
@@ -117,5 +124,5 @@ rv_model_open_file(RvModel *model, const RvModelOptions *options, GError **error
         return rv_error_set(error, RV_ERROR_UNSUPPORTED, model->path,
                             "give a Stable Diffusion 1.x, 2.x or XL model, or a part of one",
                             "no network that we know in this file");
-    return borrow_configs(model, options->config_dir, error);
+    return borrow_configs(model, options->config_dir, error) && rv_stated_read(model, error);
 }

@@ -184,17 +184,23 @@ is_named(JsonObject *index, const char *part)
     return !JSON_NODE_HOLDS_NULL(json_array_get_element(array, 1));
 }
 
+void
+rv_model_read_family(RvModel *model, RvReader *reader)
+{
+    const char *family = rv_read_string(reader, "_reverie_family", NULL);
+    if (family && (strlen(family) > 16 || !*family ||
+                   strspn(family, "abcdefghijklmnopqrstuvwxyz0123456789-") != strlen(family)))
+        rv_reader_fail(reader, "_reverie_family", "is not a short name");
+    else if (family)
+        model->family_name = g_strdup(family);
+}
+
 static bool
 read_index(RvModel *model, JsonObject *index, const char *path, GError **error)
 {
     RvReader reader = { index, path, NULL };
-    const char *family = rv_read_string(&reader, "_reverie_family", NULL);
     model->aesthetics = rv_read_bool(&reader, "requires_aesthetics_score", false);
-    if (family && (strlen(family) > 16 || !*family ||
-                   strspn(family, "abcdefghijklmnopqrstuvwxyz0123456789-") != strlen(family)))
-        rv_reader_fail(&reader, "_reverie_family", "is not a short name");
-    if (family)
-        model->family_name = g_strdup(family);
+    rv_model_read_family(model, &reader);
     return rv_reader_finish(&reader, error);
 }
 

@@ -1,6 +1,7 @@
 /* model_private.h - private to this folder. */
 #pragma once
 #include "weights/config_read.h"
+#include "weights/json_file.h"
 #include "weights/model.h"
 #include "weights/names.h"
 
@@ -11,13 +12,14 @@ struct RvModel {
     bool has[RV_PARTS];
     bool extra[RV_PARTS];       /* found beside the model, not named in its index */
     char *config_dir;           /* where configs come from: the folder itself, or one beside a single file */
-    bool config_used[RV_PARTS]; /* the part's config is config_dir's */
+    bool config_used[RV_PARTS]; /* the part's config is config_dir's, or the file's own statement */
     RvConfig config[RV_PARTS];
     GPtrArray *absent; /* parts that the index names and that are not there, when opened partially */
     RvModelTraits traits;
     char *family_name;
     char *tokenizer[2], *scheduler;
-    bool aesthetics; /* the index asks for aesthetic scores: the SDXL refiner */
+    JsonObject *stated_scheduler; /* of a single file's own statement, or NULL */
+    bool aesthetics;              /* the index asks for aesthetic scores: the SDXL refiner */
 };
 
 RvModel *rv_model_new(const char *path);
@@ -28,6 +30,15 @@ bool rv_model_add_part_folder(RvModel *model, const char *folder, RvPart part, c
                               GError **error);
 bool rv_model_open_folder(RvModel *model, const RvModelOptions *options, GError **error);
 bool rv_model_open_file(RvModel *model, const RvModelOptions *options, GError **error);
+/* Whether the model has every tensor of the part so described. */
+bool rv_model_config_fits(const RvModel *model, RvPart part, const RvConfig *config);
+/* The index's "_reverie_family". */
+void rv_model_read_family(RvModel *model, RvReader *reader);
+/* What a single file cannot show in its tensors, as metadata: written when we convert, taken for the parts
+ * that have no config yet. A file without it is as good; one whose statement is malformed or fits other
+ * tensors is INVALID. */
+void rv_stated_add(const RvModel *model, GHashTable *metadata); /* of owned strings */
+bool rv_stated_read(RvModel *model, GError **error);
 /* Configs by shapes for the parts that have tensors and no config yet. */
 bool rv_model_deduce(RvModel *model, const char *path, GError **error);
 /* Family, variant, prediction. */

@@ -200,6 +200,56 @@ test_failures_leave_nothing(void)
     g_assert_error(error, RV_ERROR, RV_ERROR_IO);
 }
 
+/* Replaces the first such bytes of a file by as many others. */
+static void
+spoil(const char *path, const char *from, const char *to)
+{
+    g_autofree char *bytes = NULL;
+    gsize length;
+    g_assert_cmpuint(strlen(from), ==, strlen(to));
+    g_assert_true(g_file_get_contents(path, &bytes, &length, NULL));
+    char *at = memmem(bytes, length, from, strlen(from));
+    g_assert_nonnull(at);
+    memcpy(at, to, strlen(to));
+    g_assert_true(g_file_set_contents(path, bytes, (gssize)length, NULL));
+}
+
+/* What tensors do not show (heads, activation, prediction, the family's name) goes into a single file, which
+ * says so when it is opened alone; a statement that is broken or about other tensors is refused. */
+static void
+test_statement(void)
+{
+    static const struct {
+        const char *from, *to, *about;
+    } wrong[] = { { "\\\"norm_num_groups\\\":32", "\\\"norm_num_groups\\\":[]", "norm_num_groups" },
+                  { "\\\"cross_attention_dim\\\":1", "\\\"cross_attention_dim\\\":9", "other tensors" },
+                  { "\"{\\\"text_encoder\\\"", "\"[\\\"text_encoder\\\"", "JSON" } };
+    g_autofree char *source = reference("tiny-sd21"),
+                    *out = g_build_filename(tiny_folder, "s.safetensors", NULL);
+    g_autofree char *good = NULL;
+    gsize length;
+    g_autoptr(RvModel) model = open_model(source);
+    g_autoptr(RvModel) file = converted(model, "s.safetensors", RV_F16);
+    g_assert_cmpint(rv_model_traits(model)->prediction, ==, RV_MODEL_PREDICTION_V);
+    g_assert_cmpint(rv_model_traits(file)->prediction, ==, RV_MODEL_PREDICTION_V);
+    g_assert_true(rv_model_traits(file)->prediction_stated);
+    for (int part = RV_PART_TEXT; part <= RV_PART_VAE; part++) {
+        g_autofree char *a = rv_model_config_json(model, (RvPart)part),
+                        *b = rv_model_config_json(file, (RvPart)part);
+        g_assert_cmpstr(a, ==, b);
+    }
+    g_assert_true(g_file_get_contents(out, &good, &length, NULL));
+    for (gsize i = 0; i < G_N_ELEMENTS(wrong); i++) {
+        g_autoptr(GError) error = NULL;
+        g_assert_true(g_file_set_contents(out, good, (gssize)length, NULL));
+        spoil(out, wrong[i].from, wrong[i].to);
+        g_autoptr(RvModel) bad = rv_model_open(out, NULL, &error);
+        g_assert_null(bad);
+        g_assert_error(error, RV_ERROR, RV_ERROR_INVALID);
+        g_assert_nonnull(strstr(error->message, wrong[i].about));
+    }
+}
+
 static bool
 fill_large(void *user, gsize index, gint64 first, gint64 count, void *to, GError **error)
 {
@@ -273,6 +323,7 @@ main(int argc, char **argv)
     g_test_add_data_func("/weights/convert/names/sdxl", "tiny-sdxl", test_same_names_as_others);
     g_test_add_func("/weights/convert/tiny-vae", test_tiny_vae);
     g_test_add_func("/weights/convert/failures", test_failures_leave_nothing);
+    g_test_add_func("/weights/convert/statement", test_statement);
     g_test_add_func("/weights/convert/overflow", test_overflow);
     g_test_add_func("/weights/convert/info", test_info);
     int failed = g_test_run();
