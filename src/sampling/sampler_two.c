@@ -100,15 +100,6 @@ heun_give(RvSampler *s, const float *output)
 
 const RvStepper rv_stepper_heun = { begin, heun_give, calls };
 
-/* Between the levels in cube roots (k-diffusion) or logarithms (diffusers). */
-static double
-dpm2_middle(const RvSampler *s, double from, double to)
-{
-    if (s->options.dialect == RV_DIALECT_DIFFUSERS)
-        return sqrt(from * to);
-    return pow((cbrt(from) + cbrt(to)) / 2, 3);
-}
-
 static void
 dpm2_give(RvSampler *s, const float *output)
 {
@@ -117,7 +108,9 @@ dpm2_give(RvSampler *s, const float *output)
         rv_ancestral(from, next, rv_sampler_eta(s), &down, &up);
     derivative(s, s->history[0]);
     if (s->stage == 0 && down > 0) {
-        double middle = dpm2_middle(s, from, down);
+        double middle = sqrt(from * down); /* half way in log sigma */
+        if (up > 0 && s->options.dialect == RV_DIALECT_DIFFUSERS)
+            rv_sampler_draw(s, from, next); /* diffusers draws at every call and uses each second one */
         keep(s->base, s->x, s->total);
         move(s, s->base, middle - from, s->history[0]);
         second(s, middle, rv_schedule_timestep(s->schedule, middle));

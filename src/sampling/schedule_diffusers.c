@@ -26,7 +26,9 @@ spacing_of(const RvSchedulerConfig *config, RvSamplerKind sampler, RvScheduleKin
     return rv_sampler_is_alpha(sampler) ? RV_SPACING_LEADING : RV_SPACING_LINSPACE;
 }
 
-/* Timestep `i` of a spacing; `points` is how many divide the training steps (solvers: one more). */
+/* Timestep `i` of a spacing; `points` is how many divide the training steps (solvers: one more). In numpy's
+ * order of operations: halves are rounded here (30 steps of linspace, 48 of trailing), and which way depends
+ * on it. */
 static double
 spaced(RvSpacing spacing, int train, int steps, int points, int offset, int i)
 {
@@ -34,9 +36,9 @@ spaced(RvSpacing spacing, int train, int steps, int points, int offset, int i)
     case RV_SPACING_LEADING:
         return (double)MIN((points - 1 - i) * (train / points) + offset, train - 1);
     case RV_SPACING_TRAILING:
-        return nearbyint(train - i * ((double)train / steps)) - 1;
+        return nearbyint(train + i * ((train - (double)train / steps) - train)) - 1;
     default:
-        return points == 1 ? 0 : (train - 1) * (double)(points - 1 - i) / (points - 1);
+        return i == 0 && points > 1 ? train - 1 : (points - 1 - i) * ((train - 1.0) / MAX(points - 1, 1));
     }
 }
 
@@ -72,6 +74,9 @@ is_spacing(RvScheduleKind kind)
 static double
 told_timestep(const RvSchedulerConfig *config, RvSamplerKind sampler, RvScheduleKind kind, double timestep)
 {
+    bool dpm2 = sampler == RV_SAMPLER_DPM2 || sampler == RV_SAMPLER_DPM2_A;
+    if (dpm2 && kind == RV_SCHEDULE_KARRAS)
+        return nearbyint(timestep);
     if (!is_solver(sampler))
         return (double)(float)timestep;
     bool cut = (kind == RV_SCHEDULE_EXPONENTIAL && !config->use_lu_lambdas) || kind == RV_SCHEDULE_BETA ||

@@ -319,11 +319,30 @@ test_names(void)
     g_assert_false(rv_schedule_parse_name("sometimes", &schedule));
 }
 
+/* Timesteps on a half, which numpy's order of operations puts just below it: diffusers' 499 and 936. */
+static void
+test_diffusers_halves(void)
+{
+    RvSchedulerConfig config;
+    rv_scheduler_config_init(&config);
+    RvSchedule *even =
+        rv_schedule_new(&config, RV_SAMPLER_DPMPP_2M, RV_SCHEDULE_LINSPACE, RV_DIALECT_DIFFUSERS, 30, NULL);
+    RvSchedule *trailing =
+        rv_schedule_new(&config, RV_SAMPLER_DDIM, RV_SCHEDULE_TRAILING, RV_DIALECT_DIFFUSERS, 48, NULL);
+    g_assert_cmpfloat(even->timesteps[0], ==, 999);
+    g_assert_cmpfloat(even->timesteps[15], ==, 499);
+    g_assert_cmpfloat(trailing->timesteps[0], ==, 999);
+    g_assert_cmpfloat(trailing->timesteps[3], ==, 936);
+    rv_schedule_free(even);
+    rv_schedule_free(trailing);
+}
+
 int
 main(int argc, char **argv)
 {
     g_test_init(&argc, &argv, NULL);
     g_test_add_func("/schedule/diffusers", test_diffusers_cases);
+    g_test_add_func("/schedule/diffusers-halves", test_diffusers_halves);
     g_test_add_func("/schedule/a1111-first-sigmas", test_a1111_first_sigmas);
     g_test_add_func("/schedule/a1111-times", test_a1111_table_and_times);
     g_test_add_func("/schedule/a1111-penultimate", test_a1111_discards_penultimate);

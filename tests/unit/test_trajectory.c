@@ -142,11 +142,61 @@ test_pndm_step_by_step(void)
     rv_noise_free(noise);
 }
 
+/* DPM2, plain and ancestral, written out: the middle is half way in log sigma in both dialects. diffusers
+ * draws noise at every call, and uses that of each step's second one. */
+static void
+test_dpm2_step_by_step(gconstpointer data)
+{
+    enum { STEPS = 5 };
+    const RvDialect dialect = GPOINTER_TO_INT(data) / 2 ? RV_DIALECT_A1111 : RV_DIALECT_DIFFUSERS;
+    const bool ancestral = GPOINTER_TO_INT(data) % 2;
+    RvSamplerOptions options;
+    rv_sampler_options_init(&options);
+    options.sampler = ancestral ? RV_SAMPLER_DPM2_A : RV_SAMPLER_DPM2;
+    options.schedule = RV_SCHEDULE_KARRAS;
+    options.dialect = dialect;
+    options.steps = STEPS;
+    RvNoise *noise = rv_noise_new(RV_NOISE_CPU, 9), *same = rv_noise_new(RV_NOISE_CPU, 9);
+    RvSampler *sampler = sampler_of(&options, &noise, 1, 1);
+    float start = 3, out, draw;
+    rv_sampler_begin(sampler, NULL, &start);
+    double x = (double)rv_sampler_latent(sampler)[0], slope = 0, middle = 0;
+    for (RvEvaluation e; rv_sampler_next(sampler, &e);) {
+        const float *sigmas = rv_sampler_schedule(sampler)->sigmas + e.step;
+        double from = (double)sigmas[0], next = (double)sigmas[1], down = next, up = 0;
+        if (ancestral) {
+            up = next * sqrt(from * from - next * next) / from;
+            down = sqrt(next * next - up * up);
+        }
+        toy(&e, &out, 1);
+        rv_sampler_give(sampler, &out);
+        if (ancestral && down > 0 && (dialect == RV_DIALECT_DIFFUSERS || e.index % 2 == 1))
+            rv_noise_draw(same, &draw, 1);
+        slope = (double)out; /* epsilon is the derivative */
+        middle = exp((log(from) + log(down)) / 2);
+        if (e.index % 2 == 0 && down > 0) {
+            g_assert_cmpfloat(fabs((double)rv_sampler_latent(sampler)[0] - (x + slope * (middle - from))), <,
+                              1e-5);
+            continue;
+        }
+        x += slope * (down - from) + (ancestral ? up * (double)draw : 0);
+        g_assert_cmpfloat(fabs((double)rv_sampler_latent(sampler)[0] - x), <, 1e-5);
+    }
+    rv_sampler_free(sampler);
+    rv_noise_free(noise);
+    rv_noise_free(same);
+}
+
 int
 main(int argc, char **argv)
 {
     g_test_init(&argc, &argv, NULL);
     g_test_add_func("/trajectory/diffusers", test_diffusers_trajectories);
     g_test_add_func("/trajectory/pndm", test_pndm_step_by_step);
+    static const char *const names[] = { "diffusers/dpm2", "diffusers/dpm2-a", "a1111/dpm2", "a1111/dpm2-a" };
+    for (int i = 0; i < 4; i++) {
+        g_autofree char *name = g_strconcat("/trajectory/", names[i], NULL);
+        g_test_add_data_func(name, GINT_TO_POINTER(i), test_dpm2_step_by_step);
+    }
     return g_test_run();
 }
