@@ -53,12 +53,23 @@ test_picture(int width, int height, GError **error)
 }
 
 static bool
+check_model_options(GError **error)
+{
+    const RvGenerateOptions *o = &rv_generate_options;
+    if (o->threads < 0 || o->threads > 1024)
+        return rv_error_set(error, RV_ERROR_USAGE, "--threads", "give a number from 1 to 1024",
+                            "%d threads are out of range", o->threads);
+    return bench.random == NULL || o->model == NULL ||
+           rv_error_set(error, RV_ERROR_USAGE, "--random", "give one of the two",
+                        "--model and --random exclude each other");
+}
+
+static bool
 open_model(RvBench *b, GError **error)
 {
     const RvGenerateOptions *o = &rv_generate_options;
-    if (bench.random != NULL && o->model != NULL)
-        return rv_error_set(error, RV_ERROR_USAGE, "--random", "give one of the two",
-                            "--model and --random exclude each other");
+    if (!check_model_options(error))
+        return false;
     if (bench.random == NULL || strcmp(bench.random, "mini") == 0)
         return rv_generate_open(&b->engine, &b->pipeline, error);
     RvEngineOptions engine = { o->device, o->precision, o->threads, rv_console_cancel_flag() };
@@ -126,17 +137,34 @@ profile_frame(RvBench *b, GError **error)
 }
 
 static bool
+run_on_devices(RvBench *b, char **devices, int frames, GError **error)
+{
+    if (bench.profile || bench.svg != NULL)
+        return rv_error_set(error, RV_ERROR_USAGE, "--device", "give one device",
+                            "--profile and --svg are for one device");
+    if (!check_model_options(error) ||
+        (b->init = test_picture(b->request.width, b->request.height, error)) == NULL)
+        return false;
+    b->request.init = b->init;
+    return rv_bench_devices(b, devices, frames, error);
+}
+
+static bool
 run_frames(RvBench *b, GError **error)
 {
     bool is_large = bench.random != NULL && strcmp(bench.random, "mini") != 0;
     int frames = bench.frames > 0 ? bench.frames : 300;
     gint64 start = g_get_monotonic_time();
+    g_auto(GStrv) devices = rv_engine_split_devices(rv_generate_options.device);
     request_frame(b);
     if (!parse_size(bench.size != NULL ? bench.size
                     : is_large         ? "1024x1024"
                                        : "256x256",
-                    &b->request.width, &b->request.height, error) ||
-        !open_model(b, error) || !prepare_frames(b, error))
+                    &b->request.width, &b->request.height, error))
+        return false;
+    if (g_strv_length(devices) > 1)
+        return run_on_devices(b, devices, frames, error);
+    if (!open_model(b, error) || !prepare_frames(b, error))
         return false;
     b->ready_seconds = (double)(g_get_monotonic_time() - start) * 1e-6;
     RvProfile *profile = NULL;
@@ -211,11 +239,13 @@ rv_command_bench(int argc, char **argv)
     b.request.prompt = "a photograph of a mountain lake at dawn";
     bool ok = rv_parse_options(
         &argc, &argv, "frame|steps|load",
-        "frame: whole image-to-image frames, as a mirror needs them; steps: the sampler's steps;\n"
-        "load: from the start to the first frame.",
+        "frame: whole image-to-image frames, as a mirror needs them (of several devices with --device\n"
+        "cuda:0,1: each by itself, then all together); steps: the sampler's steps; load: from the start\n"
+        "to the first frame.",
         "Examples:\n  reverie bench frame --frames 100 --svg frames.svg\n"
         "  reverie bench steps --random sd15 --size 256x256 --steps 4 --json -\n"
-        "  reverie bench load --model sd15.safetensors\n",
+        "  reverie bench load --model sd15.safetensors\n"
+        "  reverie bench frame --random sdxl --device cuda:0,1\n",
         groups, &arguments, &error);
     b.options = bench;
     b.request.sampler = rv_generate_options.sampler;

@@ -37,6 +37,10 @@ typedef struct {
 bool rv_bench_frames(RvBench *bench, int frames, GError **error);
 bool rv_bench_steps(RvBench *bench, GError **error);
 
+/* Frames a second of each of the devices by itself and of all together, printed and written as the options
+ * ask; the request has its picture. */
+bool rv_bench_devices(RvBench *bench, char **names, int frames, GError **error);
+
 /* Seconds that reading the model's files takes by itself, now (from the page cache once they were read), and
  * their bytes. */
 bool rv_bench_reading(const char *path, double *seconds, double *bytes, GError **error);
@@ -48,3 +52,5 @@ double rv_bench_age(void);
 /* Prints the figures and writes the JSON and the chart that the options ask for; `what` is "frame" or "step".
  */
 bool rv_bench_report(const RvBench *bench, const char *what, GError **error);
+/* Where --json says. */
+bool rv_bench_write_json(const RvBench *bench, JsonBuilder *json, GError **error);

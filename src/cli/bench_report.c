@@ -74,8 +74,8 @@ figures(const RvBench *b, const RvTimings *t, double fraction)
     return json;
 }
 
-static bool
-write_json(const RvBench *b, JsonBuilder *json, GError **error)
+bool
+rv_bench_write_json(const RvBench *b, JsonBuilder *json, GError **error)
 {
     const char *path = b->options.json;
     if (strcmp(path, "-") == 0)
@@ -118,5 +118,5 @@ rv_bench_report(const RvBench *b, const char *what, GError **error)
     if (b->options.json == NULL)
         return true;
     g_autoptr(JsonBuilder) json = figures(b, &t, fraction);
-    return write_json(b, json, error);
+    return rv_bench_write_json(b, json, error);
 }

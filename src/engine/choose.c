@@ -64,6 +64,21 @@ gpu_number(const char *name, int *index)
     return true;
 }
 
+char **
+rv_engine_split_devices(const char *list)
+{
+    char **names = g_strsplit(list != NULL ? list : "auto", ",", -1);
+    for (char **name = names; *name != NULL; name++) {
+        g_strstrip(*name);
+        if (!g_ascii_isdigit(**name))
+            continue;
+        char *full = g_strconcat("cuda:", *name, NULL);
+        g_free(*name);
+        *name = full;
+    }
+    return names;
+}
+
 bool
 rv_engine_choose(const RvEngineOptions *options, RvChosen *chosen, GError **error)
 {

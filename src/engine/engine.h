@@ -16,6 +16,10 @@ typedef struct {
     RvTurns *turns;        /* of a device that live frames are drawn on too; NULL: nobody else counts */
 } RvEngineOptions;
 
+/* "cuda:0,1" is cuda:0 and cuda:1: the devices of a list as names for RvEngineOptions, in its order. NULL is
+ * "auto". Free with g_strfreev. */
+char **rv_engine_split_devices(const char *list);
+
 RvEngine *rv_engine_open(const RvEngineOptions *options, GError **error);
 void rv_engine_close(RvEngine *engine); /* after its pipelines; accepts NULL */
 G_DEFINE_AUTOPTR_CLEANUP_FUNC(RvEngine, rv_engine_close)

@@ -62,39 +62,36 @@ add_device(RvMirror *mirror, RvDrawer *drawer, RvTurns *turns)
 
 /* A device that is listed several times has a name each time. */
 static char *
-name_of(char **names, char **name, const char *full)
+name_of(char **names, char **name)
 {
     int before = 0;
     for (char **other = names; other < name; other++)
         before += strcmp(*other, *name) == 0;
-    return before == 0 ? g_strdup(full) : g_strdup_printf("%s#%d", full, before + 1);
+    return before == 0 ? g_strdup(*name) : g_strdup_printf("%s#%d", *name, before + 1);
 }
 
-/* "cuda:0,1" is cuda:0 and cuda:1. */
 static void
 add_engine_devices(RvMirror *mirror, const char *model)
 {
     const RvServeOptions *o = mirror->options;
-    g_auto(GStrv) names = g_strsplit(o->device, ",", -1);
+    g_auto(GStrv) names = rv_engine_split_devices(o->device);
     for (char **name = names; *name != NULL; name++) {
-        g_strstrip(*name);
-        g_autofree char *full = g_ascii_isdigit(**name) ? g_strconcat("cuda:", *name, NULL) : g_strdup(*name);
         if (mirror->prompts == NULL) /* beside the first device */
             mirror->prompts = rv_prompt_store_new(
-                &(RvPromptStoreOptions) { model, o->models, o->vae, full, o->precision, &mirror->cancel });
-        g_autofree char *own_name = name_of(names, name, full);
+                &(RvPromptStoreOptions) { model, o->models, o->vae, *name, o->precision, &mirror->cancel });
+        g_autofree char *own_name = name_of(names, name);
         RvEngineDrawerOptions options = { .model = model,
                                           .name = own_name,
                                           .models_dir = o->models,
                                           .vae = o->vae,
-                                          .device = full,
+                                          .device = *name,
                                           .precision = o->precision,
                                           .threads = o->threads,
                                           .width = o->width,
                                           .height = o->height,
                                           .cancel = &mirror->cancel,
                                           .prompts = mirror->prompts };
-        add_device(mirror, rv_drawer_engine_new(&options), rv_turns_table_get(mirror->turns, full));
+        add_device(mirror, rv_drawer_engine_new(&options), rv_turns_table_get(mirror->turns, *name));
     }
 }
 

@@ -15,8 +15,8 @@ typedef struct {
     int batches;    /* that remain */
     double seconds; /* of one batch; 0: not known */
     int overtaken;  /* times by the user's later jobs */
-    bool is_working;
-    GList link; /* in the user's jobs */
+    int working;    /* batches in work */
+    GList link;     /* in the user's jobs */
 } Job;
 
 struct RvQueue {
@@ -156,16 +156,16 @@ rv_queue_set_seconds(RvQueue *queue, gint64 id, double seconds)
 
 /* ---- turns ---- */
 
-/* The user's job to draw: the first that is not in work, or a later one whose model is loaded, unless the
- * first was overtaken often enough. NULL: all are in work. */
+/* The user's job to draw: the first that is not in work (with `is_spare`: that has batches beside those in
+ * work), or a later one whose model is loaded, unless the first was overtaken often enough. NULL: none. */
 static Job *
-pick_job(const User *user, RvQueueIsLoaded is_loaded, void *user_data, bool *loaded)
+pick_job(const User *user, bool is_spare, RvQueueIsLoaded is_loaded, void *user_data, bool *loaded)
 {
     Job *first = NULL;
     *loaded = false;
     for (GList *link = user->jobs.head; link != NULL; link = link->next) {
         Job *job = link->data;
-        if (job->is_working)
+        if (is_spare ? job->working >= job->batches : job->working > 0)
             continue;
         first = first != NULL ? first : job;
         *loaded = is_loaded == NULL || is_loaded(job->model, user_data);
@@ -185,27 +185,34 @@ begin(RvQueue *queue, Job *job)
     for (GList *link = job->link.prev; link != NULL; link = link->prev)
         ((Job *)link->data)->overtaken++;
     job->overtaken = 0;
-    job->is_working = true;
+    job->working++;
     user->passed_over = 0;
     g_queue_remove(&queue->ring, user);
     g_queue_push_tail(&queue->ring, user);
 }
 
-gint64
-rv_queue_take(RvQueue *queue, RvQueueIsLoaded is_loaded, void *user_data)
+static Job *
+pick(const RvQueue *queue, bool is_spare, RvQueueIsLoaded is_loaded, void *user_data)
 {
     Job *first = NULL, *best = NULL;
     for (GList *link = queue->ring.head; link != NULL && best == NULL; link = link->next) {
         bool loaded;
         const User *user = link->data;
-        Job *job = pick_job(user, is_loaded, user_data, &loaded);
+        Job *job = pick_job(user, is_spare, is_loaded, user_data, &loaded);
         if (job == NULL)
             continue;
         first = first != NULL ? first : job;
         if (loaded || user->passed_over >= RV_QUEUE_PATIENCE)
             best = job;
     }
-    best = best != NULL ? best : first;
+    return best != NULL ? best : first;
+}
+
+gint64
+rv_queue_take(RvQueue *queue, RvQueueIsLoaded is_loaded, void *user_data)
+{
+    Job *best = pick(queue, false, is_loaded, user_data);
+    best = best != NULL ? best : pick(queue, true, is_loaded, user_data);
     if (best == NULL)
         return 0;
     for (GList *link = queue->ring.head; link->data != best->user; link = link->next)
@@ -220,7 +227,7 @@ rv_queue_return(RvQueue *queue, gint64 id, bool done)
     Job *job = find_job(queue, id);
     if (job == NULL)
         return;
-    job->is_working = false;
+    job->working--;
     if (done && --job->batches <= 0)
         rv_queue_remove(queue, id);
 }
@@ -301,7 +308,7 @@ rv_queue_place(const RvQueue *queue, gint64 id, int devices, RvQueuePlace *place
     *place = (RvQueuePlace) { .seconds = -1.0 };
     if (job == NULL)
         return false;
-    place->is_working = job->is_working;
+    place->is_working = job->working > 0;
     place->ahead = jobs_ahead(queue, job);
     place->seconds = seconds_of(queue, job, devices);
     return true;

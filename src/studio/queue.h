@@ -3,7 +3,8 @@
  * Users take turns, one batch each. To keep models from being changed at every turn, a user whose job can be
  * drawn with a model that is loaded may be taken before others, and within a user's jobs one may overtake;
  * but nobody is passed over more than RV_QUEUE_PATIENCE times in a row, and then it is their turn whatever is
- * loaded. A job has one batch in work at a time; several devices work on several jobs. */
+ * loaded. Several devices work on several jobs; a device that none of these is left for takes a
+ * further batch of a job in work. */
 #pragma once
 #include <glib.h>
 #include <stdbool.h>

@@ -4,6 +4,7 @@
 #include <glib/gstdio.h>
 #include <string.h>
 
+#include "engine/engine.h"
 #include "store/files.h"
 #include "studio/studio_internal.h"
 
@@ -109,23 +110,20 @@ half_of_free_memory(void)
     return line != NULL ? (gsize)g_ascii_strtoull(line + strlen("MemAvailable:"), NULL, 10) * 1024 / 2 : 0;
 }
 
-/* "cuda:0,1" is cuda:0 and cuda:1. */
 static void
 add_workers(RvStudio *studio, const RvStudioOptions *options)
 {
-    g_auto(GStrv) names = g_strsplit(options->device != NULL ? options->device : "auto", ",", -1);
+    g_auto(GStrv) names = rv_engine_split_devices(options->device);
     for (char **name = names; *name != NULL; name++) {
-        g_strstrip(*name);
-        g_autofree char *full = g_ascii_isdigit(**name) ? g_strconcat("cuda:", *name, NULL) : g_strdup(*name);
-        bool is_gpu = g_str_has_prefix(full, "cuda");
+        bool is_gpu = g_str_has_prefix(*name, "cuda");
         RvWorkerOptions worker = {
             .painter = options->painter != NULL ? options->painter : &rv_painter_engine,
-            .options = { .device = full,
+            .options = { .device = *name,
                          .precision = options->precision,
                          .models_dir = options->folders != NULL ? options->folders[0] : NULL,
                          .folders = options->folders,
                          .threads = options->threads,
-                         .turns = rv_turns_table_get(options->turns, full),
+                         .turns = rv_turns_table_get(options->turns, *name),
                          .user = options->painter_user },
             .budget = options->model_bytes > 0 ? options->model_bytes
                       : is_gpu                 ? 0

@@ -91,6 +91,7 @@ typedef struct {
     double elapsed, eta; /* seconds since it began, until it ends; eta below 0: not known */
     const char *phase;   /* "queued", "loading", "text", "encode", "sample", "decode", "save", "ended" */
     int step, steps;     /* of the sampler in this batch */
+    int devices;         /* that draw it now */
     bool is_held_up;     /* it waits for live frames, which go first on its device */
     int batch, batches;  /* batch: the one in work, from 0 */
     int pictures;        /* that are finished */

@@ -218,8 +218,8 @@ rv_live_job_commit(RvLiveJob *job)
         job->next_unit--; /* it counts as not begun */
     }
     RvUnit *unit = job->done->len > 0 ? g_ptr_array_index(job->done, 0) : NULL;
-    if (unit != NULL && unit->index != job->row->batches_done)
-        return; /* one before it is still being written */
+    if (unit != NULL && unit->index != job->row->batches_done && job->units->len > 0)
+        return; /* one before it may still come; with a gap, left by one that failed, wait for all */
     if (unit == NULL && !is_over(job, job->row->batches_done))
         return;
     Commit *commit = g_new(Commit, 1);

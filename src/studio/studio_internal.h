@@ -19,10 +19,11 @@ typedef struct {
     GArray *waiters;     /* RvStudioWaiter; the first is the submitter's when has_submitter */
     GPtrArray *pictures; /* RvStudioPicture that are on disk and in the store */
     GPtrArray *notes;
-    RvUnit *unit;    /* on a device; NULL */
-    GPtrArray *done; /* RvUnit that ended and are not in the store yet, by index */
-    int next_unit;   /* the first that was not given to a worker */
-    bool has_submitter, is_accepted, is_committing, is_ending, is_resumed, was_skipped;
+    GPtrArray *units; /* RvUnit on devices or being written, by index */
+    GPtrArray *done;  /* RvUnit that ended and are not in the store yet, by index */
+    int next_unit;    /* the first that was not given to a worker */
+    int resumed;      /* so many units to begin yet may have been written before a crash */
+    bool has_submitter, is_accepted, is_committing, is_ending, was_skipped;
     bool has_ended;    /* and the row on disk says so */
     RvStudioState end; /* what it will be, once it ends */
     GError *error;

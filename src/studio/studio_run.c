@@ -83,15 +83,16 @@ blocked_by(RvStudio *studio)
     const char *found = NULL;
     g_hash_table_iter_init(&iter, studio->jobs);
     while (found == NULL && g_hash_table_iter_next(&iter, NULL, &value)) {
-        RvUnit *unit = ((RvLiveJob *)value)->unit;
-        if (unit == NULL)
-            continue;
-        g_mutex_lock(&unit->mutex);
-        if (unit->blocked != NULL) {
-            g_strlcpy(why, unit->blocked, sizeof why);
-            found = why;
+        const GPtrArray *units = ((RvLiveJob *)value)->units;
+        for (guint i = 0; found == NULL && i < units->len; i++) {
+            RvUnit *unit = g_ptr_array_index(units, i);
+            g_mutex_lock(&unit->mutex);
+            if (unit->blocked != NULL) {
+                g_strlcpy(why, unit->blocked, sizeof why);
+                found = why;
+            }
+            g_mutex_unlock(&unit->mutex);
         }
-        g_mutex_unlock(&unit->mutex);
     }
     return found;
 }
@@ -175,11 +176,11 @@ make_unit(RvLiveJob *job)
     unit->folder = spec->save_images ? output_folder(studio, job, spec) : g_strdup(unit->job_folder);
     unit->is_numbered = spec->save_images;
     unit->began = unix_now();
-    if (job->is_resumed && unit->is_numbered) {
+    if (job->resumed > 0 && unit->is_numbered) {
         unit->leftovers = g_ptr_array_new_with_free_func(g_free);
         find_leftovers(studio, job, unit->folder, MAX_DEPTH, unit->leftovers);
     }
-    job->is_resumed = false;
+    job->resumed = MAX(job->resumed - 1, 0);
     return unit;
 }
 
@@ -194,8 +195,7 @@ begin_unit(RvLiveJob *job, RvWorker *worker)
 {
     g_autoptr(RvUnit) unit = make_unit(job);
     rv_live_job_note_begin(job, worker);
-    rv_unit_unref(job->unit); /* the one before is being written, and the worker's now */
-    job->unit = rv_unit_ref(unit);
+    g_ptr_array_add(job->units, rv_unit_ref(unit));
     job->next_unit++;
     if (job->began_us == 0)
         job->began_us = g_get_monotonic_time();
@@ -218,7 +218,7 @@ on_tick(gpointer data)
     }
     g_hash_table_iter_init(&iter, studio->jobs);
     while (g_hash_table_iter_next(&iter, NULL, &value))
-        if (((RvLiveJob *)value)->unit != NULL)
+        if (((RvLiveJob *)value)->units->len > 0)
             rv_studio_tell_job(value, "progress");
     rv_studio_kick(studio);
     return G_SOURCE_CONTINUE;
@@ -274,7 +274,7 @@ rv_studio_on_drawn(RvWorker *worker, RvUnit *unit, bool ok, void *user)
     else if (job != NULL && !studio->is_stopping)
         rv_queue_remove(studio->queue, job->id);
     /* The next batch may need another model. */
-    if (job != NULL && rv_queue_has(studio->queue, job->id)) {
+    if (job != NULL && rv_queue_has(studio->queue, job->id) && job->next_unit < job->row->batches) {
         rv_live_job_resolve(job, NULL);
         rv_queue_set_model(studio->queue, job->id, job->model);
     }
@@ -288,12 +288,11 @@ rv_studio_on_end(RvWorker *worker, RvUnit *unit, void *user)
     RvLiveJob *job = g_hash_table_lookup(studio->jobs, &unit->job);
     if (job == NULL || (studio->is_stopping && unit->error != NULL))
         return; /* while stopping: it stays queued */
-    if (job->unit == unit)
-        g_clear_pointer(&job->unit, rv_unit_unref);
     guint at = 0;
     while (at < job->done->len && ((const RvUnit *)g_ptr_array_index(job->done, at))->index < unit->index)
         at++;
     g_ptr_array_insert(job->done, (int)at, rv_unit_ref(unit));
+    g_ptr_array_remove(job->units, unit);
     rv_live_job_commit(job);
     rv_studio_kick(studio);
 }
@@ -301,10 +300,12 @@ rv_studio_on_end(RvWorker *worker, RvUnit *unit, void *user)
 /* ---- stopping ---- */
 
 static void
-stop_unit(RvStudio *studio, RvUnit *unit, RvUnitStop how)
+stop_units(RvLiveJob *job, RvUnitStop how)
 {
-    for (guint i = 0; i < studio->workers->len; i++)
-        rv_worker_stop(g_ptr_array_index(studio->workers, i), unit, how);
+    GPtrArray *workers = job->studio->workers;
+    for (guint i = 0; i < job->units->len; i++)
+        for (guint k = 0; k < workers->len; k++)
+            rv_worker_stop(g_ptr_array_index(workers, k), g_ptr_array_index(job->units, i), how);
 }
 
 static bool
@@ -321,7 +322,7 @@ find_running(RvStudio *studio, const char *user)
     g_hash_table_iter_init(&iter, studio->jobs);
     while (g_hash_table_iter_next(&iter, NULL, &value)) {
         RvLiveJob *job = value;
-        if (job->unit != NULL && strcmp(job->row->user, user) == 0)
+        if (job->units->len > 0 && strcmp(job->row->user, user) == 0)
             return job;
     }
     return NULL;
@@ -330,14 +331,13 @@ find_running(RvStudio *studio, const char *user)
 static void
 end_job(RvLiveJob *job, RvStudioStop how)
 {
-    bool is_drawn = job->unit != NULL || job->next_unit > 0;
+    bool is_drawn = job->units->len > 0 || job->next_unit > 0;
     if (job->is_ending || job->row->ended > 0)
         return;
     job->is_ending = true;
     job->end = how == RV_STUDIO_INTERRUPT && is_drawn ? RV_STUDIO_DONE : RV_STUDIO_CANCELLED;
     job->row->was_interrupted = how == RV_STUDIO_INTERRUPT;
-    if (job->unit != NULL)
-        stop_unit(job->studio, job->unit, how == RV_STUDIO_INTERRUPT ? RV_UNIT_FINISH : RV_UNIT_ABANDON);
+    stop_units(job, how == RV_STUDIO_INTERRUPT ? RV_UNIT_FINISH : RV_UNIT_ABANDON);
     rv_queue_remove(job->studio->queue, job->id);
     rv_live_job_commit(job);
 }
@@ -350,8 +350,7 @@ rv_studio_stop(RvStudio *studio, const char *user, gint64 id, RvStudioStop how, 
         return not_found(error);
     if (how == RV_STUDIO_SKIP) {
         job->was_skipped = true;
-        if (job->unit != NULL)
-            stop_unit(studio, job->unit, RV_UNIT_FINISH);
+        stop_units(job, RV_UNIT_FINISH);
     } else if (how != RV_STUDIO_CANCEL_IF_QUEUED || job->row->began == 0) {
         end_job(job, how);
     }

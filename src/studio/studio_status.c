@@ -41,8 +41,18 @@ from_row(const RvJobRow *row)
     return s;
 }
 
-/* From the unit on a device, or the last that is being written. */
 static double
+share_of(RvUnit *unit)
+{
+    g_mutex_lock(&unit->mutex);
+    double share = unit->phase == RV_UNIT_SAMPLE   ? SAMPLE_SHARE * unit->step / MAX(unit->steps, 1)
+                   : unit->phase >= RV_UNIT_DECODE ? SAMPLE_SHARE
+                                                   : 0.0;
+    g_mutex_unlock(&unit->mutex);
+    return share;
+}
+
+static void
 add_unit(RvStudioStatus *s, RvUnit *unit)
 {
     g_mutex_lock(&unit->mutex);
@@ -53,31 +63,48 @@ add_unit(RvStudioStatus *s, RvUnit *unit)
         s->step = unit->step;
         s->steps = unit->steps;
     }
-    double share = unit->phase == RV_UNIT_SAMPLE   ? SAMPLE_SHARE * unit->step / MAX(unit->steps, 1)
-                   : unit->phase >= RV_UNIT_DECODE ? SAMPLE_SHARE
-                                                   : 0.0;
     g_mutex_unlock(&unit->mutex);
-    return share;
 }
 
-static bool
-is_held_up(const RvLiveJob *job)
+/* NULL: the unit is being written. */
+static RvWorker *
+worker_of(const RvLiveJob *job, const RvUnit *unit)
 {
-    for (guint i = 0; i < job->studio->workers->len; i++) {
-        RvWorker *worker = g_ptr_array_index(job->studio->workers, i);
-        if (rv_worker_unit(worker) == job->unit)
-            return rv_worker_is_held_up(worker);
-    }
-    return false;
+    for (guint i = 0; i < job->studio->workers->len; i++)
+        if (rv_worker_unit(g_ptr_array_index(job->studio->workers, i)) == unit)
+            return g_ptr_array_index(job->studio->workers, i);
+    return NULL;
+}
+
+/* On a device, the oldest if there are several; else the last that is being written; NULL: none. */
+static RvUnit *
+current_unit(const RvLiveJob *job)
+{
+    for (guint i = 0; i < job->units->len; i++)
+        if (worker_of(job, g_ptr_array_index(job->units, i)) != NULL)
+            return g_ptr_array_index(job->units, i);
+    return job->units->len > 0 ? g_ptr_array_index(job->units, job->units->len - 1) : NULL;
+}
+
+/* How much of the units that have not ended is done, in units: of those on devices, or of all. */
+static double
+share_of_units(const RvLiveJob *job, bool on_devices)
+{
+    double share = 0.0;
+    for (guint i = 0; i < job->units->len; i++)
+        if (!on_devices || worker_of(job, g_ptr_array_index(job->units, i)) != NULL)
+            share += share_of(g_ptr_array_index(job->units, i));
+    return share;
 }
 
 RvStudioStatus *
 rv_live_job_status(RvLiveJob *job)
 {
     RvStudioStatus *s = from_row(job->row);
-    int devices = (int)job->studio->workers->len;
+    int all = (int)job->studio->workers->len;
     RvQueuePlace place;
-    double share = 0.0;
+    RvUnit *unit = current_unit(job);
+    RvWorker *worker = unit != NULL ? worker_of(job, unit) : NULL;
     if (job->has_ended)
         return s;
     s->state = job->row->began > 0 ? RV_STUDIO_RUNNING : RV_STUDIO_QUEUED;
@@ -85,23 +112,26 @@ rv_live_job_status(RvLiveJob *job)
     s->phase = job->row->began > 0 ? "save" : "queued";
     s->progress = 0.0;
     s->eta = -1.0;
-    bool is_queued = rv_queue_place(job->studio->queue, job->id, devices, &place);
+    bool is_queued = rv_queue_place(job->studio->queue, job->id, all, &place);
     s->pictures = (int)job->pictures->len;
     s->was_skipped = job->was_skipped;
     s->was_interrupted = job->row->was_interrupted;
-    s->is_held_up = job->unit != NULL && is_held_up(job);
-    if (job->unit != NULL)
-        share = add_unit(s, job->unit);
+    s->is_held_up = worker != NULL && rv_worker_is_held_up(worker);
+    for (guint i = 0; i < job->units->len; i++)
+        s->devices += worker_of(job, g_ptr_array_index(job->units, i)) != NULL;
+    if (unit != NULL)
+        add_unit(s, unit);
     else if (is_queued)
         s->phase = "queued";
-    s->progress = MIN((job->next_unit - (job->unit != NULL) + share) / MAX(job->row->batches, 1), 1.0);
+    int drawn = job->next_unit - (int)job->units->len;
+    s->progress = MIN((drawn + share_of_units(job, false)) / MAX(job->row->batches, 1), 1.0);
     if (job->began_us > 0)
         s->elapsed = (double)(g_get_monotonic_time() - job->began_us) * 1e-6;
     s->position = is_queued && job->row->began == 0 ? place.ahead + 1 : 0;
     s->ahead = is_queued ? place.ahead : 0;
     double batch = rv_studio_estimate(job->studio, job);
     if (is_queued && place.seconds >= 0.0)
-        s->eta = MAX(place.seconds - share * batch, 0.0);
+        s->eta = MAX(place.seconds - share_of_units(job, true) * batch, 0.0);
     else if (job->began_us > 0 && s->progress > 0.0)
         s->eta = s->elapsed / s->progress - s->elapsed;
     return s;
@@ -194,9 +224,9 @@ GBytes *
 rv_studio_preview(RvStudio *studio, const char *user, gint64 id)
 {
     RvLiveJob *job = id != 0 ? rv_live_job_find(studio, user, id) : running_job(studio, user);
-    if (job == NULL || job->unit == NULL)
+    RvUnit *unit = job != NULL ? current_unit(job) : NULL;
+    if (unit == NULL)
         return NULL;
-    RvUnit *unit = job->unit;
     g_mutex_lock(&unit->mutex);
     unit->preview_wanted_us = g_get_monotonic_time();
     GBytes *preview = unit->preview != NULL ? g_bytes_ref(unit->preview) : NULL;
@@ -256,6 +286,7 @@ rv_studio_status_add_json(const RvStudioStatus *s, JsonBuilder *json)
     add_integer(json, "batches", s->batches);
     add_integer(json, "pictures", s->pictures);
     add_integer(json, "preview", s->preview);
+    add_integer(json, "devices", s->devices);
     json_builder_set_member_name(json, "interrupted");
     json_builder_add_boolean_value(json, s->was_interrupted);
     json_builder_set_member_name(json, "held_up");

@@ -51,6 +51,7 @@ rv_live_job_new(RvStudio *studio, const char *user, RvStudioJob *spec, gint64 id
     job->waiters = g_array_new(FALSE, FALSE, sizeof(RvStudioWaiter));
     job->pictures = g_ptr_array_new_with_free_func((GDestroyNotify)rv_studio_picture_free);
     job->notes = g_ptr_array_new_with_free_func(g_free);
+    job->units = g_ptr_array_new_with_free_func((GDestroyNotify)rv_unit_unref);
     job->done = g_ptr_array_new_with_free_func((GDestroyNotify)rv_unit_unref);
     return job;
 }
@@ -75,7 +76,7 @@ rv_live_job_free(gpointer data)
     g_ptr_array_unref(job->pictures);
     g_ptr_array_unref(job->notes);
     g_ptr_array_unref(job->done);
-    rv_unit_unref(job->unit);
+    g_ptr_array_unref(job->units);
     g_clear_error(&job->error);
     g_free(job);
 }
@@ -395,10 +396,11 @@ reject(RvLiveJob *job, const GError *error)
         if (waiter.on_accepted != NULL)
             waiter.on_accepted(0, error, waiter.user);
     }
-    if (job->unit != NULL)
-        for (guint i = 0; i < studio->workers->len; i++)
-            if (rv_worker_unit(g_ptr_array_index(studio->workers, i)) == job->unit)
-                rv_worker_stop(g_ptr_array_index(studio->workers, i), job->unit, RV_UNIT_ABANDON);
+    for (guint i = 0; i < studio->workers->len; i++) {
+        RvWorker *worker = g_ptr_array_index(studio->workers, i);
+        if (g_ptr_array_find(job->units, rv_worker_unit(worker), NULL))
+            rv_worker_stop(worker, rv_worker_unit(worker), RV_UNIT_ABANDON);
+    }
     g_hash_table_remove(studio->jobs, &job->id);
 }
 
@@ -554,7 +556,7 @@ recover_one(RvStudio *studio, RvJobRow *row)
     rv_job_row_free(job->row);
     job->row = row;
     job->is_accepted = true;
-    job->is_resumed = true;
+    job->resumed = (int)studio->workers->len * (1 + RV_WORKER_SAVING);
     job->next_unit = row->batches_done;
     g_hash_table_insert(studio->jobs, &job->id, job);
     add_stored_pictures(job);

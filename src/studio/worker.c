@@ -7,8 +7,7 @@
 
 #include "studio/residents.h"
 
-#define NICE 5        /* more than the main loop: a core that draws must not keep it from answering */
-#define MOST_SAVING 2 /* units being written; then the device waits */
+#define NICE 5 /* more than the main loop: a core that draws must not keep it from answering */
 
 typedef enum { DRAW, SAVE, UNLOAD, LOAD, QUIT } TaskKind;
 
@@ -356,7 +355,7 @@ rv_worker_draw(RvWorker *worker, RvUnit *unit)
 bool
 rv_worker_is_idle(const RvWorker *worker)
 {
-    return worker->unit == NULL && worker->saving.length < MOST_SAVING;
+    return worker->unit == NULL && worker->saving.length < RV_WORKER_SAVING;
 }
 
 int

@@ -8,6 +8,8 @@
 
 typedef struct RvWorker RvWorker;
 
+#define RV_WORKER_SAVING 2 /* units being written at most; then the device waits */
+
 typedef struct {
     const RvPainterClass *painter;
     RvPainterOptions options; /* texts are copied; `cancel` is the worker's own */

@@ -368,6 +368,14 @@ def test_bench(folder):
     assert json.loads(profiled.stdout)["per_stage_ms"]["encode"] > 0
     reverie("bench", "frame", "--frames", 2, "--steps", 12, "--strength", 1, "--model", MODEL, "--size", "64x64", "--json", folder / "g.json")
     assert json.loads((folder / "g.json").read_text())["frames"] == 2, "more evaluations than a program holds"
+    several = ["bench", "frame", "--frames", 3, "--model", MODEL, "--size", "64x64", "--threads", 1]
+    text = reverie(*several, "--device", "cpu, cpu,cpu", "--json", folder / "h.json").stdout
+    figures = json.loads((folder / "h.json").read_text())
+    assert len(figures["devices"]) == 3 and all(d["alone_fps"] > 0 and d["together_fps"] > 0 for d in figures["devices"]), figures
+    assert abs(figures["ratio"] - figures["together_fps"] / figures["one_fps"]) < 1e-9 and b"3 devices" in text, (figures, text)
+    reverie(*several, "--device", "cpu,nope", code=2)
+    reverie(*several, "--device", "cpu,cpu", "--profile", code=2)
+    reverie(*several, "--device", "cpu,cpu", "--steps", 12, "--strength", 1, code=7)
 
 
 run_tests(globals())

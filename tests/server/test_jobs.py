@@ -80,6 +80,37 @@ def test_a_job_from_start_to_end(folder):
         assert (folder / "jobs" / str(single)).is_dir() and len(png_seeds(folder / "outputs")) >= 4
 
 
+def test_batches_over_two_devices(folder):
+    """One job's batches are drawn by both devices at a time; its pictures are those of one device, in the same order."""
+    with studio(folder / "one") as server:
+        alone = submit(server, n_iter=5, steps=4)
+        done(server, alone)
+        wanted = server.json(f"/api/v1/jobs/{alone}/result")
+    with studio(folder / "two", "--device", "cpu,cpu") as server:
+        job, drawing = submit(server, n_iter=5, steps=4), []
+        watch = lambda job: drawing.append((a := server.json(f"/api/v1/jobs/{job}"))["devices"]) or a
+        eventually(lambda: watch(job)["ended"], "it ends")
+        result = server.json(f"/api/v1/jobs/{job}/result")
+        assert result["images"] == wanted["images"] and [p["seed"] for p in result["pictures"]] == [5, 6, 7, 8, 9]
+        drawing.clear()
+        long = submit(server, n_iter=6, steps=400, width=256, height=256)
+        eventually(lambda: watch(long)["devices"] == 2, "both draw it")
+        other = submit(server)
+        assert call(server, f"/api/v1/jobs/{long}/skip", "POST", {})[0] == 200
+        eventually(lambda: watch(long)["pictures"] == 2, "both batches were ended")
+        done(server, other)
+        eventually(lambda: watch(long)["devices"] == 2, "both draw it again")
+        assert call(server, f"/api/v1/jobs/{long}/interrupt", "POST", {})[0] == 200
+        answer = done(server, long)
+        assert answer["pictures"] == len(server.json(f"/api/v1/jobs/{long}/result")["images"]) >= 3 and not answer["devices"], answer
+        assert max(drawing) == 2, "never more than there are"
+        gone = submit(server, n_iter=6, steps=400, width=256, height=256)
+        eventually(lambda: watch(gone)["devices"] == 2, "both draw it")
+        assert call(server, f"/api/v1/jobs/{gone}", "DELETE")[0] == 200
+        assert done(server, gone, state="cancelled")["pictures"] == 0
+        done(server, submit(server))
+
+
 def test_pictures_come_along(folder):
     with studio(folder) as server:
         first = submit(server)
@@ -258,8 +289,8 @@ def test_kill_and_resume(folder):
     """kill -9 at random moments: every accepted job is done in the end, every picture is there once, nothing is torn."""
     chance = random.Random(4711)
     accepted = []
-    for _ in range(5):
-        with studio(folder) as server:
+    for n in range(5):
+        with studio(folder, "--device", "cpu,cpu" if n % 2 else "cpu") as server:
             for _ in range(4):
                 accepted.append(submit(server, seed=1000 + 10 * len(accepted), n_iter=3, save_images=True))
             time.sleep(chance.uniform(0.0, 0.4))

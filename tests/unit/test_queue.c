@@ -49,14 +49,49 @@ test_users_take_turns(void)
 }
 
 static void
-test_one_job_one_device(void)
+test_jobs_over_devices(void)
+{
+    g_autoptr(RvQueue) queue = rv_queue_new();
+    RvQueuePlace place;
+    rv_queue_add(queue, 1, "a", "m", 5, 1.0);
+    rv_queue_add(queue, 2, "a", "m", 1, 1.0);
+    g_assert_cmpint(rv_queue_take(queue, NULL, NULL), ==, 1);
+    g_assert_cmpint(rv_queue_take(queue, NULL, NULL), ==, 2);
+    for (int i = 0; i < 4; i++) /* devices that are left: the rest of its batches, and no more */
+        g_assert_cmpint(rv_queue_take(queue, NULL, NULL), ==, 1);
+    g_assert_cmpint(rv_queue_take(queue, NULL, NULL), ==, 0);
+    rv_queue_return(queue, 1, true);
+    g_assert_cmpint(rv_queue_take(queue, NULL, NULL), ==, 0);
+    g_assert_true(rv_queue_place(queue, 1, 5, &place) && place.is_working);
+    for (int i = 0; i < 3; i++)
+        rv_queue_return(queue, 1, true);
+    rv_queue_return(queue, 1, false); /* the last failed to begin: it remains */
+    g_assert_true(rv_queue_place(queue, 1, 5, &place) && !place.is_working);
+    g_assert_cmpint(rv_queue_take(queue, NULL, NULL), ==, 1);
+    rv_queue_return(queue, 1, true);
+    g_assert_false(rv_queue_has(queue, 1));
+}
+
+/* Nobody's further batches go before another's first. */
+static void
+test_first_batches_first(void)
+{
+    g_autoptr(RvQueue) queue = rv_queue_new();
+    rv_queue_add(queue, 1, "a", "m", 4, 1.0);
+    rv_queue_add(queue, 2, "b", "m", 4, 1.0);
+    const gint64 order[] = { 1, 2, 1, 2, 1, 2, 1, 2, 0 };
+    for (gsize i = 0; i < G_N_ELEMENTS(order); i++)
+        g_assert_cmpint(rv_queue_take(queue, NULL, NULL), ==, order[i]);
+}
+
+static void
+test_removed_while_in_work(void)
 {
     g_autoptr(RvQueue) queue = rv_queue_new();
     rv_queue_add(queue, 1, "a", "m", 5, 1.0);
     rv_queue_add(queue, 2, "a", "m", 1, 1.0);
     g_assert_cmpint(rv_queue_take(queue, NULL, NULL), ==, 1);
     g_assert_cmpint(rv_queue_take(queue, NULL, NULL), ==, 2);
-    g_assert_cmpint(rv_queue_take(queue, NULL, NULL), ==, 0);
     rv_queue_return(queue, 1, false); /* it failed to begin: nothing is lost */
     g_assert_cmpint(rv_queue_count(queue).batches, ==, 6);
     rv_queue_remove(queue, 2); /* in work */
@@ -167,7 +202,9 @@ main(int argc, char **argv)
 {
     g_test_init(&argc, &argv, NULL);
     g_test_add_func("/queue/users-take-turns", test_users_take_turns);
-    g_test_add_func("/queue/one-job-one-device", test_one_job_one_device);
+    g_test_add_func("/queue/one-job-one-device", test_jobs_over_devices);
+    g_test_add_func("/queue/first_batches_first", test_first_batches_first);
+    g_test_add_func("/queue/removed_while_in_work", test_removed_while_in_work);
     g_test_add_func("/queue/models-are-batched", test_models_are_batched);
     g_test_add_func("/queue/patience-ends", test_patience_ends);
     g_test_add_func("/queue/random-load-is-fair", test_random_load_is_fair);
