@@ -69,7 +69,7 @@ const GOptionEntry rv_picture_entries[] = {
       "How much the second pass may change (default: 0.7)", "X" },
     { "refiner", 0, 0, G_OPTION_ARG_FILENAME, OPTION(refiner),
       "Model that finishes the picture, from this share of the noise on (default: 0.8)", "M[:AT]" },
-    { "tiling", 0, 0, G_OPTION_ARG_NONE, OPTION(tiling), "A picture whose edges fit each other (CPU)", NULL },
+    { "tiling", 0, 0, G_OPTION_ARG_NONE, OPTION(tiling), "A picture whose edges fit each other", NULL },
     { "count", 0, 0, G_OPTION_ARG_INT, OPTION(count),
       "How many pictures, with seeds N, N+1 ...: out-1.png, out-2.png ...", "N" },
     { "batch", 0, 0, G_OPTION_ARG_INT, OPTION(batch), "How many at a time (default: 1)", "N" },

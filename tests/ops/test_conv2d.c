@@ -179,9 +179,11 @@ test_circular(void)
         { .in = { 1, 9, 11, 19 }, .options = { .out = 21, .kernel = 5 } },
         { .in = { 1, 1, 2, 16 }, .options = { .out = 16, .kernel = 7 } },
         { .in = { 1, 40, 40, 128 }, .options = { .out = 128 } },
+        { .in = { 1, 24, 20, 64 }, .options = { .out = 64, .act = RV_ACT_RELU }, .add = ADD_SAME },
+        { .in = { 2, 12, 12, 64 }, .options = { .out = 64 }, .before = 3, .after = 5 },
         { .in = { 1, 8, 8, 32 }, .options = { .out = 16, .kernel = 1 } },
     };
-    for (gsize i = 0; i < G_N_ELEMENTS(cases) && !ops_is_gpu(); i++) {
+    for (gsize i = 0; i < G_N_ELEMENTS(cases); i++) {
         Case t = cases[i];
         t.options.circular = true;
         check(&t);
@@ -192,10 +194,6 @@ test_circular(void)
 static void
 test_circular_program(void)
 {
-    if (ops_is_gpu()) {
-        g_test_skip("of the CPU's convolutions");
-        return;
-    }
     for (int pad_end = 0; pad_end < 2; pad_end++) {
         Case t = { .in = { 1, 8, 10, 32 },
                    .options = { .out = 32, .kernel = 3, .stride = 1, .pad_end = pad_end == 1 } };
@@ -233,8 +231,6 @@ test_circular_refused(void)
 {
     refuse((RvConv2d) { .out = 4, .circular = true, .pad_end = true }, RV_ERROR_FAILED,
            "a circular convolution pads all around");
-    if (ops_is_gpu())
-        refuse((RvConv2d) { .out = 4, .circular = true }, RV_ERROR_UNSUPPORTED, "circular");
 }
 
 static void
