@@ -3,7 +3,7 @@
 #pragma once
 #include "tensor/op.h"
 
-#define RV_BACKEND_ABI 2
+#define RV_BACKEND_ABI 3
 
 typedef struct {
     int index;       /* which of several devices */
@@ -46,6 +46,20 @@ typedef struct {
     void (*free)(void *device, void *memory, gsize bytes);
     /* The device's one scratch region: its address never changes, it holds at least `bytes` afterwards. */
     void *(*scratch)(void *device, gsize bytes, GError **error);
+    /* Gives up the scratch region's memory, not its address; scratch() brings it back. Nothing is under way.
+     */
+    bool (*trim)(void *device, GError **error);
+    /* Memory of weights: as alloc and free, but it can be given to others for a while, its address kept.
+     * Nothing is under way during the calls but chunk.
+     * keep: sets *is_kept when the first `used` bytes of a chunk are copied to where resume finds them: on
+     * the host, for a device with memory of its own, while there is room. A copy goes by the next keep.
+     * suspend: the memory is free, the contents are gone but for what was kept. Nothing may run on the chunk.
+     * resume: there is memory again, with what was kept; RV_ERROR_NO_MEMORY leaves it suspended. */
+    void *(*chunk)(void *device, gsize bytes, GError **error);
+    void (*chunk_free)(void *device, void *chunk, gsize bytes);
+    bool (*keep)(void *device, void *chunk, gsize used, bool *is_kept, GError **error);
+    bool (*suspend)(void *device, void *chunk, gsize bytes, GError **error);
+    bool (*resume)(void *device, void *chunk, gsize bytes, GError **error);
     /* Copies are ordered among the runs as they are called: after those started before, ahead of those
      * started later. When upload returns `from` may change; when download returns `to` is filled. */
     bool (*upload)(void *device, void *to, const void *from, gsize bytes, GError **error);

@@ -21,6 +21,7 @@ rv_device_open(const RvBackend *backend, const RvDeviceOptions *options, GError 
     device->backend = backend;
     device->state = state;
     device->compute = options->compute;
+    device->sets = g_ptr_array_new();
     return device;
 }
 
@@ -30,6 +31,7 @@ rv_device_close(RvDevice *device)
     if (device == NULL)
         return;
     device->backend->close(device->state);
+    g_ptr_array_unref(device->sets);
     g_free(device);
 }
 
@@ -80,6 +82,7 @@ rv_weight_set_new_typed(RvDevice *device, RvWeightSource source, RvDType compute
     set->source = source;
     set->packed = g_hash_table_new_full(g_str_hash, g_str_equal, g_free, rv_packed_free);
     set->chunks = g_array_new(FALSE, FALSE, sizeof(RvChunk));
+    g_ptr_array_add(device->sets, set);
     return set;
 }
 
@@ -90,8 +93,9 @@ rv_weight_set_free(RvWeightSet *set)
         return;
     for (guint i = 0; i < set->chunks->len; i++) {
         RvChunk *chunk = &g_array_index(set->chunks, RvChunk, i);
-        set->device->backend->free(set->device->state, chunk->memory, chunk->bytes);
+        set->device->backend->chunk_free(set->device->state, chunk->memory, chunk->bytes);
     }
+    g_ptr_array_remove(set->device->sets, set);
     g_array_free(set->chunks, TRUE);
     g_hash_table_destroy(set->packed);
     g_free(set);
@@ -118,7 +122,7 @@ take_memory(RvWeightSet *set, gsize bytes, GError **error)
     RvChunk *last = set->chunks->len > 0 ? &g_array_index(set->chunks, RvChunk, set->chunks->len - 1) : NULL;
     if (last == NULL || last->bytes - last->used < rounded) {
         RvChunk chunk = { .bytes = MAX(rounded, CLAMP(set->bytes, MIN_CHUNK, MAX_CHUNK)) };
-        chunk.memory = set->device->backend->alloc(set->device->state, chunk.bytes, error);
+        chunk.memory = set->device->backend->chunk(set->device->state, chunk.bytes, error);
         if (chunk.memory == NULL)
             return NULL;
         g_array_append_val(set->chunks, chunk);
@@ -145,6 +149,8 @@ rv_weight_set_get(RvWeightSet *set, const char *key, gsize bytes, RvOp *op, RvPa
         g_assert(packed->bytes == bytes);
         return packed->memory;
     }
+    if (!rv_device_check_awake(set->device, error))
+        return NULL;
     void *memory = take_memory(set, bytes, error);
     if (memory == NULL)
         return NULL;

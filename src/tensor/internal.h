@@ -7,6 +7,8 @@ struct RvDevice {
     void *state;
     RvDType compute;
     gsize scratch;
+    GPtrArray *sets; /* RvWeightSet, borrowed */
+    bool is_asleep;
     const int *cancel;
     RvObserver observer;
     void *observer_user;
@@ -15,6 +17,8 @@ struct RvDevice {
 typedef struct {
     guint8 *memory;
     gsize bytes, used;
+    bool is_kept;      /* the back end's copy is what the memory holds, or held */
+    bool is_suspended; /* without memory */
 } RvChunk;
 
 /* Packed weights, and the op that they were first packed for, without addresses: to pack them again. */
@@ -34,12 +38,15 @@ struct RvWeightSet {
     GArray *chunks;     /* RvChunk: device memory that packed weights are cut from */
     gsize bytes;
     guint generation;
+    bool is_lost; /* some of it must be packed again */
 };
 
 RvPacked *rv_packed_new(const RvOp *op, RvPackFunc pack, void *memory, gsize bytes);
 void rv_packed_free(gpointer packed);
-/* Packs, with the set's patch, into packed->memory. */
+/* Packs, with the set's patch, into packed->memory; what was kept of it is out of date then. */
 bool rv_weight_set_pack(RvWeightSet *set, const RvPacked *packed, GError **error);
+
+bool rv_device_check_awake(const RvDevice *device, GError **error);
 
 /* Bytes that live from the op `first` to the op `last`; placed by rv_plan_place. */
 typedef struct {

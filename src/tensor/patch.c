@@ -31,10 +31,21 @@ rv_packed_free(gpointer data)
     g_free(packed);
 }
 
+static void
+forget_kept(RvWeightSet *set, const guint8 *memory)
+{
+    for (guint i = 0; i < set->chunks->len; i++) {
+        RvChunk *chunk = &g_array_index(set->chunks, RvChunk, i);
+        if (memory >= chunk->memory && memory < chunk->memory + chunk->bytes)
+            chunk->is_kept = false;
+    }
+}
+
 bool
 rv_weight_set_pack(RvWeightSet *set, const RvPacked *packed, GError **error)
 {
     RvOp op = packed->op;
+    forget_kept(set, packed->memory);
     void *owned[RV_OP_WEIGHTS] = { NULL };
     bool ok = true;
     for (int i = 0; ok && set->patch.apply != NULL && i < RV_OP_WEIGHTS; i++)
@@ -70,6 +81,9 @@ rv_weight_set_repack(RvWeightSet *set, RvWeightWanted wanted, void *user, GError
     GHashTableIter iter;
     gpointer value;
     set->generation++;
+    for (guint i = 0; i < set->chunks->len; i++)
+        if (g_array_index(set->chunks, RvChunk, i).is_suspended)
+            return rv_device_check_awake(set->device, error);
     g_hash_table_iter_init(&iter, set->packed);
     while (g_hash_table_iter_next(&iter, NULL, &value))
         if (is_wanted(value, wanted, user) && !rv_weight_set_pack(set, value, error))

@@ -374,6 +374,8 @@ rv_program_compile_some(RvProgram *p, gint64 until_us, bool *is_done, GError **e
         g_propagate_error(error, g_error_copy(p->failure));
         return false;
     }
+    if (!rv_device_check_awake(p->device, error))
+        return false;
     bool was_prepared = p->prepared == p->records->len;
     if (!was_prepared && !prepare_ops(p, until_us, error))
         return false;
@@ -484,7 +486,7 @@ rv_program_start(RvProgram *p, const RvSlotBytes *in, int ins, const RvSlotBytes
     g_assert(p->is_compiled && p->under_way < RV_STARTS_UNDER_WAY);
     RvDevice *device = p->device;
     g_autofree RvTransfer *transfers = g_new(RvTransfer, (gsize)(ins + outs) + 1);
-    if (!find_transfers(p, p->inputs, in, ins, transfers, error) ||
+    if (!rv_device_check_awake(device, error) || !find_transfers(p, p->inputs, in, ins, transfers, error) ||
         !find_transfers(p, p->outputs, out, outs, transfers + ins, error) ||
         !device->backend->start(device->state, p->exec, device->cancel, transfers, ins, transfers + ins, outs,
                                 error))
@@ -506,7 +508,8 @@ rv_program_run(RvProgram *p, GError **error)
 {
     g_assert(p->is_compiled && p->under_way == 0);
     RvDevice *device = p->device;
-    return device->backend->run(device->state, p->exec, device->cancel, device->observer,
+    return rv_device_check_awake(device, error) &&
+           device->backend->run(device->state, p->exec, device->cancel, device->observer,
                                 device->observer_user, error);
 }
 

@@ -20,6 +20,18 @@ gsize rv_device_scratch(const RvDevice *device);       /* bytes: the most that a
 void rv_device_set_cancel(RvDevice *device, const int *cancel);
 void rv_device_set_observer(RvDevice *device, RvObserver observer, void *user);
 
+/* Gives the memory of all weights and of scratch to other programs, all addresses kept: compiled programs are
+ * good again, at once, after rv_device_wake(). Until then nothing of the device may be compiled, packed or
+ * run (RV_ERROR_FAILED). Nothing is under way when these are called. keep: has the back end copy weights to
+ * the host's memory, where it can (*all: everything is there): waking is a copy then. It may be called long
+ * before sleeping, and again: only what changed is copied. Weights that are not kept are packed anew from
+ * their source, which grows their generation. After a failed sleep, too, the device is asleep. After a failed
+ * wake (RV_ERROR_NO_MEMORY: others have the memory still) it is as before and may be woken again. */
+bool rv_device_keep(RvDevice *device, bool *all, GError **error);
+bool rv_device_sleep(RvDevice *device, GError **error);
+bool rv_device_wake(RvDevice *device, GError **error);
+bool rv_device_is_asleep(const RvDevice *device);
+
 /* Where weights come from. `find` fills *out with the array named `name`, whose shape must be
  * shape[0..rank) (leading and trailing ones aside); it sets the error otherwise. `done` (may be NULL) tells
  * that the array was packed and its pages may be dropped. The data stays valid while the source lives. */

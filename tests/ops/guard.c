@@ -44,19 +44,38 @@ check_fence(void *device, const guint8 *memory, const char *where)
 }
 
 static void *
-guard_alloc(void *device, gsize bytes, GError **error)
+fence_in(void *device, guint8 *memory, gsize bytes)
 {
-    Region region = { .bytes = bytes + 2 * GUARD_BYTES };
-    region.memory = inner->alloc(device, region.bytes, error);
-    if (region.memory == NULL)
+    Region region = { .memory = memory, .bytes = bytes + 2 * GUARD_BYTES };
+    if (memory == NULL)
         return NULL;
     fill(device, region.memory, GUARD_VALUE, region.bytes);
     g_array_append_val(regions, region);
     return region.memory + GUARD_BYTES;
 }
 
+static void *
+guard_alloc(void *device, gsize bytes, GError **error)
+{
+    return fence_in(device, inner->alloc(device, bytes + 2 * GUARD_BYTES, error), bytes);
+}
+
+static void *
+guard_chunk(void *device, gsize bytes, GError **error)
+{
+    return fence_in(device, inner->chunk(device, bytes + 2 * GUARD_BYTES, error), bytes);
+}
+
+/* Suspended memory cannot be read: its fences are checked before, and anew afterwards. */
 static void
-guard_free(void *device, void *memory, gsize bytes)
+check_fences(void *device, const Region *region)
+{
+    check_fence(device, region->memory, "before");
+    check_fence(device, region->memory + region->bytes - GUARD_BYTES, "after");
+}
+
+static void
+free_region(void *device, void *memory, gsize bytes, void (*give)(void *, void *, gsize))
 {
     if (memory == NULL)
         return;
@@ -65,13 +84,49 @@ guard_free(void *device, void *memory, gsize bytes)
         if (region.memory + GUARD_BYTES != memory)
             continue;
         g_assert_cmpuint(region.bytes, ==, bytes + 2 * GUARD_BYTES);
-        check_fence(device, region.memory, "before");
-        check_fence(device, region.memory + region.bytes - GUARD_BYTES, "after");
-        inner->free(device, region.memory, region.bytes);
+        check_fences(device, &region);
+        give(device, region.memory, region.bytes);
         g_array_remove_index(regions, i);
         return;
     }
     g_error("memory that was not allocated is freed");
+}
+
+static void
+guard_free(void *device, void *memory, gsize bytes)
+{
+    free_region(device, memory, bytes, inner->free);
+}
+
+static void
+guard_chunk_free(void *device, void *chunk, gsize bytes)
+{
+    free_region(device, chunk, bytes, inner->chunk_free);
+}
+
+static bool
+guard_keep(void *device, void *chunk, gsize used, bool *is_kept, GError **error)
+{
+    return inner->keep(device, (guint8 *)chunk - GUARD_BYTES, used + GUARD_BYTES, is_kept, error);
+}
+
+static bool
+guard_suspend(void *device, void *chunk, gsize bytes, GError **error)
+{
+    Region region = { .memory = (guint8 *)chunk - GUARD_BYTES, .bytes = bytes + 2 * GUARD_BYTES };
+    check_fences(device, &region);
+    return inner->suspend(device, region.memory, region.bytes, error);
+}
+
+static bool
+guard_resume(void *device, void *chunk, gsize bytes, GError **error)
+{
+    guint8 *memory = (guint8 *)chunk - GUARD_BYTES;
+    if (!inner->resume(device, memory, bytes + 2 * GUARD_BYTES, error))
+        return false;
+    fill(device, memory, GUARD_VALUE, GUARD_BYTES);
+    fill(device, (guint8 *)chunk + bytes, GUARD_VALUE, GUARD_BYTES);
+    return true;
 }
 
 static void *
@@ -225,6 +280,11 @@ guard_wrap(const RvBackend *backend)
     wrapped.alloc = guard_alloc;
     wrapped.free = guard_free;
     wrapped.scratch = guard_scratch;
+    wrapped.chunk = guard_chunk;
+    wrapped.chunk_free = guard_chunk_free;
+    wrapped.keep = guard_keep;
+    wrapped.suspend = guard_suspend;
+    wrapped.resume = guard_resume;
     wrapped.build = guard_build;
     wrapped.drop = guard_drop;
     wrapped.run = guard_run;

@@ -245,6 +245,48 @@ test_out_of_memory(void)
     }
 }
 
+/* Weights leave the device and come back, kept and not kept, under a compiled program. */
+static void
+test_sleep(void)
+{
+    enum { CHANNELS = 64 };
+    const RvShape shape = { 1, 32, 32, CHANNELS };
+    const gsize count = (gsize)rv_shape_count(shape), bytes = count * sizeof(float);
+    const gint64 wide[] = { CHANNELS, CHANNELS, 3, 3 };
+    OpsCase *c = ops_case_new("sleep and wake");
+    RvProgram *p = ops_program(c);
+    g_autofree float *x = g_new(float, count), *before = g_new(float, count), *after = g_new(float, count);
+    ops_weight(c, "layer.weight", RV_F32, -0.1f, 0.1f, 4, wide);
+    ops_weight(c, "layer.bias", RV_F32, -1, 1, 1, wide);
+    RvTensor y = rv_conv2d(p, rv_input(p, "x", RV_F32, shape), "layer", (RvConv2d) { .out = CHANNELS });
+    rv_output(p, "y", rv_act(p, y, RV_ACT_SILU));
+    compile(p);
+    fill(x, count, 0.0f);
+    for (gsize i = 0; i < count; i++)
+        x[i] *= 1e-3f;
+    g_assert_true(rv_program_write(p, "x", x, bytes, NULL) && rv_program_run(p, NULL) &&
+                  rv_program_read(p, "y", before, bytes, NULL));
+    for (int i = 0; i < 6; i++) {
+        GError *error = NULL;
+        bool all = false;
+        if (i % 3 > 0)
+            rv_device_keep(ops_device(c), &all, &error);
+        g_assert_no_error(error);
+        g_assert_true(all == (i % 3 > 0 && ops_is_gpu()));
+        rv_device_sleep(ops_device(c), &error);
+        g_assert_no_error(error);
+        g_assert_false(rv_program_run(p, &error));
+        g_assert_error(error, RV_ERROR, RV_ERROR_FAILED);
+        g_clear_error(&error);
+        rv_device_wake(ops_device(c), &error);
+        g_assert_no_error(error);
+        memset(after, 0xff, bytes);
+        g_assert_true(rv_program_run(p, &error) && rv_program_read(p, "y", after, bytes, &error));
+        g_assert_cmpmem(after, bytes, before, bytes);
+    }
+    ops_case_free(c);
+}
+
 int
 main(int argc, char **argv)
 {
@@ -256,5 +298,6 @@ main(int argc, char **argv)
     ops_add_test("/runs/observer", test_observer);
     ops_add_test("/runs/cancel", test_cancel);
     ops_add_test("/runs/out-of-memory", test_out_of_memory);
+    ops_add_test("/runs/sleep", test_sleep);
     return ops_main();
 }

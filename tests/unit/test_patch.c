@@ -145,10 +145,220 @@ test_patched_from_the_start(void)
     rv_device_close(device);
 }
 
+/* ---- sleep ---- */
+
+/* A back end that keeps weights elsewhere, as a GPU does, and whose memory is others' when asked for. */
+static GHashTable *copies; /* chunk -> its bytes; NULL: nothing is kept */
+static int resumes_left = -1;
+
+static bool
+keep_copy(void *device, void *chunk, gsize used, bool *is_kept, GError **error)
+{
+    *is_kept = copies != NULL;
+    if (copies != NULL)
+        g_hash_table_replace(copies, chunk, g_bytes_new(chunk, used));
+    return true;
+}
+
+static bool
+resume_copy(void *device, void *chunk, gsize bytes, GError **error)
+{
+    if (resumes_left >= 0 && resumes_left-- == 0)
+        return rv_error_set(error, RV_ERROR_NO_MEMORY, "cpu", NULL, "others have it");
+    GBytes *copy = copies != NULL ? g_hash_table_lookup(copies, chunk) : NULL;
+    if (copy != NULL)
+        memcpy(chunk, g_bytes_get_data(copy, NULL), g_bytes_get_size(copy));
+    return true;
+}
+
+typedef struct {
+    World *world;
+    RvDevice *device;
+    RvWeightSet *sets[2];
+    RvProgram *programs[2];
+    float *wanted[2];
+    gsize bytes;
+} Sleeper;
+
+static void
+sleeper_open(Sleeper *s)
+{
+    static RvBackend backend;
+    g_autoptr(GError) error = NULL;
+    backend = rv_cpu_backend;
+    backend.keep = keep_copy;
+    backend.resume = resume_copy;
+    s->world = g_new0(World, 1);
+    for (int i = 0; i < LARGEST; i++)
+        s->world->numbers[i] = (float)(i % 13 - 6) * 0.03f;
+    s->device = rv_device_open(&backend, &(RvDeviceOptions) { .threads = 1 }, &error);
+    for (int i = 0; i < 2; i++) {
+        s->sets[i] = rv_weight_set_new(s->device, (RvWeightSource) { find, NULL, s->world });
+        s->programs[i] = record(s->sets[i], 16);
+        s->wanted[i] = result_of(s->programs[i], &s->bytes);
+    }
+}
+
+static void
+sleeper_close(Sleeper *s)
+{
+    for (int i = 0; i < 2; i++) {
+        g_free(s->wanted[i]);
+        rv_program_free(s->programs[i]);
+        rv_weight_set_free(s->sets[i]);
+    }
+    rv_device_close(s->device);
+    g_free(s->world);
+}
+
+static void
+check_results(const Sleeper *s)
+{
+    gsize bytes;
+    for (int i = 0; i < 2; i++) {
+        g_autofree float *now = result_of(s->programs[i], &bytes);
+        g_assert_cmpmem(now, bytes, s->wanted[i], s->bytes);
+    }
+}
+
+static void
+fall_asleep(Sleeper *s)
+{
+    g_autoptr(GError) error = NULL;
+    rv_device_sleep(s->device, &error);
+    g_assert_no_error(error);
+    g_assert_true(rv_device_is_asleep(s->device));
+}
+
+static void
+wake_up(Sleeper *s)
+{
+    g_autoptr(GError) error = NULL;
+    rv_device_wake(s->device, &error);
+    g_assert_no_error(error);
+    g_assert_false(rv_device_is_asleep(s->device));
+}
+
+static void
+refuse_while_asleep(Sleeper *s)
+{
+    g_autoptr(GError) ran = NULL, started = NULL, packed = NULL, compiled = NULL;
+    g_assert_false(rv_program_run(s->programs[0], &ran));
+    g_assert_error(ran, RV_ERROR, RV_ERROR_FAILED);
+    g_assert_false(rv_program_start(s->programs[1], NULL, 0, NULL, 0, &started));
+    g_assert_error(started, RV_ERROR, RV_ERROR_FAILED);
+    g_assert_false(rv_weight_set_repack(s->sets[0], ends_with, (gpointer) "", &packed));
+    g_assert_error(packed, RV_ERROR, RV_ERROR_FAILED);
+    RvProgram *p = rv_program_new(s->sets[1]);
+    RvTensor x = rv_input(p, "x", RV_F32, (RvShape) { 1, 4, 4, WIDTH });
+    rv_output(p, "y", rv_linear(p, x, "other", (RvLinear) { .out = WIDTH }));
+    g_assert_false(rv_program_compile(p, &compiled));
+    g_assert_error(compiled, RV_ERROR, RV_ERROR_FAILED);
+    rv_program_free(p);
+}
+
+/* Nothing is kept: the weights come from their source again. */
+static void
+test_sleep_cold(void)
+{
+    Sleeper s;
+    bool all;
+    copies = NULL;
+    sleeper_open(&s);
+    g_assert_true(rv_device_keep(s.device, &all, NULL));
+    g_assert_false(all);
+    fall_asleep(&s);
+    refuse_while_asleep(&s);
+    wake_up(&s);
+    check_results(&s);
+    g_assert_cmpuint(rv_weight_set_generation(s.sets[1]), >=, 1);
+    guint generation = rv_weight_set_generation(s.sets[1]);
+    wake_up(&s); /* awake already */
+    g_assert_cmpuint(rv_weight_set_generation(s.sets[1]), ==, generation);
+    sleeper_close(&s);
+}
+
+/* What is kept comes back without its source; what changed since is kept anew. */
+static void
+test_sleep_warm(void)
+{
+    Sleeper s;
+    bool all;
+    g_autoptr(GError) error = NULL;
+    copies = g_hash_table_new_full(NULL, NULL, NULL, (GDestroyNotify)g_bytes_unref);
+    sleeper_open(&s);
+    for (int i = 0; i < 3; i++) {
+        g_assert_true(rv_device_keep(s.device, &all, NULL) && all);
+        fall_asleep(&s);
+        wake_up(&s);
+        check_results(&s);
+    }
+    g_assert_cmpuint(rv_weight_set_generation(s.sets[0]), ==, 0);
+    s.world->factor = 2.0f;
+    rv_weight_set_set_patch(s.sets[1], (RvWeightPatch) { multiply, s.world });
+    g_assert_true(rv_weight_set_repack(s.sets[1], ends_with, (gpointer) "to_q.weight", &error));
+    g_free(s.wanted[1]);
+    s.wanted[1] = result_of(s.programs[1], &s.bytes);
+    g_assert_true(memcmp(s.wanted[0], s.wanted[1], s.bytes) != 0);
+    fall_asleep(&s); /* the copy is out of date: packed anew, as the patch says */
+    s.world->applied = 0;
+    wake_up(&s);
+    g_assert_cmpint(s.world->applied, >, 0);
+    g_assert_true(rv_device_keep(s.device, &all, NULL) && all);
+    g_free(s.wanted[1]);
+    s.wanted[1] = result_of(s.programs[1], &s.bytes);
+    fall_asleep(&s);
+    wake_up(&s);
+    check_results(&s);
+    sleeper_close(&s);
+    g_clear_pointer(&copies, g_hash_table_unref);
+}
+
+/* Others have the memory: all of it stays theirs, and the device is woken later. */
+static void
+test_wake_fails(void)
+{
+    for (int is_kept = 0; is_kept < 2; is_kept++)
+        for (int good = 0; good < 2; good++) {
+            Sleeper s;
+            bool all;
+            g_autoptr(GError) error = NULL;
+            copies = is_kept ? g_hash_table_new_full(NULL, NULL, NULL, (GDestroyNotify)g_bytes_unref) : NULL;
+            sleeper_open(&s);
+            g_assert_true(rv_device_keep(s.device, &all, NULL) && all == (is_kept == 1));
+            fall_asleep(&s);
+            resumes_left = good;
+            g_assert_false(rv_device_wake(s.device, &error));
+            g_assert_error(error, RV_ERROR, RV_ERROR_NO_MEMORY);
+            resumes_left = -1;
+            g_assert_true(rv_device_is_asleep(s.device));
+            refuse_while_asleep(&s);
+            wake_up(&s);
+            check_results(&s);
+            sleeper_close(&s);
+            g_clear_pointer(&copies, g_hash_table_unref);
+        }
+}
+
+/* A device may be closed as it sleeps. */
+static void
+test_close_asleep(void)
+{
+    Sleeper s;
+    copies = NULL;
+    sleeper_open(&s);
+    fall_asleep(&s);
+    sleeper_close(&s);
+}
+
 int
 main(int argc, char **argv)
 {
     g_test_init(&argc, &argv, NULL);
+    g_test_add_func("/sleep/cold", test_sleep_cold);
+    g_test_add_func("/sleep/warm", test_sleep_warm);
+    g_test_add_func("/sleep/wake-fails", test_wake_fails);
+    g_test_add_func("/sleep/closed-asleep", test_close_asleep);
     g_test_add_func("/patch/repack", test_repack);
     g_test_add_func("/patch/from-the-start", test_patched_from_the_start);
     return g_test_run();

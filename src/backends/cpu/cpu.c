@@ -202,6 +202,41 @@ cpu_scratch(void *device, gsize bytes, GError **error)
     return cpu->arena;
 }
 
+/* Whole pages; a program that reads them afterwards finds zeros. */
+static bool
+give_pages(void *memory, gsize bytes, GError **error)
+{
+    return bytes == 0 || madvise(memory, bytes, MADV_DONTNEED) == 0 ||
+           rv_error_set(error, RV_ERROR_FAILED, "cpu", NULL, "memory cannot be given back");
+}
+
+static bool
+cpu_trim(void *device, GError **error)
+{
+    CpuDevice *cpu = device;
+    return give_pages(cpu->arena, cpu->arena_bytes, error);
+}
+
+/* A copy on the host would be where the weights are already: they are packed anew instead. */
+static bool
+cpu_keep(void *device, void *chunk, gsize used, bool *is_kept, GError **error)
+{
+    *is_kept = false;
+    return true;
+}
+
+static bool
+cpu_suspend(void *device, void *chunk, gsize bytes, GError **error)
+{
+    return give_pages(chunk, bytes, error);
+}
+
+static bool
+cpu_resume(void *device, void *chunk, gsize bytes, GError **error)
+{
+    return true;
+}
+
 static bool
 cpu_copy(void *device, void *to, const void *from, gsize bytes, GError **error)
 {
@@ -296,6 +331,12 @@ const RvBackend rv_cpu_backend = {
     .alloc = cpu_backend_alloc,
     .free = cpu_backend_free,
     .scratch = cpu_scratch,
+    .trim = cpu_trim,
+    .chunk = cpu_backend_alloc,
+    .chunk_free = cpu_backend_free,
+    .keep = cpu_keep,
+    .suspend = cpu_suspend,
+    .resume = cpu_resume,
     .upload = cpu_copy,
     .download = cpu_copy,
     .copy = cpu_copy,

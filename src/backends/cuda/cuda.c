@@ -1,6 +1,6 @@
 #include <string.h>
 
-#include "backends/cuda/internal.h"
+#include "backends/cuda/range.h"
 
 #define OLDEST_CAPABILITY 75
 #define LT_WORKSPACE ((gsize)32 << 20)
@@ -128,6 +128,7 @@ open_memory(CudaDevice *cuda, GError **error)
     cuda->fault_claim = cuda->norm_tickets + NORM_TICKETS;
     return cuda->norm_tickets != NULL &&
            cuda_check(cudaMemset(cuda->norm_tickets, 0, bytes), cuda->name, error) &&
+           (cuda->ranges = cuda_ranges_new(cuda, error)) != NULL &&
            (cuda->arena = cuda_arena_new(cuda, error)) != NULL &&
            (cuda->staging = cuda_staging_new(cuda, error)) != NULL;
 }
@@ -149,6 +150,8 @@ cuda_close(void *device)
     cuda_tuning_close(cuda->tuning);
     cuda_staging_free(cuda->staging);
     cuda_arena_free(cuda->arena);
+    cuda_ranges_free(cuda->ranges);
+    g_hash_table_unref(cuda->chunks);
     cuda_free(cuda, cuda->norm_tickets);
     cuda_free(cuda, cuda->lt_workspace);
     if (cuda->fault != NULL)
@@ -173,6 +176,7 @@ cuda_open(const RvDeviceOptions *options, void **device, GError **error)
         g_free(cuda);
         return false;
     }
+    cuda->chunks = g_hash_table_new(NULL, NULL);
     if (!check_kernels(cuda, error) || !open_streams(cuda, options->background, error) ||
         !open_libraries(cuda, error) || !open_memory(cuda, error)) {
         cuda_close(cuda);
@@ -214,6 +218,42 @@ cuda_scratch(void *device, gsize bytes, GError **error)
 {
     CudaDevice *cuda = device;
     return cuda_bind(cuda, error) ? cuda_arena_grow(cuda->arena, bytes, error) : NULL;
+}
+
+static bool
+cuda_trim(void *device, GError **error)
+{
+    return cuda_arena_trim(((CudaDevice *)device)->arena, error);
+}
+
+static void *
+cuda_backend_chunk(void *device, gsize bytes, GError **error)
+{
+    return cuda_chunk_new(device, bytes, error);
+}
+
+static void
+cuda_backend_chunk_free(void *device, void *chunk, gsize bytes)
+{
+    cuda_chunk_free(device, chunk);
+}
+
+static bool
+cuda_backend_keep(void *device, void *chunk, gsize used, bool *is_kept, GError **error)
+{
+    return cuda_chunk_keep(device, chunk, used, is_kept, error);
+}
+
+static bool
+cuda_backend_suspend(void *device, void *chunk, gsize bytes, GError **error)
+{
+    return cuda_chunk_suspend(device, chunk, error);
+}
+
+static bool
+cuda_backend_resume(void *device, void *chunk, gsize bytes, GError **error)
+{
+    return cuda_chunk_resume(device, chunk, error);
 }
 
 static bool
@@ -273,6 +313,12 @@ __attribute__((visibility("default"))) const RvBackend rv_cuda_backend = {
     .alloc = cuda_backend_alloc,
     .free = cuda_backend_free,
     .scratch = cuda_scratch,
+    .trim = cuda_trim,
+    .chunk = cuda_backend_chunk,
+    .chunk_free = cuda_backend_chunk_free,
+    .keep = cuda_backend_keep,
+    .suspend = cuda_backend_suspend,
+    .resume = cuda_backend_resume,
     .upload = cuda_backend_upload,
     .download = cuda_backend_download,
     .copy = cuda_backend_copy,

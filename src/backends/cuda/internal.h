@@ -9,6 +9,8 @@
 #include "tensor/backend.h"
 
 typedef struct CudaArena CudaArena;
+typedef struct CudaChunk CudaChunk;
+typedef struct CudaRanges CudaRanges;
 typedef struct CudaStaging CudaStaging;
 
 /* One opened GPU. All ops are enqueued on `stream`, in order, so they may share the workspaces below. */
@@ -25,7 +27,9 @@ typedef struct {
     void *lt_workspace;
     gsize lt_workspace_bytes;
     CudaTuning *tuning; /* NULL where no choice can be kept */
+    CudaRanges *ranges;
     CudaArena *arena;
+    GHashTable *chunks; /* address -> CudaChunk */
     CudaStaging *staging;
     CudaFault *fault;       /* pinned: what a kernel found wrong with its operands' values */
     unsigned *fault_claim;  /* device memory, 0 until a kernel has something to report */
@@ -60,12 +64,23 @@ bool cuda_bind(CudaDevice *device, GError **error);
 /* Device memory, 256-byte aligned; NULL and an error that says what is needed and what is free. */
 void *cuda_alloc(CudaDevice *device, gsize bytes, GError **error);
 void cuda_free(CudaDevice *device, void *memory);
+/* Says that so many bytes are needed (`what`: " more", for example), and what is free. */
+void cuda_set_out_of_memory(CudaDevice *device, gsize bytes, const char *what, GError **error);
 
 /* The scratch region: a reserved address range that memory is mapped into as it grows. Growing waits for the
  * device. */
 CudaArena *cuda_arena_new(CudaDevice *device, GError **error);
 void cuda_arena_free(CudaArena *arena); /* accepts NULL */
 void *cuda_arena_grow(CudaArena *arena, gsize bytes, GError **error);
+/* Gives its memory back, waiting for the device. */
+bool cuda_arena_trim(CudaArena *arena, GError **error);
+
+/* Weights: the slots of RvBackend (chunk.c). */
+void *cuda_chunk_new(CudaDevice *device, gsize bytes, GError **error);
+void cuda_chunk_free(CudaDevice *device, void *memory); /* accepts NULL */
+bool cuda_chunk_keep(CudaDevice *device, void *memory, gsize used, bool *is_kept, GError **error);
+bool cuda_chunk_suspend(CudaDevice *device, void *memory, GError **error);
+bool cuda_chunk_resume(CudaDevice *device, void *memory, GError **error);
 
 /* Pinned memory between the host's pages and the device, filled by several threads. */
 CudaStaging *cuda_staging_new(CudaDevice *device, GError **error);

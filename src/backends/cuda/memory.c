@@ -1,7 +1,4 @@
-#include <cuda.h>
-#include <cudaTypedefs.h>
-
-#include "backends/cuda/internal.h"
+#include "backends/cuda/range.h"
 
 bool
 cuda_bind(CudaDevice *device, GError **error)
@@ -9,8 +6,8 @@ cuda_bind(CudaDevice *device, GError **error)
     return cuda_check(cudaSetDevice(device->index), device->name, error);
 }
 
-static void
-set_out_of_memory(CudaDevice *device, gsize bytes, const char *what, GError **error)
+void
+cuda_set_out_of_memory(CudaDevice *device, gsize bytes, const char *what, GError **error)
 {
     size_t available = 0, total = 0;
     cudaMemGetInfo(&available, &total);
@@ -28,7 +25,7 @@ cuda_alloc(CudaDevice *device, gsize bytes, GError **error)
     cudaError_t status = cudaMalloc(&memory, MAX(bytes, 256));
     if (status == cudaErrorMemoryAllocation) {
         cudaGetLastError();
-        set_out_of_memory(device, bytes, " more", error);
+        cuda_set_out_of_memory(device, bytes, " more", error);
         return NULL;
     }
     return cuda_check(status, device->name, error) ? memory : NULL;
@@ -41,88 +38,48 @@ cuda_free(CudaDevice *device, void *memory)
         cudaFree(memory);
 }
 
-/* The driver's virtual memory calls; the library that has them is there only with a driver. */
-typedef struct {
-    PFN_cuMemAddressReserve_v10020 reserve;
-    PFN_cuMemAddressFree_v10020 free_range;
-    PFN_cuMemCreate_v10020 create;
-    PFN_cuMemRelease_v10020 release;
-    PFN_cuMemMap_v10020 map;
-    PFN_cuMemUnmap_v10020 unmap;
-    PFN_cuMemSetAccess_v10020 set_access;
-    PFN_cuMemGetAllocationGranularity_v10020 granularity;
-} DriverCalls;
-
-typedef struct {
-    CUmemGenericAllocationHandle handle;
-    gsize bytes;
-} Block;
-
 struct CudaArena {
     CudaDevice *device;
-    DriverCalls driver;
-    CUmemAllocationProp properties;
-    CUdeviceptr base;
-    gsize reserved, mapped, granularity;
-    GArray *blocks; /* Block, in the order of their addresses */
+    guint64 base;
+    gsize reserved, mapped;
+    GArray *blocks; /* CudaBlock, in the order of their addresses */
 };
-
-static bool
-find_call(const char *name, void *call, GError **error)
-{
-    enum cudaDriverEntryPointQueryResult found;
-    cudaError_t status = cudaGetDriverEntryPointByVersion(name, call, 12000, cudaEnableDefault, &found);
-    if (!cuda_check(status, name, error))
-        return false;
-    return found == cudaDriverEntryPointSuccess ||
-           rv_error_set(error, RV_ERROR_DEVICE, "cuda", "install a newer NVIDIA driver",
-                        "the driver has no %s", name);
-}
-
-static bool
-find_calls(DriverCalls *driver, GError **error)
-{
-    return find_call("cuMemAddressReserve", &driver->reserve, error) &&
-           find_call("cuMemAddressFree", &driver->free_range, error) &&
-           find_call("cuMemCreate", &driver->create, error) &&
-           find_call("cuMemRelease", &driver->release, error) && find_call("cuMemMap", &driver->map, error) &&
-           find_call("cuMemUnmap", &driver->unmap, error) &&
-           find_call("cuMemSetAccess", &driver->set_access, error) &&
-           find_call("cuMemGetAllocationGranularity", &driver->granularity, error);
-}
-
-static bool
-reserve_range(CudaArena *arena, GError **error)
-{
-    size_t available = 0, total = 0, granularity = 0;
-    if (!cuda_check(cudaMemGetInfo(&available, &total), arena->device->name, error))
-        return false;
-    CUresult status =
-        arena->driver.granularity(&granularity, &arena->properties, CU_MEM_ALLOC_GRANULARITY_RECOMMENDED);
-    if (status == CUDA_SUCCESS) {
-        arena->granularity = granularity;
-        arena->reserved = (total + granularity - 1) / granularity * granularity;
-        status = arena->driver.reserve(&arena->base, arena->reserved, 0, 0, 0);
-    }
-    return status == CUDA_SUCCESS ||
-           rv_error_set(error, RV_ERROR_DEVICE, arena->device->name, NULL,
-                        "cannot reserve addresses for scratch memory (driver error %d)", (int)status);
-}
 
 CudaArena *
 cuda_arena_new(CudaDevice *device, GError **error)
 {
+    size_t available = 0, total = 0;
     CudaArena *arena = g_new0(CudaArena, 1);
     arena->device = device;
-    arena->blocks = g_array_new(FALSE, FALSE, sizeof(Block));
-    arena->properties = (CUmemAllocationProp) {
-        .type = CU_MEM_ALLOCATION_TYPE_PINNED,
-        .location = { .type = CU_MEM_LOCATION_TYPE_DEVICE, .id = device->index },
-    };
-    if (find_calls(&arena->driver, error) && reserve_range(arena, error))
+    arena->blocks = g_array_new(FALSE, FALSE, sizeof(CudaBlock));
+    if (cuda_check(cudaMemGetInfo(&available, &total), device->name, error)) {
+        arena->reserved = cuda_ranges_round(device->ranges, total);
+        arena->base = cuda_ranges_reserve(device->ranges, arena->reserved, error);
+    }
+    if (arena->base != 0)
         return arena;
     cuda_arena_free(arena);
     return NULL;
+}
+
+bool
+cuda_arena_trim(CudaArena *arena, GError **error)
+{
+    CudaDevice *device = arena->device;
+    if (!cuda_bind(device, error) ||
+        !cuda_check(cudaStreamSynchronize(device->upload_stream), device->name, error) ||
+        !cuda_check(cudaStreamSynchronize(device->stream), device->name, error) ||
+        !cuda_check(cudaStreamSynchronize(device->download_stream), device->name, error))
+        return false;
+    while (arena->blocks->len > 0) {
+        CudaBlock *last = &g_array_index(arena->blocks, CudaBlock, arena->blocks->len - 1);
+        gsize bytes = last->bytes;
+        if (!cuda_ranges_unmap(device->ranges, arena->base + arena->mapped - bytes, last, error))
+            return false;
+        arena->mapped -= bytes;
+        g_array_set_size(arena->blocks, arena->blocks->len - 1);
+    }
+    return true;
 }
 
 void
@@ -130,51 +87,35 @@ cuda_arena_free(CudaArena *arena)
 {
     if (arena == NULL)
         return;
-    CUdeviceptr at = arena->base;
+    CudaRanges *ranges = arena->device->ranges;
+    guint64 at = arena->base;
     for (guint i = 0; i < arena->blocks->len; i++) {
-        const Block *block = &g_array_index(arena->blocks, Block, i);
-        arena->driver.unmap(at, block->bytes);
-        arena->driver.release(block->handle);
-        at += block->bytes;
+        CudaBlock *block = &g_array_index(arena->blocks, CudaBlock, i);
+        gsize bytes = block->bytes;
+        cuda_ranges_unmap(ranges, at, block, NULL);
+        at += bytes;
     }
-    if (arena->base != 0)
-        arena->driver.free_range(arena->base, arena->reserved);
+    cuda_ranges_unreserve(ranges, arena->base, arena->reserved);
     g_array_free(arena->blocks, TRUE);
     g_free(arena);
-}
-
-/* Maps `bytes` more at the end of what is mapped. */
-static bool
-append_block(CudaArena *arena, gsize bytes)
-{
-    Block block = { .bytes = bytes };
-    CUdeviceptr end = arena->base + arena->mapped;
-    CUmemAccessDesc access = { .location = arena->properties.location,
-                               .flags = CU_MEM_ACCESS_FLAGS_PROT_READWRITE };
-    if (arena->mapped + bytes > arena->reserved ||
-        arena->driver.create(&block.handle, bytes, &arena->properties, 0) != CUDA_SUCCESS)
-        return false;
-    if (arena->driver.map(end, bytes, 0, block.handle, 0) != CUDA_SUCCESS) {
-        arena->driver.release(block.handle);
-        return false;
-    }
-    if (arena->driver.set_access(end, bytes, &access, 1) != CUDA_SUCCESS) {
-        arena->driver.unmap(end, bytes);
-        arena->driver.release(block.handle);
-        return false;
-    }
-    g_array_append_val(arena->blocks, block);
-    arena->mapped += bytes;
-    return true;
 }
 
 void *
 cuda_arena_grow(CudaArena *arena, gsize bytes, GError **error)
 {
-    gsize rounded = (MAX(bytes, 1) + arena->granularity - 1) / arena->granularity * arena->granularity;
-    if (rounded > arena->mapped && !append_block(arena, rounded - arena->mapped)) {
-        set_out_of_memory(arena->device, rounded - arena->mapped, " more of scratch memory", error);
+    CudaDevice *device = arena->device;
+    gsize rounded = cuda_ranges_round(device->ranges, bytes);
+    CudaBlock block;
+    if (rounded > arena->reserved) {
+        cuda_set_out_of_memory(device, rounded, " of scratch memory", error);
         return NULL;
+    }
+    if (rounded > arena->mapped) {
+        if (!cuda_ranges_map(device->ranges, arena->base + arena->mapped, rounded - arena->mapped,
+                             " more of scratch memory", &block, error))
+            return NULL;
+        g_array_append_val(arena->blocks, block);
+        arena->mapped += block.bytes;
     }
     return (void *)(gsize)arena->base;
 }

@@ -1,0 +1,128 @@
+/* chunk.c - weights that can leave the device and come back to their addresses: their memory is mapped, and
+ * what was kept of them is pinned memory of the host. */
+#include "backends/cuda/range.h"
+
+struct CudaChunk {
+    guint64 base;
+    gsize bytes; /* asked for */
+    CudaBlock block;
+    guint8 *copy; /* pinned; NULL: nothing is kept */
+    gsize copied;
+};
+
+static CudaChunk *
+find_chunk(CudaDevice *device, const void *memory)
+{
+    CudaChunk *chunk = g_hash_table_lookup(device->chunks, memory);
+    g_assert(chunk != NULL);
+    return chunk;
+}
+
+static void
+drop_copy(CudaChunk *chunk)
+{
+    if (chunk->copy != NULL)
+        cudaFreeHost(chunk->copy);
+    chunk->copy = NULL;
+    chunk->copied = 0;
+}
+
+void *
+cuda_chunk_new(CudaDevice *device, gsize bytes, GError **error)
+{
+    if (!cuda_bind(device, error))
+        return NULL;
+    CudaChunk *chunk = g_new0(CudaChunk, 1);
+    chunk->bytes = bytes;
+    chunk->base = cuda_ranges_reserve(device->ranges, bytes, error);
+    if (chunk->base == 0 ||
+        !cuda_ranges_map(device->ranges, chunk->base, bytes, " more for weights", &chunk->block, error)) {
+        cuda_ranges_unreserve(device->ranges, chunk->base, bytes);
+        g_free(chunk);
+        return NULL;
+    }
+    void *memory = (void *)(gsize)chunk->base;
+    g_hash_table_insert(device->chunks, memory, chunk);
+    return memory;
+}
+
+/* Nothing reads or writes weights any more; not of a device that is lost either. */
+static bool
+wait_for_all(CudaDevice *device, GError **error)
+{
+    return cuda_bind(device, error) &&
+           cuda_check(cudaStreamSynchronize(device->upload_stream), device->name, error) &&
+           cuda_check(cudaStreamSynchronize(device->stream), device->name, error) &&
+           cuda_check(cudaStreamSynchronize(device->download_stream), device->name, error);
+}
+
+void
+cuda_chunk_free(CudaDevice *device, void *memory)
+{
+    if (memory == NULL)
+        return;
+    CudaChunk *chunk = find_chunk(device, memory);
+    wait_for_all(device, NULL);
+    cuda_ranges_unmap(device->ranges, chunk->base, &chunk->block, NULL);
+    cuda_ranges_unreserve(device->ranges, chunk->base, chunk->bytes);
+    drop_copy(chunk);
+    cudaGetLastError();
+    g_hash_table_remove(device->chunks, memory);
+    g_free(chunk);
+}
+
+/* A host that has no memory to pin is no error: the weights are packed anew then. */
+bool
+cuda_chunk_keep(CudaDevice *device, void *memory, gsize used, bool *is_kept, GError **error)
+{
+    CudaChunk *chunk = find_chunk(device, memory);
+    *is_kept = false;
+    if (!wait_for_all(device, error))
+        return false;
+    if (chunk->copied != used)
+        drop_copy(chunk);
+    if (used == 0)
+        return true;
+    if (chunk->copy == NULL) {
+        cudaError_t status = cudaHostAlloc((void **)&chunk->copy, used, cudaHostAllocDefault);
+        if (status == cudaErrorMemoryAllocation) {
+            cudaGetLastError();
+            chunk->copy = NULL;
+            return true;
+        }
+        if (!cuda_check(status, "pinned memory on the host", error)) {
+            chunk->copy = NULL;
+            return false;
+        }
+    }
+    chunk->copied = used;
+    *is_kept = cuda_check(cudaMemcpyAsync(chunk->copy, memory, used, cudaMemcpyDeviceToHost, device->stream),
+                          device->name, error) &&
+               cuda_check(cudaStreamSynchronize(device->stream), device->name, error);
+    return *is_kept;
+}
+
+bool
+cuda_chunk_suspend(CudaDevice *device, void *memory, GError **error)
+{
+    CudaChunk *chunk = find_chunk(device, memory);
+    return wait_for_all(device, error) &&
+           cuda_ranges_unmap(device->ranges, chunk->base, &chunk->block, error);
+}
+
+/* What is enqueued on `stream` from now on finds the weights there. */
+bool
+cuda_chunk_resume(CudaDevice *device, void *memory, GError **error)
+{
+    CudaChunk *chunk = find_chunk(device, memory);
+    if (!cuda_bind(device, error) || !cuda_ranges_map(device->ranges, chunk->base, chunk->bytes,
+                                                      " more for weights", &chunk->block, error))
+        return false;
+    if (chunk->copy == NULL || cuda_check(cudaMemcpyAsync(memory, chunk->copy, chunk->copied,
+                                                          cudaMemcpyHostToDevice, device->stream),
+                                          device->name, error))
+        return true;
+    cudaStreamSynchronize(device->stream);
+    cuda_ranges_unmap(device->ranges, chunk->base, &chunk->block, NULL);
+    return false;
+}
