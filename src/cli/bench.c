@@ -201,6 +201,18 @@ run_steps(RvBench *b, GError **error)
     return ok && rv_bench_report(b, "step", error);
 }
 
+static bool
+run_sleep(RvBench *b, GError **error)
+{
+    bool is_large = bench.random != NULL && strcmp(bench.random, "mini") != 0;
+    request_frame(b);
+    return parse_size(bench.size != NULL ? bench.size
+                      : is_large         ? "1024x1024"
+                                         : "256x256",
+                      &b->request.width, &b->request.height, error) &&
+           open_model(b, error) && prepare_frames(b, error) && rv_bench_sleep(b, error);
+}
+
 /* From the start of this process to the first frame, and the frame after it. */
 static bool
 run_load(RvBench *b, GError **error)
@@ -238,10 +250,10 @@ rv_command_bench(int argc, char **argv)
     b.request.eta = -1.0;
     b.request.prompt = "a photograph of a mountain lake at dawn";
     bool ok = rv_parse_options(
-        &argc, &argv, "frame|steps|load",
+        &argc, &argv, "frame|steps|load|sleep",
         "frame: whole image-to-image frames, as a mirror needs them (of several devices with --device\n"
         "cuda:0,1: each by itself, then all together); steps: the sampler's steps; load: from the start\n"
-        "to the first frame.",
+        "to the first frame; sleep: giving the device's memory to others, and coming back.",
         "Examples:\n  reverie bench frame --frames 100 --svg frames.svg\n"
         "  reverie bench steps --random sd15 --size 256x256 --steps 4 --json -\n"
         "  reverie bench load --model sd15.safetensors\n"
@@ -257,9 +269,11 @@ rv_command_bench(int argc, char **argv)
         ok = run_steps(&b, &error);
     else if (ok && strcmp(what, "load") == 0)
         ok = run_load(&b, &error);
+    else if (ok && strcmp(what, "sleep") == 0)
+        ok = run_sleep(&b, &error);
     else if (ok)
         ok = rv_error_set(&error, RV_ERROR_USAGE, "bench", "see reverie bench --help",
-                          "say frame, steps or load");
+                          "say frame, steps, load or sleep");
     rv_framer_free(b.framer);
     rv_pipeline_free(b.pipeline);
     rv_engine_close(b.engine);

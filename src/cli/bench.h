@@ -41,6 +41,10 @@ bool rv_bench_steps(RvBench *bench, GError **error);
  * ask; the request has its picture. */
 bool rv_bench_devices(RvBench *bench, char **names, int frames, GError **error);
 
+/* How long weights and scratch take to leave the device and to come back, and what a picture is then: a table
+ * and PASS or, with an error, FAIL. */
+bool rv_bench_sleep(RvBench *bench, GError **error);
+
 /* Seconds that reading the model's files takes by itself, now (from the page cache once they were read), and
  * their bytes. */
 bool rv_bench_reading(const char *path, double *seconds, double *bytes, GError **error);

@@ -24,6 +24,15 @@ RvEngine *rv_engine_open(const RvEngineOptions *options, GError **error);
 void rv_engine_close(RvEngine *engine); /* after its pipelines; accepts NULL */
 G_DEFINE_AUTOPTR_CLEANUP_FUNC(RvEngine, rv_engine_close)
 
+/* Gives the device's memory to other programs, and takes it back under everything that was opened on the
+ * engine, which is as it was: what is compiled stays, weights wait in pinned memory of the host, as far as at
+ * most half of what is available there suffices, or are read again. Not worth while for a CPU, whose weights
+ * are better closed; REVERIE_SLEEP=always and never decide otherwise. Until the device is awake again nothing
+ * may be drawn. Errors as rv_device_sleep() and rv_device_wake(). */
+bool rv_engine_can_sleep(const RvEngine *engine);
+bool rv_engine_sleep(RvEngine *engine, GError **error);
+bool rv_engine_wake(RvEngine *engine, GError **error);
+
 RvDevice *rv_engine_device(RvEngine *engine);            /* borrowed */
 const char *rv_engine_precision(const RvEngine *engine); /* "fp32" ... as it was chosen */
 const int *rv_engine_cancel(const RvEngine *engine);

@@ -44,5 +44,5 @@ typedef struct {
     double encode_flops, unet_flops, decode_flops;
 } RvStageCosts;
 RvStageCosts rv_pipeline_costs(const RvPipeline *pipeline);
-/* Bytes of packed weights and of scratch memory on the device, so far. */
+/* Bytes of packed weights and of scratch memory on the device, so far; 0 while it is asleep. */
 gsize rv_pipeline_device_bytes(const RvPipeline *pipeline);

@@ -341,6 +341,8 @@ rv_pipeline_costs(const RvPipeline *pipeline)
 gsize
 rv_pipeline_device_bytes(const RvPipeline *pipeline)
 {
+    if (rv_device_is_asleep(rv_engine_device(pipeline->engine)))
+        return 0;
     return rv_conditioner_bytes(pipeline->conditioner) + rv_denoiser_bytes(pipeline->denoiser) +
            rv_controls_bytes(pipeline->controls) + rv_upscalers_bytes(pipeline->upscalers) +
            rv_autoencoder_bytes(pipeline->autoencoder) +

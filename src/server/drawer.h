@@ -21,6 +21,10 @@ typedef struct {
      * go over the samples once, so small frames are drawn on the main loop instead (never while the thread
      * draws). */
     void (*draw)(RvDrawer *drawer, RvRaster *frame, const RvParameters *parameters);
+    /* Gives the device's memory to others and takes it back; nothing is under way. sleep: false when it would
+     * not pay, or failed: close it then, as after a failed wake. Both may be NULL: it never sleeps. */
+    bool (*sleep)(RvDrawer *drawer);
+    bool (*wake)(RvDrawer *drawer, GError **error);
     void (*close)(RvDrawer *drawer); /* also after a failed open */
     void (*free)(RvDrawer *drawer);
 } RvDrawerClass;

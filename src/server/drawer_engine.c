@@ -124,6 +124,19 @@ engine_close(RvDrawer *drawer)
     g_clear_pointer(&d->engine, rv_engine_close);
 }
 
+static bool
+engine_sleep(RvDrawer *drawer)
+{
+    EngineDrawer *d = (EngineDrawer *)drawer;
+    return rv_engine_can_sleep(d->engine) && rv_engine_sleep(d->engine, NULL);
+}
+
+static bool
+engine_wake(RvDrawer *drawer, GError **error)
+{
+    return rv_engine_wake(((EngineDrawer *)drawer)->engine, error);
+}
+
 /* The model's own size, unless one was asked for. */
 static bool
 find_size(EngineDrawer *d, GError **error)
@@ -224,6 +237,8 @@ rv_drawer_engine_new(const RvEngineDrawerOptions *options)
     static const RvDrawerClass class = { .open = engine_open,
                                          .start = engine_start,
                                          .finish = engine_finish,
+                                         .sleep = engine_sleep,
+                                         .wake = engine_wake,
                                          .close = engine_close,
                                          .free = engine_free };
     EngineDrawer *d = g_new0(EngineDrawer, 1);

@@ -35,6 +35,7 @@ typedef struct {
     RvParameters *parameters; /* to open with */
     /* The thread's: */
     bool is_open, is_broken, is_parked; /* broken, parked: open again before the next frame */
+    bool is_asleep;                     /* the drawer is: wake it before */
     GQueue under_way;                   /* Order, the oldest first */
     gint64 finished_us;                 /* when the last one was */
     gint64 usual_us;                    /* what frames take */
@@ -161,11 +162,29 @@ close_drawer(Worker *worker)
     if (!worker->is_parked)
         worker->drawer->class->close(worker->drawer);
     worker->is_parked = true;
+    worker->is_asleep = false;
+}
+
+/* One that cannot be woken is opened anew. */
+static void
+wake_up(Worker *worker)
+{
+    g_autoptr(GError) error = NULL;
+    if (!worker->is_asleep)
+        return;
+    worker->is_asleep = false;
+    if (worker->drawer->class->wake(worker->drawer, &error)) {
+        rv_log(RV_LOG_INFO, "device-awake", "device", worker->drawer->name, NULL);
+        return;
+    }
+    rv_log(RV_LOG_WARNING, "device-awake", "device", worker->drawer->name, "error", error->message, NULL);
+    close_drawer(worker);
 }
 
 static bool
 reopen(Worker *worker, const Order *order, GError **error)
 {
+    wake_up(worker);
     if (!worker->is_broken && !worker->is_parked)
         return true;
     close_drawer(worker);
@@ -209,11 +228,18 @@ on_parked(gpointer data)
     return G_SOURCE_REMOVE;
 }
 
+/* The first time the model waits in the host's memory, where that pays; parked again, it goes. */
 static void
 park(Worker *worker, Order *order)
 {
     if (worker->is_open) {
-        close_drawer(worker);
+        const RvDrawerClass *class = worker->drawer->class;
+        finish_all(worker);
+        bool could_sleep = !worker->is_parked && !worker->is_broken && !worker->is_asleep;
+        if (could_sleep && class->sleep != NULL && class->sleep(worker->drawer))
+            worker->is_asleep = true;
+        else
+            close_drawer(worker);
         malloc_trim(0);
     }
     g_idle_add_full(G_PRIORITY_DEFAULT, on_parked, order, NULL);

@@ -26,7 +26,8 @@ typedef struct {
 RvMirrorDevice *rv_mirror_device_new(RvDrawer *drawer, const RvMirrorDeviceOptions *options);
 const RvDrawer *rv_mirror_device_drawer(const RvMirrorDevice *device); /* its size is good after on_open */
 bool rv_mirror_device_is_open(const RvMirrorDevice *device);
-/* Closes the drawer once nothing is under way, so that its memory is free; the next frame opens it again.
+/* Has the drawer sleep once nothing is under way, or closes it (one that cannot sleep, or sleeps already), so
+ * that its memory is free; the next frame wakes it or opens it again.
  * `done` comes on the main loop, unless the device is closed before. */
 void rv_mirror_device_park(RvMirrorDevice *device, void (*done)(void *user), void *user);
 /* No frame is drawn any more. Waits for the thread until `deadline_us` (monotonic); one that hangs is left

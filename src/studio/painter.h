@@ -29,6 +29,10 @@ typedef struct RvPainterClass {
     /* Bytes that a model will take at least, before it is loaded; and takes, loaded. */
     gsize (*estimate)(gpointer painter, const char *model, const char *vae);
     gsize (*bytes)(gpointer painter, gpointer model);
+    /* Gives the device's memory to others and takes it back, under the models that are loaded. sleep: false
+     * when it would not pay, or failed: close it then, as after a failed wake. NULL: never. */
+    bool (*sleep)(gpointer painter);
+    bool (*wake)(gpointer painter, GError **error);
     /* The device's own memory; false when it uses the host's. */
     bool (*memory)(gpointer painter, gint64 *free_bytes, gint64 *total_bytes);
     /* Adds to the unit's drawn and notes. */

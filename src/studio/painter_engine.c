@@ -118,6 +118,19 @@ engine_bytes(gpointer data, gpointer model)
 }
 
 static bool
+engine_sleep(gpointer data)
+{
+    const Painter *painter = data;
+    return rv_engine_can_sleep(painter->engine) && rv_engine_sleep(painter->engine, NULL);
+}
+
+static bool
+engine_wake(gpointer data, GError **error)
+{
+    return rv_engine_wake(((const Painter *)data)->engine, error);
+}
+
+static bool
 engine_memory(gpointer data, gint64 *free_bytes, gint64 *total_bytes)
 {
     RvDevice *device = rv_engine_device(((const Painter *)data)->engine);
@@ -482,6 +495,8 @@ const RvPainterClass rv_painter_engine = {
     .unload = engine_unload,
     .estimate = engine_estimate,
     .bytes = engine_bytes,
+    .sleep = engine_sleep,
+    .wake = engine_wake,
     .memory = engine_memory,
     .draw = engine_draw,
 };

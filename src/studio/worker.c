@@ -39,6 +39,7 @@ struct RvWorker {
     bool has_memory;
     RvStudioMemory memory;
     gpointer painter; /* of the device's thread */
+    bool is_asleep;   /* likewise: the painter is */
 };
 
 static void
@@ -137,9 +138,52 @@ run_saves(gpointer data)
 
 /* ---- the thread that draws ---- */
 
+static void
+close_painter(RvWorker *worker)
+{
+    g_mutex_lock(&worker->mutex);
+    RvResidents *residents = g_steal_pointer(&worker->residents);
+    g_mutex_unlock(&worker->mutex);
+    rv_residents_free(residents);
+    worker->options.painter->close(worker->painter);
+    worker->painter = NULL;
+    worker->is_asleep = false;
+}
+
+/* The device's memory goes to others. The first time the models wait in the host's memory, where that pays;
+ * asked again, they go. */
+static void
+yield(RvWorker *worker)
+{
+    const RvPainterClass *class = worker->options.painter;
+    if (worker->is_asleep || class->sleep == NULL || !class->sleep(worker->painter)) {
+        close_painter(worker);
+        return;
+    }
+    worker->is_asleep = true;
+    rv_residents_trim(worker->residents);
+}
+
+/* One that cannot be woken is opened anew, with room for what it needs or without. */
+static void
+wake_up(RvWorker *worker)
+{
+    g_autoptr(GError) error = NULL;
+    if (!worker->is_asleep)
+        return;
+    worker->is_asleep = false;
+    if (worker->options.painter->wake(worker->painter, &error)) {
+        rv_residents_trim(worker->residents);
+        return;
+    }
+    g_message("%s does not wake up (%s): its models are loaded again", worker->device, error->message);
+    close_painter(worker);
+}
+
 static bool
 open_painter(RvWorker *worker, GError **error)
 {
+    wake_up(worker);
     if (worker->painter != NULL)
         return true;
     RvPainterOptions options = worker->options.options;
@@ -157,17 +201,6 @@ open_painter(RvWorker *worker, GError **error)
     worker->residents = residents;
     g_mutex_unlock(&worker->mutex);
     return true;
-}
-
-static void
-close_painter(RvWorker *worker)
-{
-    g_mutex_lock(&worker->mutex);
-    RvResidents *residents = g_steal_pointer(&worker->residents);
-    g_mutex_unlock(&worker->mutex);
-    rv_residents_free(residents);
-    worker->options.painter->close(worker->painter);
-    worker->painter = NULL;
 }
 
 static bool
@@ -254,7 +287,7 @@ run_task(RvWorker *worker, Task *task)
         return;
     }
     if (task->kind == UNLOAD && worker->painter != NULL) {
-        close_painter(worker);
+        yield(worker);
         malloc_trim(0); /* what the device freed goes back to the system */
     }
     if (task->kind == LOAD)

@@ -31,6 +31,7 @@ bool rv_device_keep(RvDevice *device, bool *all, GError **error);
 bool rv_device_sleep(RvDevice *device, GError **error);
 bool rv_device_wake(RvDevice *device, GError **error);
 bool rv_device_is_asleep(const RvDevice *device);
+gsize rv_device_unkept(const RvDevice *device); /* bytes of weights that rv_device_keep() would copy now */
 
 /* Where weights come from. `find` fills *out with the array named `name`, whose shape must be
  * shape[0..rank) (leading and trailing ones aside); it sets the error otherwise. `done` (may be NULL) tells

@@ -32,6 +32,18 @@ rv_device_keep(RvDevice *device, bool *all, GError **error)
     return true;
 }
 
+gsize
+rv_device_unkept(const RvDevice *device)
+{
+    gsize bytes = 0;
+    for (guint i = 0; i < device->sets->len; i++) {
+        RvWeightSet *set = g_ptr_array_index(device->sets, i);
+        for (guint k = 0; k < set->chunks->len; k++)
+            bytes += chunk_of(set, k)->is_kept ? 0 : chunk_of(set, k)->used;
+    }
+    return bytes;
+}
+
 static bool
 suspend_set(RvWeightSet *set, GError **error)
 {

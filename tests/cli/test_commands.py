@@ -368,6 +368,8 @@ def test_bench(folder):
     assert json.loads(profiled.stdout)["per_stage_ms"]["encode"] > 0
     reverie("bench", "frame", "--frames", 2, "--steps", 12, "--strength", 1, "--model", MODEL, "--size", "64x64", "--json", folder / "g.json")
     assert json.loads((folder / "g.json").read_text())["frames"] == 2, "more evaluations than a program holds"
+    text = reverie("bench", "sleep", "--model", MODEL, "--size", "64x64").stdout
+    assert text.count(b"picture the same") == 4 and text.rstrip().endswith(b"PASS"), text
     several = ["bench", "frame", "--frames", 3, "--model", MODEL, "--size", "64x64", "--threads", 1]
     text = reverie(*several, "--device", "cpu, cpu,cpu", "--json", folder / "h.json").stdout
     figures = json.loads((folder / "h.json").read_text())

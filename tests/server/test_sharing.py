@@ -130,8 +130,31 @@ def test_giving_the_device_away(_):
         mirror.close()
 
 
+def test_a_device_that_sleeps(_):
+    """As a GPU does: the models leave it and come back; asked again, they go."""
+    with Server(*OPTIONS, effect=False, env={"REVERIE_SLEEP": "always"}) as server:
+        job = submit(server, steps=2)
+        eventually(lambda: ended(server, job), "a job ends")
+        for times in (1, 1, 2, 3, 1):
+            for _ in range(times):
+                assert server.request("/sdapi/v1/unload-checkpoint", "POST", "{}", JSON)[0] == 200
+                assert memory(server)[0] == 0
+            again = submit(server, steps=2)
+            eventually(lambda: ended(server, again), "the next job has the model again")
+            assert image(server, again) == image(server, job) and memory(server)[0] > 0
+        assert server.request("/sdapi/v1/unload-checkpoint", "POST", "{}", JSON)[0] == 200
+        assert server.request("/sdapi/v1/reload-checkpoint", "POST", "{}", JSON)[0] == 200
+        eventually(lambda: memory(server)[0] > 0, "it comes back when asked to")
+        assert server.request("/sdapi/v1/unload-checkpoint", "POST", "{}", JSON)[0] == 200
+
+
 def test_unload_when_idle(_):
-    with Server(*OPTIONS, "--unload-after", 0.03, effect=False) as server:
+    for sleep, comes_back in (("never", "device-reopen"), ("always", "device-awake")):
+        unload_when_idle(sleep, comes_back)
+
+
+def unload_when_idle(sleep, comes_back):
+    with Server(*OPTIONS, "--unload-after", 0.03, effect=False, env={"REVERIE_SLEEP": sleep}) as server:
         job = submit(server, steps=2)
         eventually(lambda: ended(server, job), "a job ends")
         eventually(lambda: "models-unloaded" in server.logs(), "models go after two seconds")
@@ -140,7 +163,7 @@ def test_unload_when_idle(_):
         assert server.status("/readyz") == 200
         mirror = Mirror(server)
         assert mirror.shows(picture(GREY, GREY), 2)
-        assert "device-reopen" in server.logs() and memory(server)[1] < 5
+        assert comes_back in server.logs() and memory(server)[1] < 5
         mirror.close()
         second = submit(server, steps=2)
         eventually(lambda: ended(server, second), "the next job loads the model again")
