@@ -40,11 +40,19 @@ run_one(sqlite3 *db, Change *change)
     sqlite3_exec(db, "RELEASE one", NULL, NULL, NULL);
 }
 
+/* The log of changes grows to megabytes before SQLite begins it anew: on a disk that is full this is room. */
+static void
+shrink_log(sqlite3 *db)
+{
+    sqlite3_wal_checkpoint_v2(db, NULL, SQLITE_CHECKPOINT_TRUNCATE, NULL, NULL);
+}
+
 /* All in one transaction. When that fails (the disk is full), every change has failed. */
 static void
 run_all(sqlite3 *db, GQueue *changes)
 {
     g_autoptr(GError) error = NULL;
+    bool is_full = false;
     bool ok = sqlite3_exec(db, "BEGIN IMMEDIATE", NULL, NULL, NULL) == SQLITE_OK;
     for (GList *link = changes->head; ok && link != NULL; link = link->next) {
         Change *change = link->data;
@@ -56,9 +64,12 @@ run_all(sqlite3 *db, GQueue *changes)
     ok = ok && sqlite3_exec(db, "COMMIT", NULL, NULL, NULL) == SQLITE_OK;
     if (ok)
         return;
+    is_full = (sqlite3_errcode(db) & 0xff) == SQLITE_FULL;
     if (error == NULL)
         rv_sql_error(db, &error);
     sqlite3_exec(db, "ROLLBACK", NULL, NULL, NULL);
+    if (is_full)
+        shrink_log(db);
     for (GList *link = changes->head; link != NULL; link = link->next) {
         Change *change = link->data;
         if (change->error == NULL)

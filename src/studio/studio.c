@@ -226,6 +226,7 @@ rv_studio_free(RvStudio *studio, gint64 deadline_us)
     g_free(studio->outputs);
     g_free(studio->vae);
     g_free(studio->paused);
+    g_free(studio->stall);
     g_free(studio);
 }
 

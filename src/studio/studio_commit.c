@@ -105,16 +105,27 @@ take_pictures(RvLiveJob *job, GPtrArray *rows)
         rv_studio_tell_job(job, "picture");
 }
 
+static void on_committed(const GError *error, void *user_data);
+
+static void
+send_commit(RvLiveJob *job, GPtrArray *rows)
+{
+    Commit *commit = g_new(Commit, 1);
+    *commit = (Commit) { job->studio, job->id, g_ptr_array_ref(rows) };
+    job->is_committing = true;
+    rv_store_update_job(job->studio->store, job->row, g_ptr_array_ref(rows), on_committed, commit);
+}
+
+/* The same rows once more: the job's row counts them already. */
 static gboolean
 on_retry(gpointer data)
 {
-    Commit *commit = data;
+    const Commit *commit = data;
     RvLiveJob *job = g_hash_table_lookup(commit->studio->jobs, &commit->id);
     if (job != NULL) {
-        job->is_committing = false;
-        rv_live_job_commit(job);
+        job->retry = 0;
+        send_commit(job, commit->rows);
     }
-    commit_free(commit);
     return G_SOURCE_REMOVE;
 }
 
@@ -122,25 +133,26 @@ static void
 on_committed(const GError *error, void *user_data)
 {
     Commit *commit = user_data;
-    RvLiveJob *job = g_hash_table_lookup(commit->studio->jobs, &commit->id);
+    RvStudio *studio = commit->studio;
+    RvLiveJob *job = g_hash_table_lookup(studio->jobs, &commit->id);
     if (job == NULL) {
         commit_free(commit);
         return;
     }
+    rv_studio_set_text(&studio->stall, error != NULL ? error->message : NULL);
     if (error != NULL) { /* the disk is full: what is drawn waits */
-        rv_studio_set_paused(commit->studio, error->message);
-        g_timeout_add(RETRY_MS, on_retry, commit);
+        rv_studio_set_paused(studio, error->message);
+        job->retry =
+            g_timeout_add_full(G_PRIORITY_DEFAULT, RETRY_MS, on_retry, commit, (GDestroyNotify)commit_free);
         return;
     }
     job->is_committing = false;
-    if (job->row->ended > 0) {
-        if (job->done->len > 0)
-            take_pictures(job, commit->rows);
-        finish(job);
-    } else {
+    if (job->done->len > 0)
         take_pictures(job, commit->rows);
+    if (job->row->ended > 0)
+        finish(job);
+    else
         rv_live_job_commit(job);
-    }
     commit_free(commit);
 }
 
@@ -210,7 +222,6 @@ is_over(const RvLiveJob *job, int committed)
 void
 rv_live_job_commit(RvLiveJob *job)
 {
-    RvStudio *studio = job->studio;
     if (!job->is_accepted || job->is_committing || job->row->ended > 0)
         return;
     while (job->done->len > 0 && ((const RvUnit *)g_ptr_array_index(job->done, 0))->error != NULL) {
@@ -222,22 +233,18 @@ rv_live_job_commit(RvLiveJob *job)
         return; /* one before it may still come; with a gap, left by one that failed, wait for all */
     if (unit == NULL && !is_over(job, job->row->batches_done))
         return;
-    Commit *commit = g_new(Commit, 1);
-    *commit =
-        (Commit) { studio, job->id, g_ptr_array_new_with_free_func((GDestroyNotify)rv_picture_row_free) };
+    g_autoptr(GPtrArray) rows = g_ptr_array_new_with_free_func((GDestroyNotify)rv_picture_row_free);
     if (unit != NULL) {
         take_notes(job, unit);
         job->row->batches_done++;
         job->row->seconds += unit->seconds;
         job->row->pictures = (int)(job->pictures->len + unit->pictures->len);
         for (guint i = 0; i < unit->pictures->len; i++)
-            g_ptr_array_add(commit->rows,
-                            picture_row(job, unit, g_ptr_array_index(unit->pictures, i), (int)i));
+            g_ptr_array_add(rows, picture_row(job, unit, g_ptr_array_index(unit->pictures, i), (int)i));
     }
     if (is_over(job, job->row->batches_done)) {
         g_autoptr(GPtrArray) pictures = pictures_with(job, unit);
         end_row(job, pictures);
     }
-    job->is_committing = true;
-    rv_store_update_job(studio->store, job->row, g_ptr_array_ref(commit->rows), on_committed, commit);
+    send_commit(job, rows);
 }

@@ -27,6 +27,7 @@ typedef struct {
     bool has_ended;    /* and the row on disk says so */
     RvStudioState end; /* what it will be, once it ends */
     GError *error;
+    guint retry; /* source: the store took nothing, and is tried again */
     gint64 began_us;
     gint64 asked_us; /* when its request came; 0: before a restart */
     bool was_free;   /* a device with its model took it at once */
@@ -52,6 +53,7 @@ struct RvStudio {
     RvEventLog *events;
     RvStudioLimits limits;
     char *data, *outputs, *vae, *paused;
+    char *stall; /* what the store said when it last took no job's pictures; NULL: it took them */
     gint64 next_id;
     gint64 submitting; /* job that is being submitted; 0 */
     RvStarts starts;

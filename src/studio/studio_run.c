@@ -105,7 +105,7 @@ rv_studio_check_disk(RvStudio *studio)
     if (free_bytes >= 0 && free_bytes < needed)
         rv_studio_set_paused(studio, "the disk is full: the queue waits until there is room");
     else
-        rv_studio_set_paused(studio, blocked_by(studio));
+        rv_studio_set_paused(studio, studio->stall != NULL ? studio->stall : blocked_by(studio));
 }
 
 /* ---- to the devices ---- */

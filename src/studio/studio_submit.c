@@ -69,6 +69,8 @@ void
 rv_live_job_free(gpointer data)
 {
     RvLiveJob *job = data;
+    if (job->retry != 0)
+        g_source_remove(job->retry);
     rv_job_row_free(job->row);
     rv_studio_job_free(job->spec);
     forget_models(job);
