@@ -4,6 +4,7 @@
 #include "studio/studio_internal.h"
 
 #define KEPT 1024
+#define KEPT_BYTES (4 << 20) /* prompts may be long */
 
 typedef struct {
     char *user, *name, *data;
@@ -18,6 +19,7 @@ typedef struct {
 
 struct RvEventLog {
     GQueue kept; /* Kept, the oldest first */
+    gsize bytes; /* of their data */
     GPtrArray *watchers;
     guint64 last;
 };
@@ -74,6 +76,18 @@ send(const Watcher *watcher, const Kept *kept)
     watcher->on_event(&event, watcher->user_data);
 }
 
+static void
+keep(RvEventLog *log, Kept *kept)
+{
+    g_queue_push_tail(&log->kept, kept);
+    log->bytes += strlen(kept->data);
+    while (log->kept.length > KEPT || (log->bytes > KEPT_BYTES && log->kept.length > 1)) {
+        Kept *oldest = g_queue_pop_head(&log->kept);
+        log->bytes -= strlen(oldest->data);
+        kept_free(oldest);
+    }
+}
+
 /* Progress is of no use later: it is told, not kept. */
 void
 rv_studio_tell(RvStudio *studio, const char *user, const char *name, JsonBuilder *json)
@@ -88,9 +102,7 @@ rv_studio_tell(RvStudio *studio, const char *user, const char *name, JsonBuilder
     if (is_passing)
         kept_free(kept);
     else
-        g_queue_push_tail(&log->kept, kept);
-    if (log->kept.length > KEPT)
-        kept_free(g_queue_pop_head(&log->kept));
+        keep(log, kept);
 }
 
 void
