@@ -3,6 +3,7 @@
 
 #include "engine/hires.h"
 #include "engine/pass.h"
+#include "weights/mapped.h"
 
 /* One run: everything that lives from the request to its result. */
 typedef struct {
@@ -204,9 +205,11 @@ RvResult *
 rv_pipeline_generate(RvPipeline *pipeline, const RvRequest *request, GError **error)
 {
     gint64 start = g_get_monotonic_time();
+    guint torn = rv_mapped_torn();
     Run run = { .pipeline = pipeline, .request = request };
     g_autoptr(RvResult) result = result_new(request->images);
-    bool ok = begin(&run, result, error) && run_passes(&run, error) && decode(&run, result, error);
+    bool ok = begin(&run, result, error) && run_passes(&run, error) && decode(&run, result, error) &&
+              rv_mapped_check(torn, error);
     result->steps = request->steps;
     result->evaluations =
         (begins_with_second(&run) ? 0 : run.passes[0].settings.evaluations) + run.passes[0].other_evaluations;

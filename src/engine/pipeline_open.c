@@ -4,6 +4,7 @@
 #include "engine/pipeline_internal.h"
 #include "engine/random_model.h"
 #include "engine/scheduler_file.h"
+#include "weights/mapped.h"
 
 static bool
 part_find(void *self, const char *name, int rank, const gint64 *shape, RvArray *out, GError **error)
@@ -258,10 +259,13 @@ open_model(RvPipeline *pipeline, const char *path, const RvPipelineOptions *opti
 RvPipeline *
 rv_pipeline_open(RvEngine *engine, const char *path, const RvPipelineOptions *options, GError **error)
 {
+    guint torn = rv_mapped_torn();
     g_autoptr(RvPipeline) pipeline = g_new0(RvPipeline, 1);
     pipeline->engine = engine;
     pipeline->name = stem_of(path);
-    return open_model(pipeline, path, options, error) ? g_steal_pointer(&pipeline) : NULL;
+    return open_model(pipeline, path, options, error) && rv_mapped_check(torn, error)
+               ? g_steal_pointer(&pipeline)
+               : NULL;
 }
 
 RvPipeline *

@@ -7,6 +7,7 @@
 #include "studio/extras.h"
 #include "studio/painter.h"
 #include "studio/wildcards.h"
+#include "weights/mapped.h"
 
 #define PREVIEW_EVERY_US 250000
 #define PREVIEW_QUALITY 80
@@ -483,7 +484,9 @@ static bool
 engine_draw(gpointer data, const RvPainterModels *models, RvUnit *unit, GError **error)
 {
     Painter *painter = data;
-    bool ok = rv_engine_begin_turn(painter->engine, error) && draw_unit(painter, models, unit, error);
+    guint torn = rv_mapped_torn(); /* also of an upscaler */
+    bool ok = rv_engine_begin_turn(painter->engine, error) && draw_unit(painter, models, unit, error) &&
+              rv_mapped_check(torn, error);
     rv_engine_end_turn(painter->engine);
     return ok;
 }

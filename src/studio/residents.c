@@ -1,9 +1,17 @@
 #include "studio/residents.h"
 
+#include <glib/gstdio.h>
+
+#include "weights/mapped.h"
+
+#define STAMP_DEPTH 2 /* of a model's folder */
+
 typedef struct {
     char *model, *vae;
     gpointer loaded;
     gsize bytes;
+    guint64 stamp; /* of its files when it was loaded */
+    guint torn;    /* as rv_mapped_torn() was */
     bool is_held;
 } Resident;
 
@@ -48,6 +56,15 @@ rv_residents_free(RvResidents *r)
     g_free(r);
 }
 
+static void
+give_up(RvResidents *r, guint index)
+{
+    r->class->unload(r->painter, ((const Resident *)g_ptr_array_index(r->list, index))->loaded);
+    g_mutex_lock(&r->mutex);
+    g_ptr_array_remove_index(r->list, index);
+    g_mutex_unlock(&r->mutex);
+}
+
 /* False: there is none that may go. */
 static bool
 give_up_oldest(RvResidents *r)
@@ -56,10 +73,7 @@ give_up_oldest(RvResidents *r)
         Resident *resident = g_ptr_array_index(r->list, i);
         if (resident->is_held)
             continue;
-        r->class->unload(r->painter, resident->loaded);
-        g_mutex_lock(&r->mutex);
-        g_ptr_array_remove_index(r->list, i);
-        g_mutex_unlock(&r->mutex);
+        give_up(r, i);
         return true;
     }
     return false;
@@ -97,6 +111,30 @@ rv_residents_bytes(RvResidents *r)
         bytes += ((const Resident *)g_ptr_array_index(r->list, i))->bytes;
     g_mutex_unlock(&r->mutex);
     return bytes;
+}
+
+/* Changes when a file of the model is replaced, or written again in its place; 0: there is none. */
+static guint64
+stamp_of(const char *path, int depth)
+{
+    GStatBuf info;
+    if (path == NULL || *path != '/' || g_stat(path, &info) != 0)
+        return 0;
+    guint64 stamp = (guint64)info.st_ino * 31 + (guint64)info.st_mtim.tv_nsec;
+    stamp = stamp * 31 + (guint64)info.st_mtime;
+    stamp = stamp * 31 + (S_ISDIR(info.st_mode) ? 0 : (guint64)info.st_size);
+    g_autoptr(GDir) dir = S_ISDIR(info.st_mode) && depth > 0 ? g_dir_open(path, 0, NULL) : NULL;
+    for (const char *name; dir != NULL && (name = g_dir_read_name(dir)) != NULL;) {
+        g_autofree char *child = g_build_filename(path, name, NULL);
+        stamp += stamp_of(child, depth - 1); /* in whatever order */
+    }
+    return stamp;
+}
+
+static guint64
+stamp_of_both(const char *model, const char *vae)
+{
+    return stamp_of(model, STAMP_DEPTH) * 31 + stamp_of(vae, STAMP_DEPTH);
 }
 
 /* Of the first that fits; -1: none. */
@@ -148,10 +186,22 @@ load(RvResidents *r, const char *model, const char *vae, GError **error)
     return loaded;
 }
 
+/* Its files are others now, or it may have read zeros where some file was cut short. */
+static bool
+is_outdated(const Resident *resident, guint64 stamp)
+{
+    return !resident->is_held && (resident->stamp != stamp || resident->torn != rv_mapped_torn());
+}
+
 gpointer
 rv_residents_get(RvResidents *r, const char *model, const char *vae, GError **error)
 {
     int index = find(r, model, vae, false);
+    guint64 stamp = stamp_of_both(model, vae);
+    if (index >= 0 && is_outdated(g_ptr_array_index(r->list, index), stamp)) {
+        give_up(r, (guint)index);
+        index = -1;
+    }
     if (index >= 0) {
         g_mutex_lock(&r->mutex);
         Resident *resident = g_ptr_array_steal_index(r->list, (guint)index);
@@ -162,6 +212,7 @@ rv_residents_get(RvResidents *r, const char *model, const char *vae, GError **er
     gsize needed = r->class->estimate(r->painter, model, vae);
     while (r->budget > 0 && rv_residents_bytes(r) + needed > r->budget && give_up_oldest(r))
         ;
+    guint torn = rv_mapped_torn();
     gpointer loaded = load(r, model, vae, error);
     if (loaded == NULL)
         return NULL;
@@ -169,6 +220,8 @@ rv_residents_get(RvResidents *r, const char *model, const char *vae, GError **er
     *resident = (Resident) { .model = g_strdup(model),
                              .vae = g_strdup(vae),
                              .loaded = loaded,
+                             .stamp = stamp,
+                             .torn = torn,
                              .bytes = r->class->bytes(r->painter, loaded) };
     g_mutex_lock(&r->mutex);
     g_ptr_array_add(r->list, resident);

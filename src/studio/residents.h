@@ -1,5 +1,5 @@
 /* residents.h - the models that stay loaded on one device, within a budget of bytes: the least recently used
- * goes first. One thread, but for rv_residents_has(). */
+ * goes first. One whose files have changed since is loaded again. One thread, but for rv_residents_has(). */
 #pragma once
 #include "studio/painter.h"
 

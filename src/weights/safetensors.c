@@ -1,6 +1,7 @@
 #include "weights/safetensors.h"
 #include "base/error.h"
 #include "weights/header.h"
+#include "weights/mapped.h"
 #include <errno.h>
 #include <fcntl.h>
 #include <glib/gstdio.h>
@@ -80,6 +81,7 @@ map_file(RvSafetensors *file, GError **error)
         } else {
             file->map = map;
             file->size = (gsize)st.st_size;
+            rv_mapped_guard(map, file->size, file->path);
         }
     }
     close(fd);
@@ -102,8 +104,10 @@ rv_safetensors_close(RvSafetensors *file)
     if (!file)
         return;
     rv_header_clear(&file->header);
-    if (file->map)
+    if (file->map) {
+        rv_mapped_release(file->map);
         munmap(file->map, file->size);
+    }
     g_free(file->path);
     g_free(file);
 }

@@ -6,8 +6,8 @@
  * last as the format asks (no holes, no overlap). Nothing in a file can make us allocate more than a
  * small multiple of the header that is really there; the header is at most 100 MB, as in the public reader.
  *
- * A mapped file that somebody cuts short while it is open makes the kernel raise SIGBUS on access:
- * replace model files by renaming, never by writing into them.
+ * Replace model files by renaming, never by writing into them: a file that somebody cuts short while it is
+ * open reads as zeros from there on (mapped.h says how to know).
  *
  * Threads: an open file may be read from any number of threads. */
 #pragma once

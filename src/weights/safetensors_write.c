@@ -1,4 +1,5 @@
 #include "base/error.h"
+#include "weights/mapped.h"
 #include "weights/safetensors.h"
 #include <errno.h>
 #include <fcntl.h>
@@ -112,6 +113,7 @@ static bool
 write_file(int fd, const RvTensorSpec *tensors, gsize count, GHashTable *metadata, RvTensorFill fill,
            void *user, const char *path, GError **error)
 {
+    guint torn = rv_mapped_torn(); /* the numbers often come from another file that is mapped */
     g_autofree void *piece = g_malloc(RV_WRITE_PIECE * 8);
     g_autoptr(GString) json = make_header(tensors, count, metadata);
     guint64 length = GUINT64_TO_LE((guint64)json->len);
@@ -120,6 +122,8 @@ write_file(int fd, const RvTensorSpec *tensors, gsize count, GHashTable *metadat
     for (gsize i = 0; i < count; i++)
         if (!write_tensor(fd, &tensors[i], i, piece, fill, user, path, error))
             return false;
+    if (!rv_mapped_check(torn, error))
+        return false;
     if (fsync(fd) != 0)
         return rv_error_set(error, RV_ERROR_IO, path, "free some space, or write to another place",
                             "cannot write: %s", g_strerror(errno));

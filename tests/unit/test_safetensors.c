@@ -1,10 +1,13 @@
 #include "base/error.h"
+#include "weights/mapped.h"
 #include "weights/safetensors.h"
 #include <errno.h>
 #include <fcntl.h>
 #include <glib/gstdio.h>
 #include <signal.h>
+#include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
 #include <sys/resource.h>
 #include <sys/stat.h>
 #include <unistd.h>
@@ -356,6 +359,90 @@ test_random_corruption(void)
     g_assert_cmpuint(accepted, >, 0); /* damage in names or numbers leaves a file valid */
 }
 
+#define CUT_BYTES 40000
+
+static char *
+make_long_file(void)
+{
+    static const char header[] = "{\"x\":{\"dtype\":\"U8\",\"shape\":[40000],\"data_offsets\":[0,40000]}}";
+    g_autofree char *path = make_file(header, 0, CUT_BYTES);
+    int fd = g_open(path, O_WRONLY, 0);
+    g_autofree char *ones = g_malloc(CUT_BYTES);
+    memset(ones, 1, CUT_BYTES);
+    g_assert_cmpint(pwrite(fd, ones, CUT_BYTES, 8 + (off_t)strlen(header)), ==, CUT_BYTES);
+    close(fd);
+    return g_steal_pointer(&path);
+}
+
+/* What is gone reads as zeros, is counted once, and the rest is as it was. */
+static void
+test_cut_short_while_open(void)
+{
+    g_autofree char *path = make_long_file();
+    g_autoptr(RvSafetensors) file = rv_safetensors_open(path, NULL);
+    g_autoptr(GError) error = NULL;
+    const char *x = rv_safetensors_get(file, "x")->data;
+    guint before = rv_mapped_torn();
+    int sum = 0;
+    g_assert_cmpint(x[CUT_BYTES - 1], ==, 1);
+    g_assert_true(rv_mapped_check(before, &error));
+    g_assert_cmpint(truncate(path, 8192), ==, 0);
+    for (int i = 0; i < CUT_BYTES; i++)
+        sum += x[i];
+    g_assert_cmpint(sum, >, 8000);
+    g_assert_cmpint(sum, <, 8192);
+    g_assert_cmpint(x[CUT_BYTES - 1], ==, 0);
+    g_assert_cmpuint(rv_mapped_torn(), ==, before + 1);
+    g_assert_false(rv_mapped_check(before, &error));
+    g_assert_error(error, RV_ERROR, RV_ERROR_IO);
+    g_assert_nonnull(strstr(error->message, path));
+    g_assert_cmpint(truncate(path, CUT_BYTES + 100), ==, 0); /* what comes back later changes nothing */
+    g_assert_cmpint(x[CUT_BYTES - 1], ==, 0);
+}
+
+static bool
+fill_from_map(void *user, gsize index, gint64 first, gint64 count, void *to, GError **error)
+{
+    const char *from = user;
+    memcpy(to, from + first, (gsize)count);
+    return true;
+}
+
+static void
+test_cut_short_while_copied(void)
+{
+    g_autofree char *path = make_long_file(), *copy = g_build_filename(folder, "copy.safetensors", NULL);
+    g_autoptr(RvSafetensors) file = rv_safetensors_open(path, NULL);
+    g_autoptr(GError) error = NULL;
+    RvTensorSpec spec = { "x", RV_U8, 1, { CUT_BYTES } };
+    char *x = (char *)rv_safetensors_get(file, "x")->data;
+    g_assert_true(rv_safetensors_write(copy, &spec, 1, NULL, fill_from_map, x, &error));
+    g_assert_cmpint(truncate(path, 4096), ==, 0);
+    g_unlink(copy);
+    g_assert_false(rv_safetensors_write(copy, &spec, 1, NULL, fill_from_map, x, &error));
+    g_assert_error(error, RV_ERROR, RV_ERROR_IO);
+    g_assert_false(g_file_test(copy, G_FILE_TEST_EXISTS));
+}
+
+/* Other people's faults stay what they were. */
+static void
+test_other_faults_are_not_ours(void)
+{
+    g_autofree char *path = make_long_file();
+    if (g_test_subprocess()) {
+        g_autoptr(RvSafetensors) file = rv_safetensors_open(path, NULL);
+        int fd = g_open(path, O_RDONLY, 0);
+        volatile char *map = mmap(NULL, CUT_BYTES, PROT_READ, MAP_PRIVATE, fd, 0);
+        struct rlimit none = { 0 };
+        setrlimit(RLIMIT_CORE, &none);
+        g_assert_cmpint(truncate(path, 4096), ==, 0);
+        g_assert_cmpint(map[CUT_BYTES - 4096], ==, 0);
+        exit(0);
+    }
+    g_test_trap_subprocess(NULL, 0, 0);
+    g_test_trap_assert_failed();
+}
+
 int
 main(int argc, char **argv)
 {
@@ -370,6 +457,9 @@ main(int argc, char **argv)
     g_test_add_func("/weights/safetensors/write", test_write);
     g_test_add_func("/weights/safetensors/write-fails-clean", test_write_fails_clean);
     g_test_add_func("/weights/safetensors/random-corruption", test_random_corruption);
+    g_test_add_func("/weights/safetensors/cut-short-while-open", test_cut_short_while_open);
+    g_test_add_func("/weights/safetensors/cut-short-while-copied", test_cut_short_while_copied);
+    g_test_add_func("/weights/safetensors/other-faults-are-not-ours", test_other_faults_are_not_ours);
     int failed = g_test_run();
     g_autofree char *remove = g_strdup_printf("rm -rf '%s'", folder);
     g_assert_true(g_spawn_command_line_sync(remove, NULL, NULL, NULL, NULL));
