@@ -4,8 +4,11 @@
 
 #include <glib/gstdio.h>
 
+#include "weights/safetensors.h"
+
 #define MAX_DEPTH 6 /* of sub-folders */
 #define MAX_NAMES 4
+#define SETTLED_S 300 /* after its last change a file is taken as it is */
 
 static const struct {
     const char *folders[MAX_NAMES];
@@ -74,6 +77,7 @@ typedef struct {
     RvNetworkKind kind;
     GHashTable *seen; /* names */
     GPtrArray *files;
+    bool only_whole; /* not those that are still being copied here */
 } Search;
 
 static gsize
@@ -87,10 +91,35 @@ ending_length(RvNetworkKind kind, const char *name)
     return 0;
 }
 
+/* Not the beginning of a safetensors file: nothing that waiting would help. */
+static bool
+is_something_else(const char *path)
+{
+    char begin[9];
+    FILE *file = fopen(path, "rbe");
+    gsize n = file != NULL ? fread(begin, 1, sizeof begin, file) : 0;
+    if (file != NULL)
+        fclose(file);
+    return n == sizeof begin && begin[8] != '{';
+}
+
+/* Only files that changed lately are looked into. */
+static bool
+is_whole(const char *path, const GStatBuf *status)
+{
+    if (!g_str_has_suffix(path, ".safetensors") ||
+        g_get_real_time() / G_USEC_PER_SEC - status->st_mtime > SETTLED_S)
+        return true;
+    g_autoptr(RvSafetensors) file = rv_safetensors_open(path, NULL);
+    return file != NULL || is_something_else(path);
+}
+
 static void
 add_file(Search *search, const char *prefix, const char *name, const char *path, const GStatBuf *status)
 {
     gsize ending = ending_length(search->kind, name);
+    if (search->only_whole && !is_whole(path, status))
+        return;
     g_autofree char *stem = g_strndup(name, strlen(name) - ending);
     g_autofree char *whole =
         search->kind == RV_NETWORK_WILDCARD ? g_strconcat(prefix, stem, NULL) : g_steal_pointer(&stem);
@@ -155,11 +184,11 @@ by_name(gconstpointer a, gconstpointer b)
     return strcmp((*x)->name, (*y)->name);
 }
 
-GPtrArray *
-rv_library_list(const RvLibrary *library, RvNetworkKind kind)
+static GPtrArray *
+list_files(const RvLibrary *library, RvNetworkKind kind, bool only_whole)
 {
     Search search = { kind, g_hash_table_new_full(g_str_hash, g_str_equal, g_free, NULL),
-                      g_ptr_array_new_with_free_func(file_free) };
+                      g_ptr_array_new_with_free_func(file_free), only_whole };
     for (guint i = 0; i < library->extra[kind]->len; i++)
         add_extra(&search, g_ptr_array_index(library->extra[kind], i));
     for (char **folder = library->folders; folder != NULL && *folder != NULL; folder++)
@@ -167,6 +196,18 @@ rv_library_list(const RvLibrary *library, RvNetworkKind kind)
     g_hash_table_unref(search.seen);
     g_ptr_array_sort(search.files, by_name);
     return search.files;
+}
+
+GPtrArray *
+rv_library_list(const RvLibrary *library, RvNetworkKind kind)
+{
+    return list_files(library, kind, false);
+}
+
+GPtrArray *
+rv_library_list_whole(const RvLibrary *library, RvNetworkKind kind)
+{
+    return list_files(library, kind, true);
 }
 
 static char *

@@ -36,6 +36,8 @@ typedef struct {
 
 /* All files of a kind by name, each name once; an array of RvLibraryFile, free with g_ptr_array_unref. */
 GPtrArray *rv_library_list(const RvLibrary *library, RvNetworkKind kind);
+/* The same without those that are still being copied here: for choosing from. */
+GPtrArray *rv_library_list_whole(const RvLibrary *library, RvNetworkKind kind);
 /* The path of a name; RV_ERROR_NOT_FOUND when no file has it. Never a path: for names from outside. Free with
  * g_free. `library` NULL knows none. */
 char *rv_library_find(const RvLibrary *library, RvNetworkKind kind, const char *name, GError **error);

@@ -25,7 +25,7 @@ for_each(const RvCall *call, OnNetwork on_network, void *user)
     g_autoptr(RvLibrary) library = rv_server_library(call->server);
     g_autoptr(GPtrArray) models = rv_studio_models(rv_server_studio(call->server));
     for (gsize k = 0; k < G_N_ELEMENTS(kinds); k++) {
-        g_autoptr(GPtrArray) files = rv_library_list(library, kinds[k].kind);
+        g_autoptr(GPtrArray) files = rv_library_list_whole(library, kinds[k].kind);
         for (guint i = 0; i < files->len; i++) {
             const RvLibraryFile *file = g_ptr_array_index(files, i);
             on_network(&(Network) { kinds[k].name, file->name, file->name, file->path }, user);

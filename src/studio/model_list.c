@@ -4,6 +4,7 @@
 #include <glib/gstdio.h>
 #include <string.h>
 #include <sys/resource.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include "store/store.h"
@@ -15,6 +16,7 @@
 #define STALE_US (5 * G_USEC_PER_SEC)
 #define CHUNK (1 << 20)
 #define SETTLED_S 300 /* after its last change a file is taken as it is */
+#define STILL_US (G_USEC_PER_SEC / 2)
 #define SHORT_HASH 10
 
 /* What the hashing thread is told and tells; shared with it. */
@@ -38,7 +40,9 @@ struct RvModelList {
     char *standard;
     RvStore *store;
     GPtrArray *models;  /* RvStudioModel by name */
-    GHashTable *asked;  /* paths that the hasher was given */
+    GPtrArray *before;  /* the same, while the folders are looked at again; NULL */
+    bool takes_all;     /* also what was written to a moment ago */
+    GHashTable *asked;  /* that the hasher was given: "path\nbytes\nmodified" */
     GHashTable *family; /* path -> family, as far as looked at */
     gint64 scanned_us;
     Hasher *hasher;
@@ -78,10 +82,12 @@ hasher_unref(Hasher *hasher)
     g_free(hasher);
 }
 
+/* NULL when it is not, or does not stay, as it was when it was listed. */
 static char *
-hash_file(const Hasher *hasher, const char *path)
+hash_file(const Hasher *hasher, const Order *order)
 {
-    int file = open(path, O_RDONLY | O_CLOEXEC);
+    struct stat info;
+    int file = open(order->path, O_RDONLY | O_CLOEXEC);
     if (file < 0)
         return NULL;
     g_autoptr(GChecksum) sum = g_checksum_new(G_CHECKSUM_SHA256);
@@ -89,8 +95,10 @@ hash_file(const Hasher *hasher, const char *path)
     ssize_t n;
     while ((n = read(file, buffer, CHUNK)) > 0 && !g_atomic_int_get(&hasher->is_closed))
         g_checksum_update(sum, buffer, n);
+    bool is_same =
+        fstat(file, &info) == 0 && info.st_size == order->bytes && info.st_mtime == order->modified;
     close(file);
-    return n == 0 ? g_strdup(g_checksum_get_string(sum)) : NULL;
+    return n == 0 && is_same ? g_strdup(g_checksum_get_string(sum)) : NULL;
 }
 
 static gboolean
@@ -132,7 +140,7 @@ run(gpointer data)
         g_autoptr(RvModel) model = rv_model_open(order->path, &(RvModelOptions) { .partial = true }, NULL);
         order->family = g_strdup(model != NULL ? rv_model_traits(model)->family_name : NULL);
         if (order->needs_hash)
-            order->sha256 = hash_file(hasher, order->path);
+            order->sha256 = hash_file(hasher, order);
         order->hasher = hasher;
         g_atomic_ref_count_inc(&hasher->count);
         g_autoptr(GSource) source = g_idle_source_new();
@@ -156,10 +164,16 @@ start_hasher(RvModelList *list)
     g_thread_unref(g_thread_new("models", run, hasher));
 }
 
+static char *
+key_of(const char *path, gint64 bytes, gint64 modified)
+{
+    return g_strdup_printf("%s\n%" G_GINT64_FORMAT "\n%" G_GINT64_FORMAT, path, bytes, modified);
+}
+
 static void
 ask_hasher(RvModelList *list, const RvStudioModel *model, bool is_folder)
 {
-    if (!g_hash_table_add(list->asked, g_strdup(model->path)))
+    if (!g_hash_table_add(list->asked, key_of(model->path, model->bytes, model->modified)))
         return;
     if (list->hasher == NULL)
         start_hasher(list);
@@ -225,12 +239,29 @@ is_model_folder(const char *path)
     return g_file_test(index, G_FILE_TEST_IS_REGULAR);
 }
 
-/* One that was changed lately may still be on its way here: it is not listed before all of it has come. */
+/* Was it listed as it is now? */
 static bool
-is_whole(const char *path, const GStatBuf *info)
+is_known(const RvModelList *list, const char *path, const GStatBuf *info)
 {
-    if (g_get_real_time() / G_USEC_PER_SEC - info->st_mtime > SETTLED_S)
+    for (guint i = 0; list->before != NULL && i < list->before->len; i++) {
+        const RvStudioModel *model = g_ptr_array_index(list->before, i);
+        if (strcmp(model->path, path) == 0)
+            return model->bytes == info->st_size && model->modified == info->st_mtime;
+    }
+    return false;
+}
+
+/* One that was changed lately may still be on its way here: it is not listed before all of it has come. Some
+ * programs make room for all of a file first: then only its time says that they write to it. */
+static bool
+is_whole(const RvModelList *list, const char *path, const GStatBuf *info)
+{
+    gint64 age_us =
+        g_get_real_time() - ((gint64)info->st_mtim.tv_sec * G_USEC_PER_SEC + info->st_mtim.tv_nsec / 1000);
+    if (age_us > SETTLED_S * G_USEC_PER_SEC)
         return true;
+    if (!list->takes_all && age_us >= 0 && age_us < STILL_US && !is_known(list, path, info))
+        return false;
     RvSafetensors *file = rv_safetensors_open(path, NULL);
     bool is_whole_now = file != NULL;
     rv_safetensors_close(file);
@@ -254,7 +285,7 @@ scan(RvModelList *list, const char *folder, const char *below, int depth)
             else if (!is_other_folder(name))
                 scan(list, folder, relative, depth - 1);
         } else if (g_str_has_suffix(name, ".safetensors") && !g_str_has_suffix(name, ".vae.safetensors") &&
-                   is_whole(child, &info)) {
+                   is_whole(list, child, &info)) {
             add_model(list, child, relative, &info);
         }
     }
@@ -268,10 +299,11 @@ by_name(gconstpointer a, gconstpointer b)
 }
 
 void
-rv_model_list_refresh(RvModelList *list)
+rv_model_list_look(RvModelList *list)
 {
     GStatBuf info;
-    g_ptr_array_set_size(list->models, 0);
+    list->before = list->models;
+    list->models = g_ptr_array_new_with_free_func(model_free);
     for (char **folder = list->folders; *folder != NULL; folder++)
         scan(list, *folder, "", MAX_DEPTH);
     if (list->standard != NULL && g_stat(list->standard, &info) == 0) {
@@ -279,7 +311,16 @@ rv_model_list_refresh(RvModelList *list)
         add_model(list, list->standard, base, &info);
     }
     g_ptr_array_sort(list->models, by_name);
+    g_clear_pointer(&list->before, g_ptr_array_unref);
     list->scanned_us = g_get_monotonic_time();
+}
+
+void
+rv_model_list_refresh(RvModelList *list)
+{
+    list->takes_all = true;
+    rv_model_list_look(list);
+    list->takes_all = false;
 }
 
 RvModelList *
@@ -320,8 +361,10 @@ rv_model_list_free(RvModelList *list)
 static void
 refresh_if_stale(RvModelList *list)
 {
-    if (list->scanned_us == 0 || g_get_monotonic_time() - list->scanned_us > STALE_US)
+    if (list->scanned_us == 0)
         rv_model_list_refresh(list);
+    else if (g_get_monotonic_time() - list->scanned_us > STALE_US)
+        rv_model_list_look(list);
 }
 
 GPtrArray *

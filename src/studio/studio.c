@@ -178,6 +178,7 @@ rv_studio_new(const RvStudioOptions *options, GError **error)
     studio->events = rv_event_log_new();
     load_limits(studio);
     add_workers(studio, options);
+    rv_studio_folders_begin(studio, options->folders);
     studio->purge = g_timeout_add_seconds(PURGE_S, on_purge, studio);
     rv_studio_recover(studio);
     return studio;
@@ -212,6 +213,7 @@ rv_studio_free(RvStudio *studio, gint64 deadline_us)
     if (studio->tick != 0)
         g_source_remove(studio->tick);
     g_source_remove(studio->purge);
+    rv_studio_folders_end(studio);
     for (guint i = 0; i < studio->workers->len; i++)
         rv_worker_free(g_ptr_array_index(studio->workers, i), deadline_us);
     g_ptr_array_unref(studio->workers);
@@ -282,6 +284,7 @@ void
 rv_studio_refresh_models(RvStudio *studio)
 {
     rv_model_list_refresh(studio->models);
+    rv_studio_folders_tell(studio);
 }
 
 typedef struct {

@@ -156,7 +156,8 @@ void rv_studio_keep_picture(RvStudio *studio, const char *user, const RvStudioKe
 typedef struct {
     guint64 sequence; /* rises from 1 */
     const char *user; /* whom it is for; NULL: everybody */
-    const char *name; /* "job" (a status changed), "progress", "picture", "queue" (length, paused) */
+    const char *name; /* "job" (a status changed), "progress", "picture", "queue" (length, paused),
+                       * "models" (files that can be chosen came, went or changed) */
     const char *data; /* a JSON object */
 } RvStudioEvent;
 typedef void (*RvStudioOnEvent)(const RvStudioEvent *event, void *user_data);
@@ -186,7 +187,7 @@ GPtrArray *rv_studio_models(RvStudio *studio);
 char *rv_studio_find_model(RvStudio *studio, const char *name, GError **error);
 /* The same as a listed model's title; free with g_free. NULL when there is no such model. */
 char *rv_studio_model_title(RvStudio *studio, const char *name);
-/* Looks into the folders again. */
+/* Looks into the folders again, also at files that were still being written a moment ago. */
 void rv_studio_refresh_models(RvStudio *studio);
 /* Gives up all loaded models and what else is taken of the devices; `done` comes when their memory is free.
  * Jobs load them again. */

@@ -41,11 +41,13 @@ typedef struct {
 } RvStarts;
 
 typedef struct RvEventLog RvEventLog;
+typedef struct RvStudioFolders RvStudioFolders;
 
 struct RvStudio {
     RvStore *store;
     RvModelList *models;
     RvLibrary *library;
+    RvStudioFolders *folders;
     RvQueue *queue;
     GPtrArray *workers;
     GHashTable *jobs;  /* id -> RvLiveJob */
@@ -87,6 +89,12 @@ void rv_studio_purge(RvStudio *studio);
 char *rv_studio_user_folder(const char *user); /* a safe file name */
 
 void rv_studio_set_paused(RvStudio *studio, const char *why); /* NULL: goes on */
+
+/* ---- studio_folders.c ---- */
+void rv_studio_folders_begin(RvStudio *studio, const char *const *folders);
+void rv_studio_folders_end(RvStudio *studio);
+/* An event to everybody when a list is another than it was. */
+void rv_studio_folders_tell(RvStudio *studio);
 
 /* ---- studio_starts.c ---- */
 /* A new job: gives it to a device that is idle, if there is one. */

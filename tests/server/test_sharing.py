@@ -11,8 +11,8 @@ import sys
 import threading
 import time
 
-from common import Skip
 from serve import MODEL, SANITIZED, Server, eventually, refused, run_tests
+from common import Skip  # serve knows where it lies
 from test_mirror import GREY, Mirror, picture
 
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1] / "tools"))

@@ -15,6 +15,13 @@ export function make(tag, attributes = {}, ...children) {
   return element;
 }
 
+// Other options for a menu, which keeps what is chosen as long as that is among them.
+export function fillMenu(menu, pairs) {
+  const chosen = menu.value;
+  menu.replaceChildren(...pairs.map(([value, text]) => make("option", { value, text })));
+  if (pairs.some(([value]) => String(value) === chosen)) menu.value = chosen;
+}
+
 // Calls `work` at most once in `interval` ms, always with the newest arguments, the last call never lost.
 export function throttle(work, interval) {
   let timer = 0;

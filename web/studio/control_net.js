@@ -1,5 +1,5 @@
 // ControlNet units: a picture each, its preprocessor and model, how strongly and when it steers.
-import { make } from "../common/dom.js";
+import { fillMenu, make } from "../common/dom.js";
 import { detect, lists } from "./api.js";
 import { acceptPictures, base64Of, isPicture, readDataUrl } from "./files.js";
 import { PoseEditor } from "./pose_editor.js";
@@ -56,8 +56,8 @@ class Unit {
   }
 
   setLists(modules, models) {
-    this.module.replaceChildren(...modules.map((text) => make("option", { value: text, text })));
-    this.model.replaceChildren(...["None", ...models].map((text) => make("option", { value: text, text })));
+    fillMenu(this.module, modules.map((text) => [text, text]));
+    fillMenu(this.model, ["None", ...models].map((text) => [text, text]));
   }
 
   async #take(file) {

@@ -1,5 +1,5 @@
 // The upscaling page: one picture, one or two upscalers.
-import { make } from "../common/dom.js";
+import { fillMenu, make } from "../common/dom.js";
 import { acceptPictures, base64Of, isPicture, readDataUrl } from "./files.js";
 
 export class Extras {
@@ -45,8 +45,9 @@ export class Extras {
   }
 
   setUpscalers(names) {
-    for (const menu of [this.first, this.second]) menu.replaceChildren(...names.map((name) => make("option", { value: name, text: name })));
-    this.first.value = names.find((name) => name !== "None") ?? "None";
+    const isNew = this.first.options.length === 0;
+    for (const menu of [this.first, this.second]) fillMenu(menu, names.map((name) => [name, name]));
+    if (isNew) this.first.value = names.find((name) => name !== "None") ?? "None";
   }
 
   set(url) {

@@ -1,5 +1,5 @@
 // The user's pictures of all time, newest first, from the server's records.
-import { byId, make, throttle } from "../common/dom.js";
+import { byId, fillMenu, make, throttle } from "../common/dom.js";
 import { gallery } from "./api.js";
 
 const PAGE = 60;
@@ -26,7 +26,7 @@ export class Gallery {
   }
 
   setModels(names) {
-    byId("gallery-model").replaceChildren(make("option", { value: "", text: "All models" }), ...names.map((name) => make("option", { value: name, text: name })));
+    fillMenu(byId("gallery-model"), [["", "All models"], ...names.map((name) => [name, name])]);
   }
 
   #filters() {

@@ -352,6 +352,9 @@ async function fillLists() {
   extras.setUpscalers(upscalers.map((u) => u.name));
 }
 
+// Files came or went in the models' folders: what is chosen stays, as long as it is there.
+const listsChanged = throttle(() => Promise.all([fillLists(), controlNet.load(), networks.load()]).catch((error) => tell(error.message)), 1000);
+
 function chooseModel(title) {
   byId("model").value = title;
   byId("model").dispatchEvent(new Event("change"));
@@ -413,7 +416,7 @@ async function begin() {
   await gallery.reload();
   showLast();
   await catchUp().catch((error) => showProblem(error.message));
-  watchEvents({ job: jobChanged, progress: jobChanged, picture: pictureKept, queue: queueChanged }, linkChanged);
+  watchEvents({ job: jobChanged, progress: jobChanged, picture: pictureKept, queue: queueChanged, models: listsChanged }, linkChanged);
   document.addEventListener("visibilitychange", () => document.visibilityState === "visible" && gallery.reload());
   document.body.dataset.ready = "true";
 }

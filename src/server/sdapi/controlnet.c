@@ -28,7 +28,7 @@ model_names(const RvCall *call)
 {
     JsonArray *list = json_array_new();
     g_autoptr(RvLibrary) library = rv_server_library(call->server);
-    g_autoptr(GPtrArray) files = rv_library_list(library, RV_NETWORK_CONTROLNET);
+    g_autoptr(GPtrArray) files = rv_library_list_whole(library, RV_NETWORK_CONTROLNET);
     for (guint i = 0; i < files->len; i++)
         json_array_add_string_element(list, ((RvLibraryFile *)g_ptr_array_index(files, i))->name);
     return list;

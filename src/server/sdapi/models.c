@@ -32,7 +32,7 @@ static GPtrArray *
 files_of(const RvCall *call, RvNetworkKind kind)
 {
     g_autoptr(RvLibrary) library = rv_server_library(call->server);
-    return rv_library_list(library, kind);
+    return rv_library_list_whole(library, kind);
 }
 
 void

@@ -96,7 +96,7 @@ serve(const RvCall *call, RvNetworkKind kind, RvReply (*work)(RvTask *task))
     g_autoptr(RvLibrary) library = rv_server_library(call->server);
     g_autoptr(JsonObject) options = rv_user_options(call->server, call->user);
     RvStudio *studio = rv_server_studio(call->server);
-    listing->files = rv_library_list(library, kind);
+    listing->files = rv_library_list_whole(library, kind);
     listing->names = rv_server_upscalers(call->server);
     listing->model = rv_studio_find_model(studio, rv_fields_text(options, "sd_model_checkpoint"), NULL);
     task->data = listing;

@@ -70,7 +70,7 @@ rv_server_upscalers(RvServer *server)
     for (gsize i = 0; i < G_N_ELEMENTS(built_in); i++)
         g_ptr_array_add(names, g_strdup(built_in[i]));
     g_autoptr(RvLibrary) library = rv_server_library(server);
-    g_autoptr(GPtrArray) files = rv_library_list(library, RV_NETWORK_UPSCALER);
+    g_autoptr(GPtrArray) files = rv_library_list_whole(library, RV_NETWORK_UPSCALER);
     for (guint i = 0; i < files->len; i++)
         g_ptr_array_add(names, g_strdup(((RvLibraryFile *)g_ptr_array_index(files, i))->name));
     return names;
