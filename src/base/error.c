@@ -1,5 +1,7 @@
 #include "base/error.h"
 
+#include <errno.h>
+
 G_DEFINE_QUARK(reverie - error, rv_error)
 
 bool
@@ -23,6 +25,16 @@ rv_error_set(GError **error, RvError code, const char *where, const char *todo, 
     g_set_error_literal(error, RV_ERROR, (int)code, text->str);
     g_string_free(text, TRUE);
     return false;
+}
+
+RvError
+rv_error_of_open(int number)
+{
+    static const int names[] = { ENOENT, ENOTDIR, ELOOP, ENAMETOOLONG, EACCES, EPERM };
+    for (gsize i = 0; i < G_N_ELEMENTS(names); i++)
+        if (number == names[i])
+            return RV_ERROR_NOT_FOUND;
+    return RV_ERROR_IO;
 }
 
 int

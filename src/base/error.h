@@ -29,5 +29,9 @@ GQuark rv_error_quark(void);
 bool rv_error_set(GError **error, RvError code, const char *where, const char *todo, const char *what_format,
                   ...) G_GNUC_PRINTF(5, 6);
 
+/* The code for an input file that could not be opened, from errno: NOT_FOUND where the name, or the
+ * permission to read it, is what has to be put right; else IO. */
+RvError rv_error_of_open(int number);
+
 /* The process exit code of an error (interface.md): 0 for NULL. */
 int rv_error_exit_code(const GError *error);

@@ -81,7 +81,8 @@ main(int argc, char **argv)
         print_help(stderr);
         return 2;
     }
-    if (strcmp(argv[1], "--help") == 0 || strcmp(argv[1], "-h") == 0 || strcmp(argv[1], "help") == 0) {
+    if (strcmp(argv[1], "--help") == 0 || strcmp(argv[1], "-h") == 0 ||
+        (strcmp(argv[1], "help") == 0 && argc == 2)) {
         print_help(stdout);
         return rv_console_finish(0);
     }
@@ -89,11 +90,15 @@ main(int argc, char **argv)
         puts("reverie " REVERIE_VERSION);
         return rv_console_finish(0);
     }
+    char *asked[] = { argv[2], (char *)(guintptr) "--help", NULL };
+    bool helps = strcmp(argv[1], "help") == 0; /* "help COMMAND" */
+    if (helps)
+        argv[1] = argv[2];
     for (gsize i = 0; i < G_N_ELEMENTS(commands); i++)
         if (strcmp(argv[1], commands[i].name) == 0) {
             g_autofree char *name = g_strconcat("reverie ", commands[i].name, NULL);
             g_set_prgname(name);
-            return rv_console_finish(commands[i].run(argc - 1, argv + 1));
+            return rv_console_finish(helps ? commands[i].run(2, asked) : commands[i].run(argc - 1, argv + 1));
         }
     fprintf(stderr, "reverie: no such command (%s): see reverie --help\n", argv[1]);
     return 2;

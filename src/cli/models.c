@@ -172,7 +172,7 @@ convert(const char *name, GError **error)
     } precisions[] = { { "fp16", RV_F16 }, { "bf16", RV_BF16 }, { "fp32", RV_F32 } };
     RvProgressBar bar;
     RvConvertOptions options = { .progress = on_converted, .user = &bar };
-    if (output == NULL)
+    if (output == NULL || *output == '\0')
         return rv_error_set(error, RV_ERROR_USAGE, "--output",
                             "add -o OUT (a folder, or a name that ends in .safetensors)",
                             "it is not said where to write");

@@ -73,10 +73,9 @@ read_safetensors(RvEmbeddingFile *file, const char *path, GError **error)
     }
     const RvFileTensor *named = rv_safetensors_find(opened, "emb_params");
     if (named == NULL && count != 1)
-        return refuse(path,
-                      "it is no embedding: there are several tensors and none is emb_params, clip_l or "
-                      "clip_g",
-                      error);
+        return refuse(
+            path, "it is no embedding: not one tensor alone, and none called emb_params, clip_l or clip_g",
+            error);
     return take_tensor(file, 0, named != NULL ? named : tensors, path, error);
 }
 

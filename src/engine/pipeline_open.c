@@ -189,6 +189,28 @@ configure_scheduler(RvPipeline *pipeline, const RvPipelineOptions *options, GErr
     return choose_prediction(pipeline, options->prediction, &config->prediction_type, error);
 }
 
+/* What the text encoders give must be what the UNet takes. */
+static bool
+check_text(const RvModel *model, GError **error)
+{
+    const RvUnetConfig *unet = rv_model_unet_config(model);
+    const RvClipConfig *first = rv_model_clip_config(model, RV_PART_TEXT),
+                       *second = rv_model_clip_config(model, RV_PART_TEXT2);
+    int width = (first != NULL ? first->hidden_size : 0) + (second != NULL ? second->hidden_size : 0);
+    int pooled = second == NULL               ? 0
+                 : second->projection_dim > 0 ? second->projection_dim
+                                              : second->hidden_size;
+    if (width != unet->cross_attention_dim && unet->cross_attention_dim > 0)
+        return rv_error_set(error, RV_ERROR_INVALID, rv_model_path(model), "download the whole model again",
+                            "the text encoders give %d numbers a token and the UNet takes %d", width,
+                            unet->cross_attention_dim);
+    if (pooled != unet->pooled_dim && unet->pooled_dim > 0)
+        return rv_error_set(error, RV_ERROR_INVALID, rv_model_path(model), "download the whole model again",
+                            "the text encoders give %d pooled numbers and the UNet takes %d", pooled,
+                            unet->pooled_dim);
+    return true;
+}
+
 static bool
 check_parts(const RvPipeline *pipeline, bool takes_refiner, GError **error)
 {
@@ -205,7 +227,7 @@ check_parts(const RvPipeline *pipeline, bool takes_refiner, GError **error)
                             "use a base, turbo or inpainting model",
                             "this is a %s model, which cannot draw by itself here",
                             rv_variant_name(pipeline->traits.variant));
-    return rv_model_check(pipeline->model, error);
+    return rv_model_check(pipeline->model, error) && check_text(pipeline->model, error);
 }
 
 static char *

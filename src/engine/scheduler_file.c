@@ -1,5 +1,6 @@
 #include "engine/scheduler_file.h"
 
+#include <glib/gstdio.h>
 #include <json-glib/json-glib.h>
 #include <string.h>
 
@@ -62,12 +63,13 @@ rv_scheduler_config_read(RvSchedulerConfig *config, const char *path, GError **e
     g_autofree char *text = NULL;
     gsize size = 0;
     g_autoptr(GError) wrong = NULL;
+    GStatBuf status;
+    if (g_stat(path, &status) == 0 && (!S_ISREG(status.st_mode) || status.st_size > MAX_FILE_BYTES))
+        return rv_error_set(error, RV_ERROR_INVALID, path, "check the model folder",
+                            "not a file of at most %d bytes", MAX_FILE_BYTES);
     if (!g_file_get_contents(path, &text, &size, &wrong))
         return rv_error_set(error, RV_ERROR_NOT_FOUND, path, "check the model folder", "cannot read: %s",
                             wrong->message);
-    if (size > MAX_FILE_BYTES)
-        return rv_error_set(error, RV_ERROR_INVALID, path, "check the model folder",
-                            "%zu bytes are too many for a configuration", size);
     g_autoptr(JsonParser) parser = json_parser_new();
     g_autofree char *clean = without_infinities(text, size);
     if (!rv_json_is_shallow(clean, strlen(clean)) || !json_parser_load_from_data(parser, clean, -1, &wrong))

@@ -144,7 +144,7 @@ file_failed(const char *path, GError **error)
     if (errno == ENOENT || errno == ENOTDIR)
         rv_error_set(error, RV_ERROR_NOT_FOUND, path, "check the name", "no such picture");
     else
-        rv_error_set(error, RV_ERROR_IO, path, "check the file and its permissions",
+        rv_error_set(error, rv_error_of_open(errno), path, "check the file and its permissions",
                      "cannot read picture: %s", g_strerror(errno));
     return NULL;
 }

@@ -5,11 +5,13 @@
 #include <string.h>
 
 #include <gio/gio.h>
+#include <glib/gstdio.h>
 
 #include "live/live.h"
 
 #define MAX_SIDE 4096
 #define MIN_SIDE 64
+#define MAX_CONFIG_BYTES (1 << 20)
 
 typedef enum { TEXT, FOLDER, FLAG, NUMBER } Kind;
 
@@ -156,6 +158,9 @@ read_file(const char *path, GHashTable *values, GError **error)
 {
     g_autofree char *text = NULL;
     g_autoptr(GError) wrong = NULL;
+    GStatBuf status;
+    if (g_stat(path, &status) == 0 && (S_ISCHR(status.st_mode) || status.st_size > MAX_CONFIG_BYTES))
+        return rv_error_set(error, RV_ERROR_INVALID, path, "check the path", "this is no configuration");
     if (!g_file_get_contents(path, &text, NULL, &wrong))
         return rv_error_set(error, RV_ERROR_NOT_FOUND, path, "check the path",
                             "cannot read the configuration: %s", wrong->message);

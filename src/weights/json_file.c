@@ -33,8 +33,8 @@ rv_file_read(const char *path, gsize max_bytes, gsize *length, GError **error)
     g_autofree char *text = NULL;
     int fd = g_open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK, 0);
     if (fd < 0) {
-        rv_error_set(error, errno == ENOENT || errno == ENOTDIR ? RV_ERROR_NOT_FOUND : RV_ERROR_IO, path,
-                     "check the path", "cannot open: %s", g_strerror(errno));
+        rv_error_set(error, rv_error_of_open(errno), path, "check the path", "cannot open: %s",
+                     g_strerror(errno));
         return NULL;
     }
     bool ok = fstat(fd, &st) == 0 && S_ISREG(st.st_mode) && st.st_size >= 0 && (gsize)st.st_size <= max_bytes;

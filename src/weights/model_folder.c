@@ -11,6 +11,16 @@ is_file(const char *path)
     return g_file_test(path, G_FILE_TEST_IS_REGULAR);
 }
 
+/* What is there under the name of a config but is no file must not pass for a model without that config. */
+static bool
+must_be_file(const char *path, GError **error)
+{
+    if (is_file(path) ||
+        (!g_file_test(path, G_FILE_TEST_EXISTS) && !g_file_test(path, G_FILE_TEST_IS_SYMLINK)))
+        return true;
+    return rv_error_set(error, RV_ERROR_INVALID, path, "download the model again", "not a regular file");
+}
+
 RvPart
 rv_part_of_folder(const char *folder)
 {
@@ -156,6 +166,8 @@ rv_model_add_part_folder(RvModel *model, const char *folder, RvPart part, const 
     if (!weights)
         return rv_error_set(error, RV_ERROR_NOT_FOUND, folder, "download the model again",
                             "no weights of %s: no .safetensors file", rv_part_name(part));
+    if (!must_be_file(config, error))
+        return false;
     if (is_file(config)) {
         if (!rv_config_read(config, part, &model->config[part], error))
             return false;
@@ -204,19 +216,24 @@ read_index(RvModel *model, JsonObject *index, const char *path, GError **error)
     return rv_reader_finish(&reader, error);
 }
 
-static void
-find_texts(RvModel *model)
+static bool
+find_texts(RvModel *model, GError **error)
 {
     static const char *const names[] = { "tokenizer", "tokenizer_2" };
     for (int i = 0; i < 2; i++) {
         g_autofree char *folder = g_build_filename(model->path, names[i], NULL);
         g_autofree char *vocabulary = g_build_filename(folder, "vocab.json", NULL);
+        if (!must_be_file(vocabulary, error))
+            return false;
         if (is_file(vocabulary))
             model->tokenizer[i] = g_steal_pointer(&folder);
     }
     g_autofree char *scheduler = g_build_filename(model->path, "scheduler", "scheduler_config.json", NULL);
+    if (!must_be_file(scheduler, error))
+        return false;
     if (is_file(scheduler))
         model->scheduler = g_steal_pointer(&scheduler);
+    return true;
 }
 
 /* `index` is NULL when the folder has no model_index.json: then what is there counts. */
@@ -273,7 +290,8 @@ rv_model_open_folder(RvModel *model, const RvModelOptions *options, GError **err
     for (gsize i = 0; i < G_N_ELEMENTS(parts); i++)
         if (!add_named_part(model, index, parts[i], options, error))
             return false;
-    find_texts(model);
+    if (!find_texts(model, error))
+        return false;
     if (model->files->len == 0 && !(index && options->partial))
         return rv_error_set(error, RV_ERROR_NOT_FOUND, model->path,
                             "give a folder in diffusers layout, or a .safetensors file",

@@ -65,8 +65,8 @@ map_file(RvSafetensors *file, GError **error)
     /* O_NONBLOCK: a FIFO in the place of a file must not block us. */
     int fd = g_open(file->path, O_RDONLY | O_CLOEXEC | O_NONBLOCK, 0);
     if (fd < 0)
-        return rv_error_set(error, errno == ENOENT ? RV_ERROR_NOT_FOUND : RV_ERROR_IO, file->path,
-                            "check the path", "cannot open: %s", g_strerror(errno));
+        return rv_error_set(error, rv_error_of_open(errno), file->path, "check the path", "cannot open: %s",
+                            g_strerror(errno));
     bool ok = fstat(fd, &st) == 0 && S_ISREG(st.st_mode);
     if (!ok)
         rv_error_set(error, RV_ERROR_INVALID, file->path, "give a .safetensors file", "not a regular file");

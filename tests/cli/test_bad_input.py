@@ -1,5 +1,6 @@
 """Everything that can be wrong with what a user gives: one clear line, the right exit code, nothing left behind."""
 import json
+import os
 import shutil
 import struct
 import subprocess
@@ -75,6 +76,10 @@ def test_wrong_usage(folder):
 def test_bare_command_helps(folder):
     result = subprocess.run([BINARY], capture_output=True)
     assert result.returncode == 2 and b"txt2img" in result.stderr and result.stdout == b""
+    for words in (["help", "txt2img"], ["txt2img", "--help"]):
+        result = subprocess.run([BINARY, *words], capture_output=True)
+        assert result.returncode == 0 and b"--prompt" in result.stdout and result.stderr == b"", words
+    refuse(folder, 2, "help", "nothing", says="nothing")
 
 
 def test_unknown_places(folder):
@@ -89,6 +94,11 @@ def test_unknown_places(folder):
     refuse(folder, 3, *REDRAW, "-i", make_picture(folder / "in.png"), "--mask", folder / "none.png", "-o", out, says="none.png")
     refuse(folder, 3, "models", "info", folder / "none", says="none")
     refuse(folder, 3, "tokenize", "--model", folder / "none", "-p", "a", says="none")
+    loop = folder / "loop.safetensors"
+    loop.symlink_to(loop)
+    for options in (["--vae", loop], ["--embedding", loop], ["--lora", loop], ["--model", loop]):
+        refuse(folder, 3, "txt2img", *FAST, *options, "-o", out, says="loop")
+    refuse(folder, 3, *REDRAW, "-i", loop, "-o", out, says="loop")
     for device in ("cuda", "cuda:7"):
         refuse(folder, 4, "txt2img", *FAST, "--device", device, "-o", out, says="cuda")
     refuse(folder, 4, "txt2img", *FAST, "--precision", "fp8", "-o", out, says="fp8")
@@ -197,6 +207,17 @@ def test_missing_parts(folder):
             (model / name).write_bytes(text)
             refuse(folder, 3, "txt2img", *base_of(model), "-o", folder / "out.png") if name != "model_index.json" else None
         (model / name).write_bytes(good)
+        (model / name).unlink()
+        os.mkfifo(model / name)
+        refuse(folder, 3, "txt2img", *base_of(model), "-o", folder / "out.png", says=name)
+        (model / name).unlink()
+        (model / name).write_bytes(good)
+    good = model / "text_encoder"
+    shutil.move(good, folder / "good")
+    shutil.copytree(REFERENCE / "tiny-sdxl/text_encoder", good)
+    refuse(folder, 3, "txt2img", *base_of(model), "-o", folder / "out.png", says="the UNet takes 128")
+    shutil.rmtree(good)
+    shutil.move(folder / "good", good)
     config = json.loads((model / "unet/config.json").read_text())
     for key, value in (("in_channels", 10 ** 9), ("block_out_channels", [0, 0, 0, 0]), ("attention_head_dim", 0), ("layers_per_block", 10 ** 6),
                        ("cross_attention_dim", -5), ("norm_num_groups", 7)):
