@@ -1,3 +1,4 @@
+#include "server/sdapi/handlers.h"
 #include "server/server_internal.h"
 
 #include <errno.h>
@@ -389,6 +390,7 @@ rv_server_run(const RvServeOptions *options, const char *model, GError **error)
     }
     if (ok) {
         rv_mirror_start(server.mirror, model);
+        rv_studio_on_due(server.studio, rv_sdapi_on_due, &server);
         run_loop(&server);
     }
     finish(&server);

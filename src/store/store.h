@@ -39,6 +39,7 @@ typedef struct {
     int error_code;             /* RvError */
     char *error, *info, *notes; /* NULL without; notes: a JSON array of text */
     double seconds;
+    char *due; /* what is still to be made of its pictures; NULL: nothing */
 } RvJobRow;
 void rv_job_row_free(RvJobRow *row); /* accepts NULL */
 G_DEFINE_AUTOPTR_CLEANUP_FUNC(RvJobRow, rv_job_row_free)
@@ -73,6 +74,8 @@ void rv_store_add_job(RvStore *store, const RvJobRow *row, GPtrArray *files, RvS
  * (RvPictureRow; may be NULL; taken over, their ids are filled in before `done`) in one change. */
 void rv_store_update_job(RvStore *store, const RvJobRow *row, GPtrArray *pictures, RvStoreDone done,
                          void *user_data);
+/* Nothing is due of an ended job any more. */
+void rv_store_settle_job(RvStore *store, gint64 id);
 void rv_store_set_places(RvStore *store, const gint64 *ids, gsize n); /* place i for ids[i] */
 /* Rows and their pictures' rows that are in no gallery; gallery rows stay, without a job. */
 void rv_store_remove_jobs(RvStore *store, const gint64 *ids, gsize n, RvStoreDone done, void *user_data);
@@ -81,6 +84,8 @@ RvJobRow *rv_store_find_job(RvStore *store, const char *user, const char *name);
 /* Arrays of RvJobRow without `request`. Live: queued and running, of everybody, by place; with `request`. */
 GPtrArray *rv_store_live_jobs(RvStore *store);
 GPtrArray *rv_store_ended_jobs(RvStore *store, const char *user, int limit, gint64 before_id);
+/* Ended ones of everybody with something due, of which there is no grid yet. */
+GPtrArray *rv_store_due_jobs(RvStore *store);
 /* Of everybody, that ended before then; ids. */
 GArray *rv_store_old_jobs(RvStore *store, gint64 ended_before);
 

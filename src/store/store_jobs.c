@@ -9,15 +9,15 @@
 #define COLUMNS                                                                                         \
     "id, user, name, kind, state, model, prompt, place, created, began, ended, batches, batches_done, " \
     "pictures,"                                                                                         \
-    " was_interrupted, error_code, error, info, notes, seconds"
+    " was_interrupted, error_code, error, info, notes, seconds, due"
 
 void
 rv_job_row_free(RvJobRow *row)
 {
     if (row == NULL)
         return;
-    char *texts[] = { row->user,   row->name,    row->kind,  row->state, row->model,
-                      row->prompt, row->request, row->error, row->info,  row->notes };
+    char *texts[] = { row->user,    row->name,  row->kind, row->state, row->model, row->prompt,
+                      row->request, row->error, row->info, row->notes, row->due };
     for (gsize i = 0; i < G_N_ELEMENTS(texts); i++)
         g_free(texts[i]);
     g_free(row);
@@ -28,8 +28,8 @@ row_copy(const RvJobRow *from)
 {
     RvJobRow *row = g_new(RvJobRow, 1);
     *row = *from;
-    char **texts[] = { &row->user,   &row->name,    &row->kind,  &row->state, &row->model,
-                       &row->prompt, &row->request, &row->error, &row->info,  &row->notes };
+    char **texts[] = { &row->user,    &row->name,  &row->kind, &row->state, &row->model, &row->prompt,
+                       &row->request, &row->error, &row->info, &row->notes, &row->due };
     for (gsize i = 0; i < G_N_ELEMENTS(texts); i++)
         *texts[i] = g_strdup(*texts[i]);
     return row;
@@ -61,6 +61,7 @@ read_row(sqlite3_stmt *from, bool has_request)
     row->info = rv_sql_text(from, i++);
     row->notes = rv_sql_text(from, i++);
     row->seconds = sqlite3_column_double(from, i++);
+    row->due = rv_sql_text(from, i++);
     if (has_request)
         row->request = rv_sql_text(from, i);
     return row;
@@ -108,11 +109,11 @@ run_add(sqlite3 *db, gpointer data, GError **error)
     return write_files(change->files, error) &&
            rv_sql_run(db, error,
                       "INSERT INTO jobs (" COLUMNS
-                      ", request) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
-                      "issssssiiiiiiiiisssds", r->id, r->user, r->name, r->kind, r->state, r->model,
+                      ", request) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+                      "issssssiiiiiiiiisssdss", r->id, r->user, r->name, r->kind, r->state, r->model,
                       r->prompt, r->place, r->created, r->began, r->ended, (gint64)r->batches,
                       (gint64)r->batches_done, (gint64)r->pictures, (gint64)r->was_interrupted,
-                      (gint64)r->error_code, r->error, r->info, r->notes, r->seconds, r->request);
+                      (gint64)r->error_code, r->error, r->info, r->notes, r->seconds, r->due, r->request);
 }
 
 void
@@ -136,10 +137,10 @@ run_update(sqlite3 *db, gpointer data, GError **error)
         db, error,
         "UPDATE jobs SET state = ?, model = ?, place = ?, began = ?, ended = ?, batches = ?,"
         " batches_done = ?, pictures = ?, was_interrupted = ?, error_code = ?, error = ?, info = ?,"
-        " notes = ?, seconds = ? WHERE id = ?",
-        "ssiiiiiiiisssdi", r->state, r->model, r->place, r->began, r->ended, (gint64)r->batches,
+        " notes = ?, seconds = ?, due = ? WHERE id = ?",
+        "ssiiiiiiiisssdsi", r->state, r->model, r->place, r->began, r->ended, (gint64)r->batches,
         (gint64)r->batches_done, (gint64)r->pictures, (gint64)r->was_interrupted, (gint64)r->error_code,
-        r->error, r->info, r->notes, r->seconds, r->id);
+        r->error, r->info, r->notes, r->seconds, r->due, r->id);
 }
 
 void
@@ -169,6 +170,21 @@ rv_store_set_places(RvStore *store, const gint64 *ids, gsize n)
     change->ids = g_memdup2(ids, n * sizeof *ids);
     change->n = n;
     rv_store_change(store, run_places, change, job_change_free, NULL, NULL);
+}
+
+static bool
+run_settle(sqlite3 *db, gpointer data, GError **error)
+{
+    const JobChange *change = data;
+    return rv_sql_run(db, error, "UPDATE jobs SET due = NULL WHERE id = ?", "i", change->ids[0]);
+}
+
+void
+rv_store_settle_job(RvStore *store, gint64 id)
+{
+    JobChange *change = g_new0(JobChange, 1);
+    change->ids = g_memdup2(&id, sizeof id);
+    rv_store_change(store, run_settle, change, job_change_free, NULL, NULL);
 }
 
 static bool
@@ -260,6 +276,16 @@ rv_store_ended_jobs(RvStore *store, const char *user, int limit, gint64 before_i
                                    "SELECT " COLUMNS " FROM jobs WHERE user = ? AND ended > 0 AND id < ?"
                                    " ORDER BY id DESC LIMIT ?",
                                    "sii", user, before_id > 0 ? before_id : G_MAXINT64, (gint64)limit),
+                    false);
+}
+
+GPtrArray *
+rv_store_due_jobs(RvStore *store)
+{
+    return read_all(rv_sql_prepare(store->reader, NULL,
+                                   "SELECT " COLUMNS " FROM jobs WHERE due IS NOT NULL AND ended > 0 AND NOT"
+                                   " EXISTS (SELECT 1 FROM pictures WHERE job = jobs.id AND role = 'grid')",
+                                   ""),
                     false);
 }
 

@@ -27,6 +27,8 @@ static const char *const steps[] = {
     "CREATE INDEX pictures_trash ON pictures (trashed) WHERE trashed > 0;"
     "CREATE TABLE hashes (path TEXT PRIMARY KEY, bytes INTEGER NOT NULL, modified INTEGER NOT NULL,"
     "  sha256 TEXT NOT NULL) WITHOUT ROWID;",
+    /* 2 */
+    "ALTER TABLE jobs ADD COLUMN due TEXT; CREATE INDEX jobs_due ON jobs (id) WHERE due IS NOT NULL;",
 };
 
 static bool

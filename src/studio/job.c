@@ -125,6 +125,7 @@ rv_studio_job_free(RvStudioJob *job)
         return;
     fields_clear(job, rv_job_fields);
     g_free(job->extra);
+    g_free(job->due);
     g_array_unref(job->init_images);
     g_array_unref(job->controls);
     g_ptr_array_unref(job->parts);
@@ -139,6 +140,7 @@ rv_studio_job_copy(const RvStudioJob *job)
     make_arrays(copy);
     fields_own(copy, job, rv_job_fields);
     copy->extra = g_strdup(job->extra);
+    copy->due = g_strdup(job->due);
     for (guint i = 0; i < job->init_images->len; i++) {
         RvStudioInput input;
         input_copy(&input, &g_array_index(job->init_images, RvStudioInput, i));

@@ -106,7 +106,10 @@ struct RvStudioJob {
     /* A script's runs: each is a job of its own (kind, prompt, ... as this one's, nothing inherited) without
      * further parts; they run in order under this job's id. Empty: this job is its only part. Never NULL. */
     GPtrArray *parts; /* RvStudioJob */
-    char *extra;      /* JSON that is kept with the job and given back, for whoever submitted it; or NULL */
+    /* What is to be made of its pictures once it ended, for whoever submitted it (rv_studio_on_due()); kept
+     * with the job, but no member of its JSON. NULL: nothing. */
+    char *due;
+    char *extra; /* JSON that is kept with the job and given back, for whoever submitted it; or NULL */
 };
 
 RvStudioJob *rv_studio_job_new(RvStudioKind kind); /* the engine's defaults, one picture, no saving */

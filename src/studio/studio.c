@@ -214,6 +214,7 @@ rv_studio_free(RvStudio *studio, gint64 deadline_us)
         g_source_remove(studio->tick);
     g_source_remove(studio->purge);
     rv_studio_folders_end(studio);
+    rv_studio_due_clear(studio);
     for (guint i = 0; i < studio->workers->len; i++)
         rv_worker_free(g_ptr_array_index(studio->workers, i), deadline_us);
     g_ptr_array_unref(studio->workers);

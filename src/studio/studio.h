@@ -151,6 +151,14 @@ void rv_studio_keep_picture(RvStudio *studio, const char *user, const RvStudioKe
                             void (*done)(const char *path, const GError *error, void *user_data),
                             void *user_data);
 
+/* Of a job that is done something is due (its `due`), and whoever submitted it is gone, with the server that
+ * was, or before. */
+typedef void (*RvStudioOnDue)(const char *user, gint64 id, const char *due, void *user_data);
+/* Of those that ended before, and from now on; once for each as long as the studio lives. */
+void rv_studio_on_due(RvStudio *studio, RvStudioOnDue on_due, void *user_data);
+/* It is made, or cannot be: the next studio does not tell of it. */
+void rv_studio_settle(RvStudio *studio, gint64 id);
+
 /* ---- events ---- */
 
 typedef struct {

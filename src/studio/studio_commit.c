@@ -76,6 +76,8 @@ finish(RvLiveJob *job)
     rv_queue_remove(studio->queue, job->id);
     remove_inputs(job);
     rv_studio_tell_job(job, "job");
+    if (!job->has_submitter)
+        rv_studio_tell_due(studio, job->row);
     g_hash_table_remove(studio->jobs, &job->id);
     rv_studio_tell_queue(studio);
     for (guint i = 0; i < waiters->len; i++) {
@@ -172,6 +174,8 @@ end_row(RvLiveJob *job, GPtrArray *pictures)
     }
     g_free(row->info);
     row->info = job->error == NULL ? rv_studio_build_info(job->spec, pictures) : NULL;
+    if (strcmp(row->state, rv_studio_state_name(RV_STUDIO_DONE)) != 0)
+        g_clear_pointer(&row->due, g_free);
 }
 
 /* All pictures: those in the store and those of the unit that goes there now. */

@@ -59,8 +59,11 @@ struct RvStudio {
     gint64 next_id;
     gint64 submitting; /* job that is being submitted; 0 */
     RvStarts starts;
-    guint tick, purge; /* sources */
-    guint64 revision;  /* of the queue, for events */
+    RvStudioOnDue on_due; /* NULL: nobody makes anything of ended jobs */
+    void *on_due_user;
+    GQueue due;                    /* RvJobRow to tell of */
+    guint tick, purge, due_source; /* sources */
+    guint64 revision;              /* of the queue, for events */
     bool is_stopping;
 };
 
@@ -102,6 +105,11 @@ void rv_live_job_kick(RvLiveJob *job);
 /* Before and after its first batch. */
 void rv_live_job_note_begin(RvLiveJob *job, RvWorker *worker);
 void rv_live_job_note_start(RvLiveJob *job, RvUnit *unit);
+
+/* ---- studio_due.c ---- */
+/* Soon: that something is due of this job that ended; nothing if nothing is. */
+void rv_studio_tell_due(RvStudio *studio, const RvJobRow *row);
+void rv_studio_due_clear(RvStudio *studio);
 
 /* ---- studio_commit.c ---- */
 /* Writes to the store what is due; ends the job when all is. */

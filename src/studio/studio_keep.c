@@ -1,5 +1,6 @@
 /* studio_keep.c - pictures made elsewhere, into a user's outputs and gallery. */
 #include <gio/gio.h>
+#include <glib/gstdio.h>
 #include <string.h>
 
 #include "media/picture.h"
@@ -96,8 +97,11 @@ tell(const Keeping *keeping)
 static void
 on_stored(const GError *error, void *user_data)
 {
+    const Keeping *keeping = user_data;
     if (error == NULL)
-        tell(user_data);
+        tell(keeping);
+    else
+        g_unlink(keeping->path); /* nobody would find it */
     finish(user_data, error);
 }
 

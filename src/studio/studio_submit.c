@@ -47,6 +47,7 @@ rv_live_job_new(RvStudio *studio, const char *user, RvStudioJob *spec, gint64 id
         .place = id,
         .created = g_get_real_time() / G_USEC_PER_SEC,
         .batches = rv_studio_job_batches(spec),
+        .due = g_strdup(spec->due),
     };
     job->waiters = g_array_new(FALSE, FALSE, sizeof(RvStudioWaiter));
     job->pictures = g_ptr_array_new_with_free_func((GDestroyNotify)rv_studio_picture_free);

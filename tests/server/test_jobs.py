@@ -367,6 +367,75 @@ def test_a_database_that_takes_nothing_for_a_while(folder):
         assert png_seeds(folder / "outputs") == [100, 300, 301, 302]
 
 
+GRID = {"prompt": "a red apple", "steps": 1, "width": 64, "height": 64, "seed": 5, "save_images": True, "send_images": False}
+MATRIX = {**GRID, "prompt": "a lake|at night|in winter", "script_name": "prompt matrix", "script_args": []}
+
+
+def grids(server, folder):
+    """Of the history; each with its file, and no file besides."""
+    shown = server.json("/api/v1/gallery?folder=txt2img-grids")["pictures"]
+    files = sorted(str(path.relative_to(folder / "outputs")) for path in (folder / "outputs").rglob("txt2img-grids/**/*.png"))
+    assert files == sorted(picture["file"] for picture in shown), (files, shown)
+    return shown
+
+
+def test_grids_of_a_server_that_was_killed(folder):
+    """The request is gone with the server; what it asked for is made nevertheless, once."""
+    with studio(folder) as server:
+        wanted = [call(server, "/sdapi/v1/txt2img?wait=0", "POST", body)[1]["id"] for body in (
+            {**GRID, "steps": 20, "n_iter": 8}, MATRIX, {**GRID, "n_iter": 3, "do_not_save_grid": True}, {**GRID, "n_iter": 3, "seed": 9})]
+        eventually(lambda: server.json(f"/api/v1/jobs/{wanted[0]}")["pictures"] > 0, "it draws")
+        assert not server.json(f"/api/v1/jobs/{wanted[0]}")["ended"]
+        server.process.send_signal(signal.SIGKILL)
+        server.process.wait()
+    for _ in range(2):
+        with studio(folder) as server:
+            for job in wanted:
+                done(server, job)
+            eventually(lambda: server.json("/api/v1/gallery?folder=txt2img-grids")["total"] >= 3, "the grids are there")
+            time.sleep(0.3)
+            assert sorted(grid["job"] for grid in grids(server, folder)) == [wanted[0], wanted[1], wanted[3]]
+            sizes = {grid["job"]: (grid["width"], grid["height"]) for grid in grids(server, folder)}
+            assert sizes[wanted[3]] == (128, 128) and sizes[wanted[1]] != sizes[wanted[3]], sizes
+
+
+def test_a_grid_that_found_no_room(folder):
+    database = folder / "reverie.db"
+    with studio(folder) as server:
+        with contextlib.closing(sqlite3.connect(database, timeout=20)) as other:
+            other.execute("CREATE TRIGGER full BEFORE INSERT ON pictures WHEN NEW.role = 'grid' BEGIN SELECT RAISE(ABORT, 'disk is full'); END")
+            other.commit()
+        assert call(server, "/sdapi/v1/txt2img", "POST", {**GRID, "n_iter": 2})[0] >= 400, "it says that the grid is not kept"
+        assert len(png_seeds(folder / "outputs/local/txt2img-images")) == 2 and grids(server, folder) == []
+    with contextlib.closing(sqlite3.connect(database)) as other:
+        other.execute("DROP TRIGGER full")
+        other.commit()
+    with studio(folder) as server:
+        eventually(lambda: server.json("/api/v1/gallery?folder=txt2img-grids")["total"] == 1, "the next start makes it")
+        gone = grids(server, folder)[0]["id"]
+        assert call(server, f"/api/v1/gallery/{gone}", "PATCH", {"trashed": True})[0] == 200
+        assert call(server, f"/api/v1/gallery/{gone}", "DELETE")[0] == 200
+    with studio(folder) as server:
+        time.sleep(0.5)
+        assert grids(server, folder) == [], "who removed a grid does not get it again"
+
+
+def test_grids_of_a_folder_that_is_damaged(folder):
+    with studio(folder) as server:
+        jobs = [call(server, "/sdapi/v1/txt2img?wait=0", "POST", {**GRID, "n_iter": 3, "steps": 30})[1]["id"] for _ in range(3)]
+        server.process.send_signal(signal.SIGKILL)
+        server.process.wait()
+    with contextlib.closing(sqlite3.connect(folder / "reverie.db")) as database:
+        for job, due in zip(jobs, ("no JSON", "[1]", '{"fields": 3}')):
+            database.execute("UPDATE jobs SET due = ? WHERE id = ?", (due, job))
+        database.commit()
+    with studio(folder) as server:
+        for job in jobs:
+            done(server, job)
+        eventually(lambda: server.logs().count("grid-not-made") == 3, "it says so")
+        assert grids(server, folder) == [] and server.status("/healthz") == 200
+
+
 def test_a_thousand_jobs(folder):
     """Prints figures: they depend on the machine, so only what is far off fails."""
     with studio(folder) as server:

@@ -224,6 +224,66 @@ test_refusals(void)
     expect_refusal("no/such/folder.db", RV_ERROR_IO);
 }
 
+/* Of ended jobs, without a grid, and not settled: only these are told of. */
+static void
+test_due(void)
+{
+    delivered = 0;
+    RvStore *store = open_store("due.db");
+    for (gint64 id = 1; id <= 5; id++) {
+        RvJobRow row = make_row(id, "anna");
+        row.due = id == 5 ? NULL : (char *)"{\"a\":\"ü\"}";
+        rv_store_add_job(store, &row, NULL, on_done, NULL);
+        if (id == 1)
+            continue; /* goes on */
+        row.ended = 1600;
+        GPtrArray *pictures = g_ptr_array_new_with_free_func((GDestroyNotify)rv_picture_row_free);
+        RvPictureRow *picture = make_picture(id, "anna", "anna/0.png", "");
+        g_free(picture->role);
+        picture->role = g_strdup(id == 3 ? "grid" : "sample");
+        g_ptr_array_add(pictures, picture);
+        rv_store_update_job(store, &row, pictures, on_done, NULL);
+    }
+    rv_store_settle_job(store, 4);
+    wait_for(9);
+    rv_store_close(store);
+    store = open_store("due.db");
+    g_autoptr(GPtrArray) rows = rv_store_due_jobs(store);
+    g_assert_cmpuint(rows->len, ==, 1);
+    const RvJobRow *row = g_ptr_array_index(rows, 0);
+    g_assert_cmpint(row->id, ==, 2);
+    g_assert_cmpstr(row->user, ==, "anna");
+    g_assert_cmpstr(row->due, ==, "{\"a\":\"ü\"}");
+    rv_store_close(store);
+}
+
+/* A file of the first version is brought up to date, with what is in it. */
+static void
+test_older_version(void)
+{
+    delivered = 0;
+    RvStore *store = open_store("old.db");
+    RvJobRow row = make_row(1, "anna");
+    rv_store_add_job(store, &row, NULL, on_done, NULL);
+    wait_for(1);
+    rv_store_close(store);
+    g_autofree char *path = in_folder("old.db");
+    sqlite3 *db;
+    g_assert_cmpint(sqlite3_open(path, &db), ==, SQLITE_OK);
+    g_assert_cmpint(sqlite3_exec(db,
+                                 "DROP INDEX jobs_due; ALTER TABLE jobs DROP COLUMN due;"
+                                 " PRAGMA user_version = 1",
+                                 NULL, NULL, NULL),
+                    ==, SQLITE_OK);
+    sqlite3_close(db);
+    for (int i = 0; i < 2; i++) {
+        store = open_store("old.db");
+        g_autoptr(RvJobRow) back = rv_store_get_job(store, "anna", 1);
+        g_assert_true(back != NULL && back->due == NULL && back->batches == 3);
+        rv_store_close(store);
+    }
+}
+
 /* A job whose pictures cannot be written is not accepted, and its neighbours are. */
 static void
 on_refused(const GError *error, void *user_data)
@@ -309,6 +369,8 @@ main(int argc, char **argv)
     g_test_add_func("/store/gallery", test_gallery);
     g_test_add_func("/store/documents", test_documents);
     g_test_add_func("/store/refusals", test_refusals);
+    g_test_add_func("/store/due", test_due);
+    g_test_add_func("/store/older-version", test_older_version);
     g_test_add_func("/store/one-failure-is-one", test_one_failure_is_one);
     g_test_add_func("/store/paths", test_paths);
     int code = g_test_run();

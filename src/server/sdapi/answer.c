@@ -47,6 +47,14 @@ wants_grid(const RvAnswerInput *input, guint count)
            (rv_fields_bool(input->options, "return_grid") || rv_fields_bool(input->options, "grid_save"));
 }
 
+bool
+rv_answer_keeps_grid(const RvAnswerInput *input, int pictures)
+{
+    bool is_made =
+        input->script != NULL ? rv_script_has_one_job(input->script) : wants_grid(input, (guint)pictures);
+    return is_made && keeps_grids(input);
+}
+
 /* All samples of the batch in one, before them. */
 static bool
 add_grid(const RvAnswerInput *input, GPtrArray *pictures, GError **error)

@@ -1,6 +1,7 @@
 /* generate.c - txt2img and img2img: one request, one or several jobs, one answer. */
 #include <string.h>
 
+#include "server/log.h"
 #include "server/sdapi/answer.h"
 #include "server/sdapi/handlers.h"
 #include "server/sdapi/plan.h"
@@ -24,6 +25,7 @@ typedef struct {
     RvScript *script;      /* NULL without */
     RvStudioResult *result;
     gint64 id;       /* of the job that is in the queue; 0: none */
+    bool is_due;     /* the job says that a grid is to be made of it */
     GPtrArray *kept; /* RvScriptPicture that go into the user's outputs; NULL */
     guint keeping;   /* of them on their way */
     RvReply reply;   /* until they are there */
@@ -53,6 +55,35 @@ static RvReply
 refusal_reply(const RvRefusal *refusal)
 {
     return rv_reply_problem(refusal->status, refusal->kind, refusal->detail, "");
+}
+
+/* ---- what is due of a job, should the server stop before its grid is kept ---- */
+
+/* The request as far as grids are made of it: its pictures are not. */
+static void
+note_due(Generation *g)
+{
+    static const char *const pictures[] = { "init_images", "mask", "latent_mask", "firstpass_image",
+                                            "alwayson_scripts" };
+    RvAnswerInput input = { g->fields, g->options, g->is_img2img, NULL, g->script };
+    if (!rv_answer_keeps_grid(&input, rv_studio_job_pictures(g->job)))
+        return;
+    JsonObject *fields = json_object_new(), *due = json_object_new();
+    JsonObjectIter iter;
+    const char *name;
+    JsonNode *value;
+    json_object_iter_init(&iter, g->fields);
+    while (json_object_iter_next(&iter, &name, &value))
+        json_object_set_member(fields, name, json_node_copy(value));
+    for (gsize i = 0; i < G_N_ELEMENTS(pictures); i++)
+        json_object_remove_member(fields, pictures[i]);
+    json_object_set_boolean_member(due, "img2img", g->is_img2img);
+    json_object_set_object_member(due, "fields", fields);
+    json_object_set_object_member(due, "options", json_object_ref(g->options));
+    g_autoptr(JsonNode) root = json_node_new(JSON_NODE_OBJECT);
+    json_node_take_object(root, due);
+    g->job->due = json_to_string(root, FALSE);
+    g->is_due = true;
 }
 
 /* ---- the plan: in a thread ---- */
@@ -97,6 +128,7 @@ plan(RvTask *task)
         g->job = rv_plan_job(g->fields, g->is_img2img, g->options, g->styles, &refusal);
     if (g->job == NULL)
         return refusal_reply(&refusal);
+    note_due(g);
     return reply;
 }
 
@@ -115,6 +147,14 @@ answer(RvTask *task)
 /* ---- grids into the outputs, before the answer: on the main loop ---- */
 
 static void
+settle(RvTask *task)
+{
+    const Generation *g = task->data;
+    if (g->is_due)
+        rv_studio_settle(rv_server_studio(task->server), g->result->id);
+}
+
+static void
 on_kept(const char *path, const GError *error, void *user)
 {
     RvTask *task = user;
@@ -128,6 +168,8 @@ on_kept(const char *path, const GError *error, void *user)
     if (g->error != NULL) {
         rv_reply_clear(&reply);
         reply = rv_reply_error(g->error);
+    } else {
+        settle(task);
     }
     rv_task_end(task, reply);
 }
@@ -163,6 +205,7 @@ on_answered(RvTask *task, RvReply reply)
 {
     Generation *g = task->data;
     if (g->kept == NULL || g->kept->len == 0) {
+        settle(task);
         rv_task_end(task, reply);
         return;
     }
@@ -312,4 +355,79 @@ void
 rv_sdapi_img2img(const RvCall *call)
 {
     serve(call, true);
+}
+
+/* ---- grids whose request is gone: after a restart ---- */
+
+static RvReply
+plan_again(RvTask *task)
+{
+    Generation *g = task->data;
+    g_auto(RvRefusal) refusal = { 0 };
+    RvScriptInput input = { g->fields, g->is_img2img, g->options, g->styles, g->upscalers };
+    g->script = rv_script_new(&input, &refusal);
+    if (refusal.detail != NULL)
+        return refusal_reply(&refusal);
+    return g->script != NULL ? plan_next(task) : (RvReply) { 0 };
+}
+
+/* It will not be different the next time. */
+static void
+give_up(RvTask *task, gint64 id, const char *why)
+{
+    rv_log(RV_LOG_WARNING, "grid-not-made", "job", rv_log_int(id), "why", why, NULL);
+    rv_studio_settle(rv_server_studio(task->server), id);
+    rv_task_end(task, rv_reply_null());
+}
+
+static void
+on_planned_again(RvTask *task, RvReply reply)
+{
+    Generation *g = task->data;
+    if (reply.status != 0) {
+        rv_reply_clear(&reply);
+        give_up(task, g->result->id, "its request is refused now");
+    } else {
+        rv_task_run(task, answer, on_answered);
+    }
+}
+
+static void
+on_loaded(RvStudioResult *result, const GError *error, void *user)
+{
+    RvTask *task = user;
+    Generation *g = task->data;
+    if (result == NULL || result->pictures->len == 0) {
+        give_up(task, g->id, error != NULL ? error->message : "its pictures are gone");
+        return;
+    }
+    g->id = 0;
+    g->result = rv_studio_result_ref(result);
+    rv_task_run(task, plan_again, on_planned_again);
+}
+
+void
+rv_sdapi_on_due(const char *user, gint64 id, const char *due, void *data)
+{
+    g_autoptr(JsonNode) root = json_from_string(due, NULL);
+    RvTask *task = rv_task_new_alone(data, user);
+    Generation *g = g_new0(Generation, 1);
+    task->data = g;
+    task->free_data = generation_free;
+    JsonObject *object = root != NULL && JSON_NODE_HOLDS_OBJECT(root) ? json_node_get_object(root) : NULL;
+    JsonNode *fields = object != NULL ? json_object_get_member(object, "fields") : NULL;
+    JsonNode *options = object != NULL ? json_object_get_member(object, "options") : NULL;
+    if (fields == NULL || options == NULL || !JSON_NODE_HOLDS_OBJECT(fields) ||
+        !JSON_NODE_HOLDS_OBJECT(options)) {
+        give_up(task, id, "what is due of it cannot be read");
+        return;
+    }
+    g->id = id;
+    g->is_due = true;
+    g->is_img2img = json_object_get_boolean_member_with_default(object, "img2img", FALSE);
+    g->fields = json_object_ref(json_node_get_object(fields));
+    g->options = json_object_ref(json_node_get_object(options));
+    g->styles = rv_user_styles(task->server, user);
+    g->upscalers = rv_server_upscalers(task->server);
+    rv_studio_load_result(rv_server_studio(task->server), user, id, NULL, on_loaded, task);
 }

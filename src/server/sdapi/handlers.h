@@ -5,6 +5,8 @@
 /* txt2img.c, img2img.c */
 void rv_sdapi_txt2img(const RvCall *call);
 void rv_sdapi_img2img(const RvCall *call);
+/* An RvStudioOnDue of an RvServer: makes the grid that its request is not there for any more. */
+void rv_sdapi_on_due(const char *user, gint64 id, const char *due, void *server);
 
 /* extras.c, pnginfo.c */
 void rv_sdapi_extras_single(const RvCall *call);

@@ -213,6 +213,12 @@ rv_script_next(RvScript *script, RvStudioResult *last, RvRefusal *refusal)
     return is_over ? NULL : script->class->follow(script, last, refusal);
 }
 
+bool
+rv_script_has_one_job(const RvScript *script)
+{
+    return script->class->first == NULL && script->class->follow == NULL;
+}
+
 GPtrArray *
 rv_script_pictures(RvScript *script, GError **error)
 {

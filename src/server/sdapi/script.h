@@ -36,6 +36,9 @@ void rv_script_picture_free(gpointer picture);
 /* In the order of the answer; NULL with an error. Once all results are there. */
 GPtrArray *rv_script_pictures(RvScript *script, GError **error);
 
+/* Everything that follows the pictures of its only job can be made of them and the request again. */
+bool rv_script_has_one_job(const RvScript *script);
+
 /* Titles, for /sdapi/v1/scripts, and their arguments, for script-info. */
 typedef struct {
     const char *label;

@@ -177,6 +177,18 @@ rv_task_new(const RvCall *call)
     return task;
 }
 
+RvTask *
+rv_task_new_alone(RvServer *server, const char *user)
+{
+    RvTask *task = g_new0(RvTask, 1);
+    task->server = server;
+    task->asked_us = g_get_monotonic_time();
+    task->user = g_strdup(user);
+    task->body = g_bytes_new_static("", 0);
+    g_ptr_array_add(server->tasks, task);
+    return task;
+}
+
 static void
 on_written(SoupServerMessage *message, gpointer data)
 {

@@ -51,6 +51,8 @@ struct RvTask {
 
 /* Pauses the call's message. */
 RvTask *rv_task_new(const RvCall *call);
+/* One without a client, for `user`: its answer goes nowhere. */
+RvTask *rv_task_new_alone(RvServer *server, const char *user);
 /* `on_gone` is called, on the main loop, when the client goes away before the answer: within a second or so.
  */
 void rv_task_watch_client(RvTask *task, void (*on_gone)(RvTask *task));
