@@ -44,7 +44,8 @@ struct RvModelList {
     bool takes_all;     /* also what was written to a moment ago */
     GHashTable *asked;  /* that the hasher was given: "path\nbytes\nmodified" */
     GHashTable *family; /* path -> family, as far as looked at */
-    gint64 scanned_us;
+    gint64 scanned_us;  /* 0: nobody has asked yet, and nothing is hashed */
+    guint revision;     /* rises when it is another than it was */
     Hasher *hasher;
 };
 
@@ -298,8 +299,21 @@ by_name(gconstpointer a, gconstpointer b)
                               (*(const RvStudioModel *const *)b)->name);
 }
 
-void
-rv_model_list_look(RvModelList *list)
+static bool
+are_same(const GPtrArray *a, const GPtrArray *b)
+{
+    if (a->len != b->len)
+        return false;
+    for (guint i = 0; i < a->len; i++) {
+        const RvStudioModel *x = g_ptr_array_index(a, i), *y = g_ptr_array_index(b, i);
+        if (strcmp(x->path, y->path) != 0 || x->bytes != y->bytes || x->modified != y->modified)
+            return false;
+    }
+    return true;
+}
+
+static void
+scan_all(RvModelList *list)
 {
     GStatBuf info;
     list->before = list->models;
@@ -311,15 +325,30 @@ rv_model_list_look(RvModelList *list)
         add_model(list, list->standard, base, &info);
     }
     g_ptr_array_sort(list->models, by_name);
+    if (list->scanned_us != 0 && !are_same(list->before, list->models))
+        list->revision++;
     g_clear_pointer(&list->before, g_ptr_array_unref);
     list->scanned_us = g_get_monotonic_time();
+}
+
+void
+rv_model_list_look(RvModelList *list)
+{
+    if (list->scanned_us != 0)
+        scan_all(list);
+}
+
+guint
+rv_model_list_revision(const RvModelList *list)
+{
+    return list->revision;
 }
 
 void
 rv_model_list_refresh(RvModelList *list)
 {
     list->takes_all = true;
-    rv_model_list_look(list);
+    scan_all(list);
     list->takes_all = false;
 }
 

@@ -11,8 +11,10 @@ RvModelList *rv_model_list_new(const char *const *folders, const char *standard,
 void rv_model_list_free(RvModelList *list); /* accepts NULL */
 /* Looks into the folders again: somebody says that what is there is whole. */
 void rv_model_list_refresh(RvModelList *list);
-/* The same, but a file that was written to a moment ago is left for later. */
+/* The same if anybody has ever asked for them, but a file that was written to a moment ago is left for later.
+ */
 void rv_model_list_look(RvModelList *list);
+guint rv_model_list_revision(const RvModelList *list); /* rises when it became another one */
 /* Copies; array of RvStudioModel. Looks into the folders again when that was a while ago. */
 GPtrArray *rv_model_list_get(RvModelList *list);
 /* Borrowed until the next refresh; NULL: there is none of that name. */

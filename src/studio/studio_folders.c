@@ -24,18 +24,6 @@ mark_of(const char *path, gint64 bytes, gint64 modified)
 }
 
 static guint
-mark_of_models(RvStudio *studio)
-{
-    guint mark = 0;
-    g_autoptr(GPtrArray) models = rv_model_list_get(studio->models);
-    for (guint i = 0; i < models->len; i++) {
-        const RvStudioModel *model = g_ptr_array_index(models, i);
-        mark = mark * 33 + mark_of(model->path, model->bytes, model->modified);
-    }
-    return mark;
-}
-
-static guint
 mark_of_kind(RvStudio *studio, RvNetworkKind kind)
 {
     guint mark = 0;
@@ -54,7 +42,8 @@ compare(RvStudio *studio, JsonBuilder *json)
     RvStudioFolders *folders = studio->folders;
     bool is_changed = false;
     for (int i = 0; i <= RV_NETWORK_KINDS; i++) {
-        guint mark = i < RV_NETWORK_KINDS ? mark_of_kind(studio, (RvNetworkKind)i) : mark_of_models(studio);
+        guint mark = i < RV_NETWORK_KINDS ? mark_of_kind(studio, (RvNetworkKind)i)
+                                          : rv_model_list_revision(studio->models);
         if (mark == folders->marks[i])
             continue;
         folders->marks[i] = mark;

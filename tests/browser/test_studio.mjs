@@ -277,6 +277,12 @@ test("networks are cards: pictures, search, kinds; a click writes the tag, anoth
   await until(page, () => document.querySelector("#networks .card img")?.src.includes("/gallery/"));
   await page.click("#networks >> text=All");
   await shoot(page, "networks");
+  const late = join(data, "models", "Lora", "late.safetensors");
+  const isShown = (is) => until(page, (wanted) => [...document.querySelectorAll("#networks .card strong")].some(({ textContent }) => textContent === "late") === wanted, is);
+  writeFileSync(late, "put there while the page is open");
+  await isShown(true);
+  rmSync(late);
+  await isShown(false);
   await page.click("#networks-panel > summary");
 });
 
