@@ -49,6 +49,22 @@ open_device(const RvEngineOptions *options, const RvBackend *backend, int index,
     return chosen->device != NULL;
 }
 
+/* Once that was a GPU it stays one: when the GPU is lost nobody waits for a CPU instead. */
+static bool
+open_auto(const RvEngineOptions *options, RvChosen *chosen, GError **error)
+{
+    static gint is_gpu; /* atomic */
+    g_autoptr(GError) wrong = NULL;
+    if (open_device(options, rv_backend_load("cuda", NULL), 0, chosen, &wrong)) {
+        g_atomic_int_set(&is_gpu, 1);
+        return true;
+    }
+    if (!g_atomic_int_get(&is_gpu))
+        return open_device(options, &rv_cpu_backend, 0, chosen, error);
+    g_propagate_error(error, g_steal_pointer(&wrong));
+    return false;
+}
+
 /* "cuda" is the first one. */
 static bool
 gpu_number(const char *name, int *index)
@@ -91,6 +107,5 @@ rv_engine_choose(const RvEngineOptions *options, RvChosen *chosen, GError **erro
     if (strcmp(name, "auto") != 0)
         return rv_error_set(error, RV_ERROR_USAGE, name, "use auto, cpu or cuda[:NUMBER]",
                             "there is no device of that name");
-    return open_device(options, rv_backend_load("cuda", NULL), 0, chosen, NULL) ||
-           open_device(options, &rv_cpu_backend, 0, chosen, error);
+    return open_auto(options, chosen, error);
 }

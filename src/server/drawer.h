@@ -25,6 +25,8 @@ typedef struct {
      * not pay, or failed: close it then, as after a failed wake. Both may be NULL: it never sleeps. */
     bool (*sleep)(RvDrawer *drawer);
     bool (*wake)(RvDrawer *drawer, GError **error);
+    /* Nothing works on the device any more: close it. NULL: never. */
+    bool (*is_lost)(RvDrawer *drawer);
     void (*close)(RvDrawer *drawer); /* also after a failed open */
     void (*free)(RvDrawer *drawer);
 } RvDrawerClass;

@@ -137,6 +137,13 @@ engine_wake(RvDrawer *drawer, GError **error)
     return rv_engine_wake(((EngineDrawer *)drawer)->engine, error);
 }
 
+static bool
+engine_is_lost(RvDrawer *drawer)
+{
+    const EngineDrawer *d = (EngineDrawer *)drawer;
+    return d->engine != NULL && rv_device_is_lost(rv_engine_device(d->engine));
+}
+
 /* The model's own size, unless one was asked for. */
 static bool
 find_size(EngineDrawer *d, GError **error)
@@ -239,6 +246,7 @@ rv_drawer_engine_new(const RvEngineDrawerOptions *options)
                                          .finish = engine_finish,
                                          .sleep = engine_sleep,
                                          .wake = engine_wake,
+                                         .is_lost = engine_is_lost,
                                          .close = engine_close,
                                          .free = engine_free };
     EngineDrawer *d = g_new0(EngineDrawer, 1);

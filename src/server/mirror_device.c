@@ -8,6 +8,8 @@
  * frames take has passed; then it waits for the device alone. */
 #define LOOK_OUT 0.75
 
+#define LOOK_US G_USEC_PER_SEC /* an idle thread looks after its device */
+
 /* A frame of so few samples is inverted in a fifth of a millisecond. */
 #define QUICK_SAMPLES (2u << 20)
 
@@ -245,13 +247,29 @@ park(Worker *worker, Order *order)
     g_idle_add_full(G_PRIORITY_DEFAULT, on_parked, order, NULL);
 }
 
+/* While it waits it lets a device go that others lost: it can only be opened anew when nobody has it. */
+static Order *
+wait_for_order(Worker *worker)
+{
+    bool (*is_lost)(RvDrawer *) = worker->drawer->class->is_lost;
+    for (;;) {
+        bool looks = is_lost != NULL && worker->is_open && !worker->is_parked;
+        Order *order =
+            looks ? g_async_queue_timeout_pop(worker->orders, LOOK_US) : g_async_queue_pop(worker->orders);
+        if (order != NULL)
+            return order;
+        if (is_lost(worker->drawer))
+            close_drawer(worker);
+    }
+}
+
 /* The next order; NULL when the oldest frame under way is to be waited for instead. */
 static Order *
 next_order(Worker *worker)
 {
     const Order *oldest = g_queue_peek_head(&worker->under_way);
     if (oldest == NULL)
-        return g_async_queue_pop(worker->orders);
+        return wait_for_order(worker);
     if ((int)worker->under_way.length >= worker->drawer->depth)
         return NULL;
     gint64 since = MAX(oldest->started_us, worker->finished_us);

@@ -5,7 +5,8 @@
 #include "engine/prompter.h"
 #include "server/log.h"
 
-#define KEPT 64 /* prompts; one of SDXL takes 0.6 MB */
+#define LOOK_US G_USEC_PER_SEC /* an idle thread looks after its device */
+#define KEPT 64                /* prompts; one of SDXL takes 0.6 MB */
 
 /* One prompt: being encoded while it has neither a conditioning nor an error. */
 typedef struct {
@@ -137,6 +138,17 @@ park(RvPromptStore *store, Encoder *e)
     g_mutex_lock(&store->mutex);
 }
 
+/* While it waits it lets a device go that others lost. Called and left with the mutex locked. */
+static void
+wait(RvPromptStore *store, Encoder *e)
+{
+    if (e->engine == NULL)
+        g_cond_wait(&store->changed, &store->mutex);
+    else if (!g_cond_wait_until(&store->changed, &store->mutex, g_get_monotonic_time() + LOOK_US) &&
+             rv_device_is_lost(rv_engine_device(e->engine)))
+        park(store, e);
+}
+
 static gpointer
 run(gpointer data)
 {
@@ -151,7 +163,7 @@ run(gpointer data)
         if (store->parks)
             park(store, &e);
         else if (!is_open || g_queue_is_empty(&store->wanted))
-            g_cond_wait(&store->changed, &store->mutex);
+            wait(store, &e);
         else
             encode_next(store, &e);
     }

@@ -33,6 +33,8 @@ typedef struct RvPainterClass {
      * when it would not pay, or failed: close it then, as after a failed wake. NULL: never. */
     bool (*sleep)(gpointer painter);
     bool (*wake)(gpointer painter, GError **error);
+    /* Nothing works on the device any more: close it. NULL: never. */
+    bool (*is_lost)(gpointer painter);
     /* The device's own memory; false when it uses the host's. */
     bool (*memory)(gpointer painter, gint64 *free_bytes, gint64 *total_bytes);
     /* Adds to the unit's drawn and notes. */

@@ -132,6 +132,12 @@ engine_wake(gpointer data, GError **error)
 }
 
 static bool
+engine_is_lost(gpointer data)
+{
+    return rv_device_is_lost(rv_engine_device(((const Painter *)data)->engine));
+}
+
+static bool
 engine_memory(gpointer data, gint64 *free_bytes, gint64 *total_bytes)
 {
     RvDevice *device = rv_engine_device(((const Painter *)data)->engine);
@@ -500,6 +506,7 @@ const RvPainterClass rv_painter_engine = {
     .bytes = engine_bytes,
     .sleep = engine_sleep,
     .wake = engine_wake,
+    .is_lost = engine_is_lost,
     .memory = engine_memory,
     .draw = engine_draw,
 };

@@ -7,6 +7,7 @@
 
 #include "studio/residents.h"
 
+#define LOOK_US G_USEC_PER_SEC /* an idle worker looks after its device */
 #define NICE 5 /* more than the main loop: a core that draws must not keep it from answering */
 
 typedef enum { DRAW, SAVE, UNLOAD, LOAD, QUIT } TaskKind;
@@ -304,13 +305,29 @@ be_nice(void)
     setpriority(PRIO_PROCESS, thread, getpriority(PRIO_PROCESS, thread) + NICE);
 }
 
+/* While it waits it lets a device go that others lost: it can only be opened anew when nobody has it. */
+static Task *
+next_task(RvWorker *worker)
+{
+    bool (*is_lost)(gpointer) = worker->options.painter->is_lost;
+    for (;;) {
+        Task *task = is_lost != NULL && worker->painter != NULL
+                         ? g_async_queue_timeout_pop(worker->tasks, LOOK_US)
+                         : g_async_queue_pop(worker->tasks);
+        if (task != NULL)
+            return task;
+        if (is_lost(worker->painter))
+            close_painter(worker);
+    }
+}
+
 static gpointer
 run_tasks(gpointer data)
 {
     RvWorker *worker = data;
     be_nice();
     for (;;) {
-        Task *task = g_async_queue_pop(worker->tasks);
+        Task *task = next_task(worker);
         if (task->kind == QUIT) {
             g_async_queue_push(worker->saves, task);
             break;

@@ -42,6 +42,12 @@ rv_device_describe(RvDevice *device, RvDeviceInfo *info)
     device->backend->describe(device->state, info);
 }
 
+bool
+rv_device_is_lost(RvDevice *device)
+{
+    return device->backend->is_lost(device->state);
+}
+
 const char *
 rv_device_backend(const RvDevice *device)
 {

@@ -15,7 +15,10 @@ RvDevice *rv_device_open(const RvBackend *backend, const RvDeviceOptions *option
 void rv_device_close(RvDevice *device); /* after its weight sets and programs are gone; accepts NULL */
 void rv_device_describe(RvDevice *device, RvDeviceInfo *info);
 const char *rv_device_backend(const RvDevice *device); /* "cpu", "cuda" */
-gsize rv_device_scratch(const RvDevice *device);       /* bytes: the most that a program of it asked for */
+/* Nothing works on it any more (a GPU's context is gone, perhaps by another's fault): it is opened anew once
+ * everybody has closed it. */
+bool rv_device_is_lost(RvDevice *device);
+gsize rv_device_scratch(const RvDevice *device); /* bytes: the most that a program of it asked for */
 /* A run stops between ops when *cancel is not 0. The pointer is borrowed; NULL removes it. */
 void rv_device_set_cancel(RvDevice *device, const int *cancel);
 void rv_device_set_observer(RvDevice *device, RvObserver observer, void *user);

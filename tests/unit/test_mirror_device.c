@@ -14,7 +14,9 @@ typedef struct {
     RvDrawer base;
     GQueue ready_us; /* gint64 *, of frames under way */
     gint64 last_us;
-    int most_under_way, started, opened;
+    int most_under_way, started, opened, slept, woken;
+    gint closed, is_lost; /* atomic */
+    bool sleeps, is_asleep, fails_to_wake;
     int fail_start, fail_finish; /* the number of the frame that fails; 0: none */
     int finished;
     int stall_start; /* the number of the frame that takes STALL_US to start; 0: none */
@@ -36,6 +38,7 @@ static bool
 fake_start(RvDrawer *drawer, const RvPicture *frame, const RvParameters *parameters, GError **error)
 {
     FakeDrawer *d = (FakeDrawer *)drawer;
+    g_assert_false(d->is_asleep);
     if (++d->started == d->fail_start)
         return rv_error_set(error, RV_ERROR_DEVICE, "fake", NULL, "lost");
     if (d->started == d->stall_start)
@@ -63,10 +66,41 @@ fake_finish(RvDrawer *drawer, GError **error)
     return rv_picture_new(d->base.width, d->base.height, false, error);
 }
 
+static bool
+fake_sleep(RvDrawer *drawer)
+{
+    FakeDrawer *d = (FakeDrawer *)drawer;
+    g_assert_cmpint((int)d->ready_us.length, ==, 0);
+    g_assert_false(d->is_asleep);
+    d->slept += d->sleeps;
+    return d->is_asleep = d->sleeps;
+}
+
+static bool
+fake_wake(RvDrawer *drawer, GError **error)
+{
+    FakeDrawer *d = (FakeDrawer *)drawer;
+    g_assert_true(d->is_asleep);
+    if (d->fails_to_wake)
+        return rv_error_set(error, RV_ERROR_NO_MEMORY, "fake", NULL, "others have it");
+    d->woken++;
+    d->is_asleep = false;
+    return true;
+}
+
+static bool
+fake_is_lost(RvDrawer *drawer)
+{
+    return g_atomic_int_get(&((FakeDrawer *)drawer)->is_lost) != 0;
+}
+
 static void
 fake_close(RvDrawer *drawer)
 {
-    g_assert_cmpint((int)((FakeDrawer *)drawer)->ready_us.length, ==, 0);
+    FakeDrawer *d = (FakeDrawer *)drawer;
+    g_assert_cmpint((int)d->ready_us.length, ==, 0);
+    d->is_asleep = false;
+    g_atomic_int_inc(&d->closed);
 }
 
 static void
@@ -80,7 +114,14 @@ static FakeDrawer *
 fake_new(int depth)
 {
     static const RvDrawerClass class = {
-        .open = fake_open, .start = fake_start, .finish = fake_finish, .close = fake_close, .free = fake_free
+        .open = fake_open,
+        .start = fake_start,
+        .finish = fake_finish,
+        .sleep = fake_sleep,
+        .wake = fake_wake,
+        .is_lost = fake_is_lost,
+        .close = fake_close,
+        .free = fake_free,
     };
     FakeDrawer *d = g_new0(FakeDrawer, 1);
     d->base = (RvDrawer) {
@@ -248,6 +289,79 @@ test_lost_device_comes_back(void)
         g_assert_cmpint(rv_live_working_devices(w->live), ==, 1);
         close_world(w);
     }
+}
+
+static void
+on_parked(void *user)
+{
+    *(bool *)user = true;
+}
+
+/* Frames beyond those that were waited for are shown, too: none comes after it was parked. */
+static void
+park(World *w)
+{
+    bool is_parked = false;
+    RvLiveSessionStats stats;
+    guint source = g_timeout_add(1, wake, NULL);
+    do {
+        g_main_context_iteration(NULL, TRUE);
+        rv_live_session_stats(w->session, &stats);
+    } while (stats.in_work + stats.waiting > 0);
+    g_source_remove(source);
+    rv_mirror_device_park(w->device, on_parked, &is_parked);
+    while (!is_parked)
+        g_main_context_iteration(NULL, TRUE);
+}
+
+/* A device that can sleep does so when it is parked, and is closed when it is parked again or does not wake.
+ */
+static void
+test_parked_device_sleeps(void)
+{
+    FakeDrawer *drawer = fake_new(2);
+    drawer->sleeps = true;
+    World *w = open_world(drawer);
+    for (int i = 1; i <= 3; i++) {
+        park(w);
+        g_assert_cmpint(drawer->slept, ==, i);
+        run_until_shown(w, 3, FRAME_US / 4, false);
+        g_assert_cmpint(drawer->woken, ==, i);
+    }
+    g_assert_cmpint(drawer->opened, ==, 1);
+    park(w);
+    park(w);
+    park(w);
+    g_assert_cmpint(g_atomic_int_get(&drawer->closed), ==, 1);
+    run_until_shown(w, 3, FRAME_US / 4, false);
+    g_assert_cmpint(drawer->opened, ==, 2);
+    g_assert_cmpint(drawer->woken, ==, 3);
+    drawer->fails_to_wake = true;
+    park(w);
+    run_until_shown(w, 3, FRAME_US / 4, false);
+    g_assert_cmpint(drawer->opened, ==, 3);
+    drawer->sleeps = false;
+    park(w);
+    g_assert_cmpint(g_atomic_int_get(&drawer->closed), ==, 3);
+    run_until_shown(w, 3, FRAME_US / 4, false);
+    g_assert_cmpint(drawer->opened, ==, 4);
+    close_world(w);
+}
+
+/* A device that others lost is closed while nobody asks for frames. */
+static void
+test_idle_device_is_let_go(void)
+{
+    FakeDrawer *drawer = fake_new(2);
+    World *w = open_world(drawer);
+    run_until_shown(w, 3, FRAME_US / 4, false);
+    g_atomic_int_set(&drawer->is_lost, 1);
+    while (g_atomic_int_get(&drawer->closed) == 0)
+        g_usleep(1000);
+    g_atomic_int_set(&drawer->is_lost, 0);
+    run_until_shown(w, 3, FRAME_US / 4, false);
+    g_assert_cmpint(drawer->opened, ==, 2);
+    close_world(w);
 }
 
 /* ---- drawings ---- */
@@ -424,6 +538,8 @@ main(int argc, char **argv)
     g_test_add_func("/mirror-device/slow-camera", test_slow_camera_waits_for_nothing);
     g_test_add_func("/mirror-device/one-at-a-time", test_one_at_a_time);
     g_test_add_func("/mirror-device/lost", test_lost_device_comes_back);
+    g_test_add_func("/mirror-device/parked", test_parked_device_sleeps);
+    g_test_add_func("/mirror-device/let-go", test_idle_device_is_let_go);
     g_test_add_func("/mirror-device/kinds", test_invert_draws_both_kinds);
     g_test_add_func("/mirror-device/rgb-only", test_planes_become_rgb);
     g_test_add_func("/mirror-device/stalled", test_stalled_device_disturbs_nobody);

@@ -202,6 +202,12 @@ cpu_scratch(void *device, gsize bytes, GError **error)
     return cpu->arena;
 }
 
+static bool
+cpu_is_lost(void *device)
+{
+    return false;
+}
+
 /* Whole pages; a program that reads them afterwards finds zeros. */
 static bool
 give_pages(void *memory, gsize bytes, GError **error)
@@ -328,6 +334,7 @@ const RvBackend rv_cpu_backend = {
     .open = cpu_open,
     .close = cpu_close,
     .describe = cpu_describe,
+    .is_lost = cpu_is_lost,
     .alloc = cpu_backend_alloc,
     .free = cpu_backend_free,
     .scratch = cpu_scratch,

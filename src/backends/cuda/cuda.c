@@ -1,5 +1,6 @@
 #include <string.h>
 
+#include "backends/cuda/lost.h"
 #include "backends/cuda/range.h"
 
 #define OLDEST_CAPABILITY 75
@@ -74,7 +75,11 @@ choose_device(CudaDevice *cuda, const RvDeviceOptions *options, GError **error)
     if (cuda->compute == RV_BF16 && cuda->sm < 80)
         return rv_error_set(error, RV_ERROR_DEVICE, cuda->name, "use --precision fp16 or fp32",
                             "this GPU has no bf16 arithmetic");
-    return cuda_bind(cuda, error);
+    cuda_lost_enter(cuda);
+    if (cuda_bind(cuda, error))
+        return true;
+    cuda_lost_leave(cuda);
+    return false;
 }
 
 static bool
@@ -165,12 +170,15 @@ cuda_close(void *device)
         if (streams[i] != NULL)
             cudaStreamDestroy(streams[i]);
     cudaGetLastError();
+    cuda_lost_leave(cuda);
     g_free(cuda);
 }
 
 static bool
 cuda_open(const RvDeviceOptions *options, void **device, GError **error)
 {
+    if (!cuda_lost_renew(options->index, error))
+        return false;
     CudaDevice *cuda = g_new0(CudaDevice, 1);
     if (!choose_device(cuda, options, error)) {
         g_free(cuda);
@@ -199,6 +207,12 @@ cuda_describe(void *device, RvDeviceInfo *info)
         info->memory_free = (gint64)available;
         info->memory_total = (gint64)total;
     }
+}
+
+static bool
+cuda_is_lost(void *device)
+{
+    return cuda_lost_is(((CudaDevice *)device)->index);
 }
 
 static void *
@@ -310,6 +324,7 @@ __attribute__((visibility("default"))) const RvBackend rv_cuda_backend = {
     .open = cuda_open,
     .close = cuda_close,
     .describe = cuda_describe,
+    .is_lost = cuda_is_lost,
     .alloc = cuda_backend_alloc,
     .free = cuda_backend_free,
     .scratch = cuda_scratch,

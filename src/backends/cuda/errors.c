@@ -1,4 +1,4 @@
-#include "backends/cuda/internal.h"
+#include "backends/cuda/lost.h"
 
 bool
 cuda_check(cudaError_t status, const char *what, GError **error)
@@ -6,6 +6,7 @@ cuda_check(cudaError_t status, const char *what, GError **error)
     if (status == cudaSuccess)
         return true;
     cudaGetLastError(); /* errors that do not stick are done with once reported */
+    cuda_lost_note(status);
     if (status == cudaErrorMemoryAllocation)
         return rv_error_set(error, RV_ERROR_NO_MEMORY, what, "use a smaller size or batch, or free memory",
                             "the GPU is out of memory");
@@ -19,6 +20,7 @@ cuda_check_cublas(cublasStatus_t status, const char *what, GError **error)
         return true;
     if (status == CUBLAS_STATUS_ALLOC_FAILED)
         return cuda_check(cudaErrorMemoryAllocation, what, error);
+    cuda_lost_note(cudaPeekAtLastError());
     return rv_error_set(error, RV_ERROR_DEVICE, what, NULL, "cuBLASLt: %s", cublasLtGetStatusString(status));
 }
 
@@ -29,6 +31,7 @@ cuda_check_cudnn(cudnnStatus_t status, const char *what, GError **error)
         return true;
     if (status == CUDNN_STATUS_ALLOC_FAILED)
         return cuda_check(cudaErrorMemoryAllocation, what, error);
+    cuda_lost_note(cudaPeekAtLastError());
     return rv_error_set(error, RV_ERROR_DEVICE, what, NULL, "cuDNN: %s", cudnnGetErrorString(status));
 }
 

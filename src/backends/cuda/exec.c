@@ -2,7 +2,7 @@
  * into staging memory while the frame before it is computed, and results leave while the next one is. */
 #include <string.h>
 
-#include "backends/cuda/internal.h"
+#include "backends/cuda/lost.h"
 
 #define TRANSFER_ALIGNMENT ((gsize)256)
 
@@ -310,7 +310,8 @@ cuda_exec_start(void *device, void *exec, const int *cancel, const RvTransfer *i
     CudaExec *run = exec;
     g_assert(run->started - run->finished < RV_STARTS_UNDER_WAY);
     Frame *frame = &run->frames[run->started % RV_STARTS_UNDER_WAY];
-    if (!cuda_bind(cuda, error) || !need_buffer(cuda, &frame->in, aligned_bytes(in, ins), error) ||
+    if (!cuda_bind(cuda, error) || !cuda_lost_inject(cuda, error) ||
+        !need_buffer(cuda, &frame->in, aligned_bytes(in, ins), error) ||
         !need_buffer(cuda, &frame->out, aligned_bytes(out, outs), error))
         return false;
     g_array_set_size(frame->results, 0);
