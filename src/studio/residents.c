@@ -79,11 +79,19 @@ give_up_oldest(RvResidents *r)
     return false;
 }
 
+bool
+rv_residents_make_room(RvResidents *r)
+{
+    bool was_any = false;
+    while (give_up_oldest(r))
+        was_any = true;
+    return was_any;
+}
+
 void
 rv_residents_clear(RvResidents *r)
 {
-    while (give_up_oldest(r))
-        ;
+    rv_residents_make_room(r);
 }
 
 void

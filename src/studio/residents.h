@@ -15,6 +15,8 @@ gpointer rv_residents_get(RvResidents *residents, const char *model, const char 
 void rv_residents_hold(RvResidents *residents, gpointer loaded);
 void rv_residents_let_go(RvResidents *residents);
 void rv_residents_clear(RvResidents *residents);
+/* The device has no room for what is drawn: gives up all but those that are held. False: there were none. */
+bool rv_residents_make_room(RvResidents *residents);
 /* Looks at the sizes again (programs of further sizes took memory) and gives up what is too much. */
 void rv_residents_trim(RvResidents *residents);
 

@@ -123,6 +123,13 @@ rv_unit_stopped(RvUnit *unit)
 }
 
 void
+rv_unit_forget_drawn(RvUnit *unit)
+{
+    g_ptr_array_set_size(unit->drawn, 0);
+    g_ptr_array_set_size(unit->notes, 0);
+}
+
+void
 rv_unit_add_drawn(RvUnit *unit, RvStudioRole role, RvPicture *picture, const char *infotext, gint64 seed,
                   gint64 subseed)
 {

@@ -83,6 +83,8 @@ void rv_unit_set_preview(RvUnit *unit, GBytes *bytes); /* takes the bytes */
 bool rv_unit_wants_preview(RvUnit *unit);
 void rv_unit_set_blocked(RvUnit *unit, const char *why); /* NULL: goes on */
 RvUnitStop rv_unit_stopped(RvUnit *unit);
+/* Before it is drawn once more. */
+void rv_unit_forget_drawn(RvUnit *unit);
 /* Takes the picture. */
 void rv_unit_add_drawn(RvUnit *unit, RvStudioRole role, RvPicture *picture, const char *infotext, gint64 seed,
                        gint64 subseed);

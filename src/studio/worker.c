@@ -229,7 +229,28 @@ load_all(RvWorker *worker, const RvUnit *unit, RvPainterModels *models, GError *
     if (!load(worker, unit->hires_model, unit->hires_vae, &models->hires, error))
         return false;
     rv_residents_hold(worker->residents, models->hires);
-    return load(worker, unit->refiner, NULL, &models->refiner, error);
+    if (!load(worker, unit->refiner, NULL, &models->refiner, error))
+        return false;
+    rv_residents_hold(worker->residents, models->refiner);
+    return true;
+}
+
+/* When memory does not suffice, once more without the models that it does not need. */
+static bool
+draw_with(RvWorker *worker, const RvPainterModels *models, RvUnit *unit, GError **error)
+{
+    const RvPainterClass *class = worker->options.painter;
+    g_autoptr(GError) wrong = NULL;
+    bool ok = class->draw(worker->painter, models, unit, &wrong);
+    if (!ok && g_error_matches(wrong, RV_ERROR, RV_ERROR_NO_MEMORY) &&
+        rv_residents_make_room(worker->residents)) {
+        g_clear_error(&wrong);
+        rv_unit_forget_drawn(unit);
+        ok = class->draw(worker->painter, models, unit, &wrong);
+    }
+    if (!ok)
+        g_propagate_error(error, g_steal_pointer(&wrong));
+    return ok;
 }
 
 /* A lost device is opened anew with the next unit. */
@@ -239,13 +260,13 @@ draw(RvWorker *worker, RvUnit *unit)
     RvPainterModels models;
     rv_unit_set_phase(unit, RV_UNIT_LOADING, 0, 0);
     bool ok = load_all(worker, unit, &models, &unit->error);
-    if (worker->residents != NULL)
-        rv_residents_let_go(worker->residents);
     gint64 begin_us = g_get_monotonic_time();
     if (ok && rv_unit_stopped(unit) == RV_UNIT_ABANDON)
         rv_error_set(&unit->error, RV_ERROR_CANCELLED, NULL, NULL, "cancelled");
     else if (ok)
-        worker->options.painter->draw(worker->painter, &models, unit, &unit->error);
+        draw_with(worker, &models, unit, &unit->error);
+    if (worker->residents != NULL)
+        rv_residents_let_go(worker->residents);
     unit->seconds = (double)(g_get_monotonic_time() - begin_us) * 1e-6;
     if (g_error_matches(unit->error, RV_ERROR, RV_ERROR_DEVICE) && worker->painter != NULL)
         close_painter(worker);

@@ -1,5 +1,17 @@
 #include "backends/cuda/lost.h"
 
+/* What is needed is the library's secret. */
+static bool
+out_of_memory(const char *what, GError **error)
+{
+    size_t available = 0, total = 0;
+    cudaMemGetInfo(&available, &total);
+    cudaGetLastError();
+    return rv_error_set(error, RV_ERROR_NO_MEMORY, what, "use a smaller size or batch, or free memory",
+                        "the GPU is out of memory: %.1f of %.1f MB are free", (double)available / 1e6,
+                        (double)total / 1e6);
+}
+
 bool
 cuda_check(cudaError_t status, const char *what, GError **error)
 {
@@ -8,8 +20,7 @@ cuda_check(cudaError_t status, const char *what, GError **error)
     cudaGetLastError(); /* errors that do not stick are done with once reported */
     cuda_lost_note(status);
     if (status == cudaErrorMemoryAllocation)
-        return rv_error_set(error, RV_ERROR_NO_MEMORY, what, "use a smaller size or batch, or free memory",
-                            "the GPU is out of memory");
+        return out_of_memory(what, error);
     return rv_error_set(error, RV_ERROR_DEVICE, what, NULL, "CUDA: %s", cudaGetErrorString(status));
 }
 
