@@ -27,7 +27,7 @@ async function check(where, what = page) {
   assert.deepEqual(problems, [], where);
 }
 
-const openAll = () => page.evaluate(() => document.querySelectorAll("details:not([hidden])").forEach((details) => (details.open = true)));
+const openAll = (what = page) => what.evaluate(() => document.querySelectorAll("details:not([hidden])").forEach((details) => (details.open = true)));
 
 test("text, image with a mask, upscale and PNG info, dark and light", async () => {
   await asText(page);
@@ -99,6 +99,65 @@ test("Tab goes through everything in the order of the page, and shows where it i
   for (const name of ["model", "prompt", "negative", "f-steps", "f-seed", "generate", "preview-open", "gallery-search"]) assert.ok(seen.some((stop) => stop.name === name), name);
 });
 
+test("with keys alone: draw, look at the history, paint a mask, draw again", async () => {
+  await asText(page);
+  await set(page, small);
+  await openAll();
+  await page.selectOption("#script-name", "");
+  await page.focus(".brand");
+  await page.keyboard.press("p");
+  assert.equal(await page.evaluate(() => document.activeElement.id), "prompt");
+  await page.keyboard.press("Control+a");
+  await page.keyboard.type("a lamp, drawn by keys");
+  await draw(page, () => page.keyboard.press("Control+Enter"));
+  assert.match(await page.textContent("#infotext"), /^a lamp, drawn by keys/);
+  await page.waitForFunction(() => document.querySelectorAll("#gallery .thumb").length >= 3);
+  const place = () => page.evaluate(() => [...document.querySelectorAll("#gallery .thumb")].indexOf(document.activeElement));
+  await page.focus("#gallery .thumb");
+  for (const [key, at] of [["ArrowRight", 1], ["ArrowRight", 2], ["ArrowLeft", 1], ["Home", 0], ["ArrowLeft", 0], ["End", await page.locator("#gallery .thumb").count() - 1], ["Home", 0]]) {
+    await page.keyboard.press(key);
+    assert.equal(await place(), at, key);
+  }
+  await page.keyboard.press("Enter");
+  await page.waitForSelector("#viewer[open]");
+  await page.locator("#viewer button", { hasText: "To inpaint" }).focus();
+  await page.keyboard.press("Enter");
+  await page.waitForFunction(() => document.activeElement.matches("canvas.mask"));
+  const painted = () => page.isVisible("#f-mask_blur");
+  assert.equal(await painted(), false);
+  await page.keyboard.press("ArrowLeft");
+  await page.keyboard.press("Shift+ArrowUp");
+  assert.equal(await painted(), false, "moving paints nothing");
+  await page.keyboard.press("Space");
+  assert.equal(await painted(), true);
+  await page.keyboard.press("Control+z");
+  assert.equal(await painted(), false, "undone");
+  await page.keyboard.down("Space");
+  for (let i = 0; i < 6; i++) await page.keyboard.press("ArrowRight");
+  await page.keyboard.up("Space");
+  assert.equal(await painted(), true, "a stroke");
+  await page.keyboard.press("Control+z");
+  assert.equal(await painted(), false, "which is one thing to undo");
+  await page.keyboard.press("Control+Shift+Z");
+  await draw(page, () => page.keyboard.press("Control+Enter"));
+  assert.match(await page.textContent("#infotext"), /Mask blur: 4/);
+  await asText(page);
+});
+
+// What fingers are to hit, what leaves the screen, what phones would zoom into.
+const roughEdges = (phone) => phone.evaluate(() => {
+  const edges = document.documentElement.scrollWidth > innerWidth ? [`the page is ${document.documentElement.scrollWidth} wide`] : [];
+  for (const e of document.querySelectorAll("button, input, select, textarea, a, summary")) {
+    const box = (e.closest("label.check") ?? e).getBoundingClientRect();
+    if (box.width === 0 || box.height === 0 || e.closest("[hidden], .cards")) continue;
+    const name = e.id || e.textContent.slice(0, 20) || e.outerHTML.slice(0, 60);
+    if (box.left < -1 || box.right > innerWidth + 1) edges.push(`${name} leaves the screen`);
+    if (box.height < 30 || box.width < 24) edges.push(`${name} is small: ${Math.round(box.width)}x${Math.round(box.height)}`);
+    if (e.matches("textarea, select, input:not([type=checkbox], [type=range])") && parseFloat(getComputedStyle(e).fontSize) < 16) edges.push(`${name} makes phones zoom`);
+  }
+  return edges;
+});
+
 test("the form to log in with, and a phone", async () => {
   const guarded = await Server.start({ options: ["--token", "a token that is long enough"] });
   try {
@@ -113,5 +172,22 @@ test("the form to log in with, and a phone", async () => {
   for (const view of ["controls", "result", "side"]) {
     await phone.tap(`#views [data-to="${view}"]`);
     await check(`phone, ${view}`, phone);
+    assert.deepEqual(await roughEdges(phone), [], view);
   }
+  await phone.tap('#views [data-to="controls"]');
+  await phone.tap("#tab-img2img");
+  await openAll(phone);
+  await phone.selectOption("#script-name", "x/y/z plot");
+  assert.deepEqual(await roughEdges(phone), [], "image, all open");
+  await phone.tap('#views [data-to="side"]');
+  await phone.tap("#gallery .thumb");
+  await phone.waitForSelector("#viewer[open]");
+  assert.deepEqual(await roughEdges(phone), [], "full screen");
+  await phone.locator("#viewer button", { hasText: "To inpaint" }).tap();
+  await phone.waitForSelector("canvas.mask");
+  await phone.waitForFunction(() => document.activeElement.matches("canvas.mask"));
+  const canvas = await phone.locator("canvas.mask").boundingBox();
+  assert.ok(canvas.y > 0 && canvas.y < 300, `the canvas begins at ${canvas.y}`);
+  await phone.touchscreen.tap(canvas.x + canvas.width / 2, canvas.y + canvas.height / 2);
+  await phone.waitForFunction(() => document.getElementById("f-mask_blur").offsetParent !== null || document.getElementById("f-mask_blur").checkVisibility());
 });

@@ -20,6 +20,7 @@ export class Gallery {
     for (const id of ["gallery-shelf", ...FILTERS]) byId(id).addEventListener("change", () => this.reload());
     byId("gallery-clear").addEventListener("click", () => this.#clear());
     byId("gallery-empty").addEventListener("click", () => this.#emptyTrash());
+    byId("gallery").addEventListener("keydown", (event) => this.#key(event));
     const more = byId("gallery-more");
     more.addEventListener("click", () => this.#more());
     new IntersectionObserver(([entry]) => entry.isIntersecting && this.#more()).observe(more);
@@ -84,6 +85,17 @@ export class Gallery {
     } catch (error) {
       this.tell(error.message);
     }
+  }
+
+  // Arrows go from picture to picture, up and down by rows.
+  #key(event) {
+    const rows = [...byId("gallery").children];
+    const at = rows.indexOf(document.activeElement?.closest("li"));
+    const across = rows.filter((row) => row.offsetTop === rows[0]?.offsetTop).length;
+    const to = { ArrowLeft: at - 1, ArrowRight: at + 1, ArrowUp: at - across, ArrowDown: at + across, Home: 0, End: rows.length - 1 }[event.key];
+    if (at < 0 || rows[to] === undefined || event.ctrlKey || event.metaKey || event.altKey) return;
+    event.preventDefault();
+    rows[to].firstElementChild.focus();
   }
 
   async remove(item) {

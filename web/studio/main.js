@@ -216,7 +216,8 @@ async function send(where, item) {
     tabs.select("img2img");
     await source.set(url);
     source.onSize(source.mask.size);
-    if (where === "inpaint") source.mask.canvas.focus();
+    byId("source-panel").scrollIntoView({ block: innerWidth > 760 ? "nearest" : "start" });
+    if (where === "inpaint") source.mask.canvas.focus({ preventScroll: true });
   } catch (error) {
     tell(error.message);
   }

@@ -2,6 +2,7 @@
 // fingers, and room added around it for outpainting. The mask has the picture's own size; what is painted changes.
 import { make } from "../common/dom.js";
 import { loadImage } from "./files.js";
+import { bindKeys } from "./mask_keys.js";
 import { bindPointers } from "./mask_pointers.js";
 
 const UNDO_BYTES = 192 << 20;
@@ -19,7 +20,7 @@ export class MaskCanvas {
     this.future = [];
     this.cursor = null; // where the brush is, in the canvas's pixels
     this.canvas = make("canvas", { class: "mask", width: 400, height: 300, tabindex: 0, role: "application",
-      "aria-label": "Picture to start from; paint what is to change. E: eraser, brackets: brush size, plus and minus: zoom" });
+      "aria-label": "Picture to start from; paint what is to change. Arrows: move the brush, Space: paint, E: eraser, brackets: brush size, plus and minus: zoom" });
     this.brush = make("input", { type: "range", min: 2, max: 200, value: 40, "aria-label": "Brush size", title: "Brush size ([ and ])" });
     this.eraser = make("button", { type: "button", text: "Eraser", "aria-pressed": "false", title: "Eraser (E)", onclick: () => this.#toggleEraser() });
     const tool = (text, title, onclick) => make("button", { type: "button", class: "quiet", text, title, "aria-label": title, onclick });
@@ -31,6 +32,7 @@ export class MaskCanvas {
     this.fit();
     bindPointers(this);
     this.canvas.addEventListener("keydown", (event) => this.#key(event));
+    bindKeys(this);
     new ResizeObserver(() => this.#resize()).observe(place);
   }
 

@@ -71,6 +71,7 @@ export class Scripts {
       read = () => input.value;
     }
     const wide = typeof value === "string" && !argument.choices?.length && !/values$/i.test(label);
+    if (typeof value === "boolean") return { box: make("div", { class: "field" }, make("label", { class: "check" }, input, label)), read, write };
     return { box: make("div", { class: wide ? "field wide" : "field" }, make("label", { for: id, text: label }), input), read, write };
   }
 
