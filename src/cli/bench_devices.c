@@ -2,6 +2,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "base/json_build.h"
 #include "cli/bench.h"
 #include "cli/generate.h"
 
@@ -132,8 +133,7 @@ measure(Lane *lanes, int count, int frames, double *together, GError **error)
 static void
 add_figure(JsonBuilder *json, const char *name, double value)
 {
-    json_builder_set_member_name(json, name);
-    json_builder_add_double_value(json, value);
+    rv_json_add_number(json, name, value);
 }
 
 static JsonBuilder *
@@ -141,14 +141,11 @@ figures(const Lane *lanes, int count, double one, double together)
 {
     JsonBuilder *json = json_builder_new();
     json_builder_begin_object(json);
-    json_builder_set_member_name(json, "devices");
-    json_builder_begin_array(json);
+    rv_json_begin_array(json, "devices");
     for (int i = 0; i < count; i++) {
         json_builder_begin_object(json);
-        json_builder_set_member_name(json, "device");
-        json_builder_add_string_value(json, lanes[i].name);
-        json_builder_set_member_name(json, "name");
-        json_builder_add_string_value(json, lanes[i].shown);
+        rv_json_add_text(json, "device", lanes[i].name);
+        rv_json_add_text(json, "name", lanes[i].shown);
         add_figure(json, "alone_fps", lanes[i].alone);
         add_figure(json, "together_fps", lanes[i].together);
         json_builder_end_object(json);

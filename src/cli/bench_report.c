@@ -1,26 +1,19 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "base/json_build.h"
 #include "cli/bench.h"
 #include "cli/chart.h"
 
 static void
-add_number(JsonBuilder *json, const char *name, double value)
-{
-    json_builder_set_member_name(json, name);
-    json_builder_add_double_value(json, value);
-}
-
-static void
 add_timings(JsonBuilder *json, const RvTimings *t)
 {
-    json_builder_set_member_name(json, "ms");
-    json_builder_begin_object(json);
-    add_number(json, "min", t->min);
-    add_number(json, "median", t->median);
-    add_number(json, "p99", t->p99);
-    add_number(json, "max", t->max);
-    add_number(json, "mean", t->mean);
+    rv_json_begin_object(json, "ms");
+    rv_json_add_number(json, "min", t->min);
+    rv_json_add_number(json, "median", t->median);
+    rv_json_add_number(json, "p99", t->p99);
+    rv_json_add_number(json, "max", t->max);
+    rv_json_add_number(json, "mean", t->mean);
     json_builder_end_object(json);
 }
 
@@ -31,42 +24,32 @@ figures(const RvBench *b, const RvTimings *t, double fraction)
     rv_device_describe(rv_engine_device(b->engine), &info);
     JsonBuilder *json = json_builder_new();
     json_builder_begin_object(json);
-    json_builder_set_member_name(json, "device");
-    json_builder_add_string_value(json, info.name);
-    json_builder_set_member_name(json, "threads");
-    json_builder_add_int_value(json, info.threads);
-    json_builder_set_member_name(json, "precision");
-    json_builder_add_string_value(json, rv_engine_precision(b->engine));
-    json_builder_set_member_name(json, "model");
-    json_builder_add_string_value(json, rv_pipeline_name(b->pipeline));
-    json_builder_set_member_name(json, "size");
+    rv_json_add_text(json, "device", info.name);
+    rv_json_add_int(json, "threads", info.threads);
+    rv_json_add_text(json, "precision", rv_engine_precision(b->engine));
+    rv_json_add_text(json, "model", rv_pipeline_name(b->pipeline));
     g_autofree char *size = g_strdup_printf("%dx%d", b->request.width, b->request.height);
-    json_builder_add_string_value(json, size);
-    json_builder_set_member_name(json, "frames");
-    json_builder_add_int_value(json, b->samples_ms->len);
+    rv_json_add_text(json, "size", size);
+    rv_json_add_int(json, "frames", b->samples_ms->len);
     add_timings(json, t);
-    json_builder_set_member_name(json, "per_stage_ms");
-    json_builder_begin_object(json);
-    add_number(json, "encode", b->stages.encode);
-    add_number(json, "unet", b->stages.unet);
-    add_number(json, "decode", b->stages.decode);
-    add_number(json, "upload", b->stages.upload);
-    add_number(json, "download", b->stages.download);
+    rv_json_begin_object(json, "per_stage_ms");
+    rv_json_add_number(json, "encode", b->stages.encode);
+    rv_json_add_number(json, "unet", b->stages.unet);
+    rv_json_add_number(json, "decode", b->stages.decode);
+    rv_json_add_number(json, "upload", b->stages.upload);
+    rv_json_add_number(json, "download", b->stages.download);
     json_builder_end_object(json);
     if (b->interval_ms > 0.0)
-        add_number(json, "interval_ms", b->interval_ms);
-    add_number(json, "tflop", b->flops * 1e-12);
-    json_builder_set_member_name(json, "ceiling");
-    json_builder_begin_object(json);
-    add_number(json, "matmul_tflops", b->ceilings.matmul_flops * 1e-12);
-    add_number(json, "copy_tb_s", b->ceilings.copy_bytes * 1e-12);
+        rv_json_add_number(json, "interval_ms", b->interval_ms);
+    rv_json_add_number(json, "tflop", b->flops * 1e-12);
+    rv_json_begin_object(json, "ceiling");
+    rv_json_add_number(json, "matmul_tflops", b->ceilings.matmul_flops * 1e-12);
+    rv_json_add_number(json, "copy_tb_s", b->ceilings.copy_bytes * 1e-12);
     json_builder_end_object(json);
-    add_number(json, "fraction_of_ceiling", fraction);
-    json_builder_set_member_name(json, "peak_device_bytes");
-    json_builder_add_int_value(json, (gint64)rv_pipeline_device_bytes(b->pipeline));
-    add_number(json, "ready_seconds", b->ready_seconds);
-    json_builder_set_member_name(json, "samples_ms");
-    json_builder_begin_array(json);
+    rv_json_add_number(json, "fraction_of_ceiling", fraction);
+    rv_json_add_int(json, "peak_device_bytes", (gint64)rv_pipeline_device_bytes(b->pipeline));
+    rv_json_add_number(json, "ready_seconds", b->ready_seconds);
+    rv_json_begin_array(json, "samples_ms");
     for (guint i = 0; i < b->samples_ms->len; i++)
         json_builder_add_double_value(json, g_array_index(b->samples_ms, double, i));
     json_builder_end_array(json);

@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "base/error.h"
+#include "base/json_build.h"
 #include "cli/console.h"
 #include "cli/generate.h"
 #include "cli/pull.h"
@@ -50,15 +51,13 @@ show_lora(const RvLora *lora, GError **error)
         { "family", "lora" }, { "variant", rv_lora_kind(lora) }, { "alias", alias }, { "hash", hash }
     };
     for (gsize i = 0; i < G_N_ELEMENTS(texts); i++) {
-        json_builder_set_member_name(json, texts[i][0]);
-        json_builder_add_string_value(json, texts[i][1]);
+        rv_json_add_text(json, texts[i][0], texts[i][1]);
     }
     const gint64 numbers[] = { (gint64)rv_lora_modules(lora), rv_lora_rank(lora),
                                (gint64)rv_lora_bytes(lora) };
     const char *const keys[] = { "modules", "rank", "bytes" };
     for (gsize i = 0; i < G_N_ELEMENTS(keys); i++) {
-        json_builder_set_member_name(json, keys[i]);
-        json_builder_add_int_value(json, numbers[i]);
+        rv_json_add_int(json, keys[i], numbers[i]);
     }
     json_builder_end_object(json);
     return rv_console_print_json(json, false, error);

@@ -7,6 +7,7 @@
 #include <glib/gstdio.h>
 
 #include "base/error.h"
+#include "base/json_build.h"
 #include "cli/console.h"
 #include "cli/generate.h"
 #include "cli/networks.h"
@@ -176,22 +177,15 @@ print_result(const RvResult *result, const RvResultImage *image, const char *pat
 {
     g_autoptr(JsonBuilder) json = json_builder_new();
     json_builder_begin_object(json);
-    json_builder_set_member_name(json, "path");
-    json_builder_add_string_value(json, path);
-    json_builder_set_member_name(json, "seed");
-    json_builder_add_int_value(json, (gint64)image->seed);
-    json_builder_set_member_name(json, "width");
-    json_builder_add_int_value(json, result->width);
-    json_builder_set_member_name(json, "height");
-    json_builder_add_int_value(json, result->height);
-    json_builder_set_member_name(json, "seconds");
-    json_builder_add_double_value(json, result->seconds / result->count);
-    json_builder_set_member_name(json, "steps_per_second");
-    json_builder_add_double_value(json, result->sample_seconds > 0
-                                            ? result->evaluations * result->count / result->sample_seconds
-                                            : 0.0);
-    json_builder_set_member_name(json, "infotext");
-    json_builder_add_string_value(json, image->infotext);
+    rv_json_add_text(json, "path", path);
+    rv_json_add_int(json, "seed", (gint64)image->seed);
+    rv_json_add_int(json, "width", result->width);
+    rv_json_add_int(json, "height", result->height);
+    rv_json_add_number(json, "seconds", result->seconds / result->count);
+    rv_json_add_number(
+        json, "steps_per_second",
+        result->sample_seconds > 0 ? result->evaluations * result->count / result->sample_seconds : 0.0);
+    rv_json_add_text(json, "infotext", image->infotext);
     json_builder_end_object(json);
     return rv_console_print_json(json, false, error);
 }

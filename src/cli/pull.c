@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "base/error.h"
+#include "base/json_build.h"
 #include "base/json_check.h"
 #include "cli/console.h"
 #include "cli/generate.h"
@@ -154,17 +155,12 @@ report_file(Pull *pull, const char *path, const RvFetchResult *result)
 {
     JsonBuilder *json = pull->json;
     json_builder_begin_object(json);
-    json_builder_set_member_name(json, "path");
-    json_builder_add_string_value(json, path);
-    json_builder_set_member_name(json, "bytes");
-    json_builder_add_int_value(json, result->bytes);
-    json_builder_set_member_name(json, "resumed");
-    json_builder_add_int_value(json, result->resumed);
-    json_builder_set_member_name(json, "present");
-    json_builder_add_boolean_value(json, result->present);
+    rv_json_add_text(json, "path", path);
+    rv_json_add_int(json, "bytes", result->bytes);
+    rv_json_add_int(json, "resumed", result->resumed);
+    rv_json_add_flag(json, "present", result->present);
     if (result->sha256[0] != '\0') {
-        json_builder_set_member_name(json, "sha256");
-        json_builder_add_string_value(json, result->sha256);
+        rv_json_add_text(json, "sha256", result->sha256);
     }
     json_builder_end_object(json);
 }
@@ -227,12 +223,9 @@ finish(Pull *pull, const char *path, double seconds, GError **error)
     rv_progress_bar_end(&pull->bar);
     JsonBuilder *json = pull->json;
     json_builder_end_array(json);
-    json_builder_set_member_name(json, "path");
-    json_builder_add_string_value(json, path);
-    json_builder_set_member_name(json, "bytes");
-    json_builder_add_int_value(json, pull->bytes);
-    json_builder_set_member_name(json, "seconds");
-    json_builder_add_double_value(json, seconds);
+    rv_json_add_text(json, "path", path);
+    rv_json_add_int(json, "bytes", pull->bytes);
+    rv_json_add_number(json, "seconds", seconds);
     json_builder_end_object(json);
     if (rv_generate_options.json)
         return rv_console_print_json(json, false, error);
@@ -263,10 +256,8 @@ prepare(Pull *pull)
                         source->licence != NULL ? source->licence : "read it on the model's page");
     rv_progress_bar_begin(&pull->bar, source->name);
     json_builder_begin_object(pull->json);
-    json_builder_set_member_name(pull->json, "name");
-    json_builder_add_string_value(pull->json, source->name);
-    json_builder_set_member_name(pull->json, "files");
-    json_builder_begin_array(pull->json);
+    rv_json_add_text(pull->json, "name", source->name);
+    rv_json_begin_array(pull->json, "files");
 }
 
 bool

@@ -2,6 +2,7 @@
 #include <stdio.h>
 
 #include "base/error.h"
+#include "base/json_build.h"
 #include "cli/console.h"
 #include "cli/generate.h"
 #include "text/tokenizer.h"
@@ -38,8 +39,7 @@ print_ids(const RvTokenizer *tokenizer, const GArray *ids, GError **error)
     }
     g_autoptr(JsonBuilder) json = json_builder_new();
     json_builder_begin_object(json);
-    json_builder_set_member_name(json, "ids");
-    json_builder_begin_array(json);
+    rv_json_begin_array(json, "ids");
     for (guint i = 0; i < ids->len; i++)
         json_builder_add_int_value(json, g_array_index(ids, gint32, i));
     json_builder_end_array(json);

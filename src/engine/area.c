@@ -17,8 +17,8 @@ flatten(RvPicture *picture)
     g_clear_pointer(&picture->alpha, g_free);
 }
 
-static RvPicture *
-fit(const RvPicture *picture, RvResizeMode mode, int width, int height, GError **error)
+RvPicture *
+rv_area_fit(const RvPicture *picture, RvResizeMode mode, int width, int height, GError **error)
 {
     if (picture->width == width && picture->height == height)
         return rv_picture_copy(picture, error);
@@ -40,7 +40,7 @@ fit_mask(const RvMask *mask, RvResizeMode mode, int width, int height, GError **
         return NULL;
     for (gsize i = 0; i < (gsize)mask->width * (gsize)mask->height; i++)
         memset(grey->rgb + 3 * i, mask->values[i], 3);
-    g_autoptr(RvPicture) fitted = fit(grey, mode, width, height, error);
+    g_autoptr(RvPicture) fitted = rv_area_fit(grey, mode, width, height, error);
     return fitted != NULL ? rv_mask_from_picture(fitted, error) : NULL;
 }
 
@@ -193,7 +193,7 @@ cut(RvArea *area, const RvRequest *r, GError **error)
     g_autoptr(RvMask) part_mask =
         rv_mask_crop(area->whole_mask, area->x, area->y, area->width, area->height, error);
     area->is_cut = true;
-    area->init = part != NULL ? fit(part, RV_RESIZE_FILL, r->width, r->height, error) : NULL;
+    area->init = part != NULL ? rv_area_fit(part, RV_RESIZE_FILL, r->width, r->height, error) : NULL;
     area->mask = part_mask != NULL ? fit_mask(part_mask, RV_RESIZE_FILL, r->width, r->height, error) : NULL;
     return area->init != NULL && area->mask != NULL && cut_latent_mask(area, r, error);
 }
@@ -206,7 +206,7 @@ take_whole(RvArea *area, const RvRequest *r, int factor, GError **error)
         width = MAX(r->init->width / factor, 1) * factor;
         height = MAX(r->init->height / factor, 1) * factor;
     }
-    area->init = fit(r->init, r->resize, width, height, error);
+    area->init = rv_area_fit(r->init, r->resize, width, height, error);
     if (area->init == NULL)
         return false;
     flatten(area->init);

@@ -17,6 +17,8 @@ typedef struct {
     RvMask *whole_mask;      /* blurred, with is_cut */
 } RvArea;
 
+/* The picture brought to that size; RV_RESIZE_LATENT stretches it. */
+RvPicture *rv_area_fit(const RvPicture *picture, RvResizeMode mode, int width, int height, GError **error);
 /* All NULL for a request without a picture. */
 bool rv_area_init(RvArea *area, const RvRequest *request, int factor, GError **error);
 void rv_area_clear(RvArea *area);

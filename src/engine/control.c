@@ -5,6 +5,7 @@
 
 #include <glib/gstdio.h>
 
+#include "engine/area.h"
 #include "engine/layout.h"
 #include "engine/programs.h"
 #include "media/annotate.h"
@@ -203,23 +204,11 @@ rv_control_set_clear(RvControlSet *set)
     set->count = 0;
 }
 
-static RvPicture *
-fit(const RvPicture *picture, RvResizeMode mode, int width, int height, GError **error)
-{
-    if (picture->width == width && picture->height == height)
-        return rv_picture_copy(picture, error);
-    if (mode == RV_RESIZE_CROP)
-        return rv_picture_cover(picture, width, height, RV_FILTER_LANCZOS, error);
-    if (mode == RV_RESIZE_FILL)
-        return rv_picture_fill(picture, width, height, RV_FILTER_LANCZOS, error);
-    return rv_picture_resize(picture, width, height, RV_FILTER_LANCZOS, error);
-}
-
 /* The picture at the run's size, annotated at the unit's own resolution if it has one. */
 static RvPicture *
 make_map(const RvControlUse *use, int width, int height, GError **error)
 {
-    g_autoptr(RvPicture) fitted = fit(use->image, use->resize, width, height, error);
+    g_autoptr(RvPicture) fitted = rv_area_fit(use->image, use->resize, width, height, error);
     if (fitted == NULL)
         return NULL;
     bool smaller = use->resolution > 0 && use->resolution != MIN(width, height) && use->module != NULL &&

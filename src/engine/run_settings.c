@@ -250,7 +250,7 @@ rv_run_infotext(const RvPipeline *pipeline, const RvRequest *r, const RvRunSetti
     static const char *const noise_names[] = {
         [RV_NOISE_CPU] = "CPU", [RV_NOISE_NV] = "NV", [RV_NOISE_CUDA] = "GPU"
     };
-    g_autoptr(RvInfotext) info = rv_infotext_new(r->prompt, r->cfg_scale > 1.0 ? r->negative_prompt : NULL);
+    g_autoptr(RvInfotext) info = rv_infotext_new(r->prompt, r->negative_prompt);
     g_autofree char *seed_text = g_strdup_printf("%" G_GUINT64_FORMAT, rv_run_seed(r, index));
     rv_infotext_set_integer(info, "Steps", r->steps);
     rv_infotext_set(info, "Sampler", rv_sampler_info(settings->sampler.sampler)->label);

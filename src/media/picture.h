@@ -39,11 +39,13 @@ const char *rv_picture_infotext(const RvPicture *picture);
 typedef enum { RV_PICTURE_PNG, RV_PICTURE_JPEG, RV_PICTURE_WEBP } RvPictureFormat;
 
 typedef struct {
-    const char *infotext; /* UTF-8. PNG: text `parameters` (tEXt when Latin-1 holds it, else iTXt);
-                           * JPEG and WebP: EXIF UserComment. NULL or "" writes none */
-    int quality;          /* JPEG and WebP, 1 to 100; 0 means 90 */
-    bool lossless;        /* WebP */
-    int png_level;        /* zlib level 1 to 9; 0 means 6 */
+    const char *infotext;       /* UTF-8. PNG: text `parameters` (tEXt when Latin-1 holds it, else iTXt);
+                                 * JPEG and WebP: EXIF UserComment. NULL or "" writes none */
+    const char *postprocessing; /* UTF-8. PNG: a text of that name, where A1111 says how a picture was
+                                 * enlarged; others: not written */
+    int quality;                /* JPEG and WebP, 1 to 100; 0 means 90 */
+    bool lossless;              /* WebP */
+    int png_level;              /* zlib level 1 to 9; 0 means 6 */
 } RvPictureSaveOptions;
 
 /* The format that the ending of `path` names (png, jpg, jpeg, webp in any case); another ending fails

@@ -173,6 +173,8 @@ encode_guarded(Png *state, const RvPicture *picture, const RvPictureSaveOptions 
                  PNG_COMPRESSION_TYPE_DEFAULT, PNG_FILTER_TYPE_DEFAULT);
     if (options->infotext != NULL)
         write_text(state, "parameters", options->infotext);
+    if (options->postprocessing != NULL)
+        write_text(state, "postprocessing", options->postprocessing);
     png_write_info(state->png, state->info);
     for (int y = 0; y < picture->height; y++) {
         gsize first = (gsize)y * (gsize)picture->width;

@@ -1,6 +1,7 @@
 /* control.c - the live parameters over HTTP, in the forms of the programs that are replaced. */
 #include <string.h>
 
+#include "base/json_build.h"
 #include "server/json_text.h"
 #include "server/log.h"
 #include "server/server_internal.h"
@@ -18,15 +19,12 @@ rv_control_build_state(RvServer *server)
     JsonBuilder *json = json_builder_new();
     json_builder_begin_object(json);
     rv_state_add_json(server->state, json);
-    json_builder_set_member_name(json, "revision");
-    json_builder_add_int_value(json, rv_state_revision(server->state));
+    rv_json_add_int(json, "revision", rv_state_revision(server->state));
     rv_mirror_add_summary(server->mirror, json);
-    json_builder_set_member_name(json, "controls");
-    json_builder_begin_object(json);
+    rv_json_begin_object(json, "controls");
     rv_state_add_json(server->state, json);
     json_builder_end_object(json);
-    json_builder_set_member_name(json, "recording");
-    json_builder_begin_object(json);
+    rv_json_begin_object(json, "recording");
     rv_recording_add_json(server->recording, json);
     json_builder_end_object(json);
     rv_mirror_add_fast_trt(server->mirror, port_of(server), json);
@@ -114,8 +112,7 @@ answer_object(const RvCall *call, guint status, const char *name, const char *va
 {
     g_autoptr(JsonBuilder) json = json_builder_new();
     json_builder_begin_object(json);
-    json_builder_set_member_name(json, name);
-    json_builder_add_string_value(json, value);
+    rv_json_add_text(json, name, value);
     if (second != NULL) {
         json_builder_set_member_name(json, second);
         if (text != NULL)

@@ -2,6 +2,7 @@
  * that clients give, and opened without following links. */
 #include <string.h>
 
+#include "base/json_build.h"
 #include "server/later.h"
 #include "server/picture_file.h"
 #include "server/server.h"
@@ -31,15 +32,12 @@ add_picture(JsonBuilder *json, const RvPictureRow *row)
                     { "created", row->created }, { "trashed", row->trashed } };
     json_builder_begin_object(json);
     for (gsize i = 0; i < G_N_ELEMENTS(numbers); i++) {
-        json_builder_set_member_name(json, numbers[i].name);
-        json_builder_add_int_value(json, numbers[i].value);
+        rv_json_add_int(json, numbers[i].name, numbers[i].value);
     }
     for (gsize i = 0; i < G_N_ELEMENTS(texts); i++) {
-        json_builder_set_member_name(json, texts[i].name);
-        json_builder_add_string_value(json, texts[i].text);
+        rv_json_add_text(json, texts[i].name, texts[i].text);
     }
-    json_builder_set_member_name(json, "favourite");
-    json_builder_add_boolean_value(json, row->favourite);
+    rv_json_add_flag(json, "favourite", row->favourite);
     json_builder_end_object(json);
 }
 
@@ -80,10 +78,8 @@ rv_gallery_list(const RvCall *call)
     all.before_id = all.after_id = 0;
     g_autoptr(JsonBuilder) json = json_builder_new();
     json_builder_begin_object(json);
-    json_builder_set_member_name(json, "total");
-    json_builder_add_int_value(json, rv_store_gallery_count(store, call->user, &all));
-    json_builder_set_member_name(json, "pictures");
-    json_builder_begin_array(json);
+    rv_json_add_int(json, "total", rv_store_gallery_count(store, call->user, &all));
+    rv_json_begin_array(json, "pictures");
     for (guint i = 0; i < rows->len; i++)
         add_picture(json, g_ptr_array_index(rows, i));
     json_builder_end_array(json);
@@ -119,18 +115,6 @@ get_one(const RvCall *call, const RvPictureRow *row, const char *rest)
 
 /* ---- changes ---- */
 
-static void
-on_changed(const GError *error, void *user)
-{
-    RvLater *later = user;
-    const RvCall *call = rv_later_call(later);
-    if (call != NULL && error != NULL)
-        rv_answer_problem(call, 507, "InsufficientStorage", error->message);
-    else if (call != NULL)
-        rv_studio_answer_done(call);
-    rv_later_end(later);
-}
-
 /* -1: not a member; -2: no bool. */
 static int
 read_flag(JsonObject *body, const char *name)
@@ -155,7 +139,7 @@ change(const RvCall *call, const RvPictureRow *row)
     }
     gint64 when = trashed == 1 ? g_get_real_time() / G_USEC_PER_SEC : trashed;
     rv_store_mark_picture(rv_studio_store(rv_server_studio(call->server)), call->user, row->id, favourite,
-                          when, on_changed, rv_later_new(call, NULL, NULL));
+                          when, rv_studio_answer_kept, rv_later_new(call, NULL, NULL));
 }
 
 static void
@@ -171,7 +155,7 @@ erase(const RvCall *call, const RvPictureRow *row)
         rv_answer_error(call, error);
         return;
     }
-    rv_store_remove_picture(rv_studio_store(studio), call->user, row->id, on_changed,
+    rv_store_remove_picture(rv_studio_store(studio), call->user, row->id, rv_studio_answer_kept,
                             rv_later_new(call, NULL, NULL));
 }
 

@@ -1,6 +1,7 @@
 /* health.c - for those who watch over the server. */
 #include <string.h>
 
+#include "base/json_build.h"
 #include "server/idle.h"
 #include "server/metrics.h"
 #include "server/server_internal.h"
@@ -25,11 +26,9 @@ add_starts(RvServer *server, JsonBuilder *json)
     RvStudioStarts starts = rv_studio_starts(server->studio);
     const double values[] = { (double)starts.count, starts.p50, starts.p99, starts.max };
     static const char *const names[] = { "count", "p50", "p99", "max" };
-    json_builder_set_member_name(json, "job_start_ms");
-    json_builder_begin_object(json);
+    rv_json_begin_object(json, "job_start_ms");
     for (gsize i = 0; i < G_N_ELEMENTS(names); i++) {
-        json_builder_set_member_name(json, names[i]);
-        json_builder_add_double_value(json, values[i]);
+        rv_json_add_number(json, names[i], values[i]);
     }
     json_builder_end_object(json);
 }
@@ -42,13 +41,11 @@ rv_health_stats(const RvCall *call)
     rv_mirror_add_stats(call->server->mirror, json);
     int jobs, batches;
     rv_studio_count(call->server->studio, &jobs, &batches);
-    json_builder_set_member_name(json, "jobs");
-    json_builder_add_int_value(json, jobs);
+    rv_json_add_int(json, "jobs", jobs);
     add_starts(call->server, json);
-    json_builder_set_member_name(json, "model_bytes"); /* of the studio */
-    json_builder_add_int_value(json, (gint64)rv_studio_device_bytes(call->server->studio));
-    json_builder_set_member_name(json, "idle_seconds");
-    json_builder_add_double_value(json, rv_idle_seconds(call->server->idle));
+    rv_json_add_int(json, "model_bytes",
+                    (gint64)rv_studio_device_bytes(call->server->studio)); /* the studio's */
+    rv_json_add_number(json, "idle_seconds", rv_idle_seconds(call->server->idle));
     json_builder_end_object(json);
     rv_answer_json(call, 200, json);
 }
@@ -114,16 +111,11 @@ static void
 add_route(JsonBuilder *json, const RvRoute *route)
 {
     json_builder_begin_object(json);
-    json_builder_set_member_name(json, "methods");
-    json_builder_add_string_value(json, route->methods);
-    json_builder_set_member_name(json, "path");
-    json_builder_add_string_value(json, route->path);
-    json_builder_set_member_name(json, "auth");
-    json_builder_add_boolean_value(json, route->auth == RV_AUTH_REQUIRED);
-    json_builder_set_member_name(json, "websocket");
-    json_builder_add_boolean_value(json, route->socket != NULL);
-    json_builder_set_member_name(json, "help");
-    json_builder_add_string_value(json, route->help);
+    rv_json_add_text(json, "methods", route->methods);
+    rv_json_add_text(json, "path", route->path);
+    rv_json_add_flag(json, "auth", route->auth == RV_AUTH_REQUIRED);
+    rv_json_add_flag(json, "websocket", route->socket != NULL);
+    rv_json_add_text(json, "help", route->help);
     json_builder_end_object(json);
 }
 

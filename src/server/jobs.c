@@ -1,6 +1,7 @@
 /* jobs.c - /api/v1/jobs: jobs that are submitted, asked about and fetched by their number. */
 #include <string.h>
 
+#include "base/json_build.h"
 #include "media/picture.h"
 #include "server/json_text.h"
 #include "server/later.h"
@@ -155,17 +156,12 @@ rv_jobs_list(const RvCall *call)
     g_autoptr(JsonBuilder) json = json_builder_new();
     rv_studio_count(studio, &jobs, &batches);
     json_builder_begin_object(json);
-    json_builder_set_member_name(json, "queue");
-    json_builder_begin_object(json);
-    json_builder_set_member_name(json, "jobs");
-    json_builder_add_int_value(json, jobs);
-    json_builder_set_member_name(json, "batches");
-    json_builder_add_int_value(json, batches);
-    json_builder_set_member_name(json, "paused");
-    json_builder_add_string_value(json, rv_studio_paused(studio));
+    rv_json_begin_object(json, "queue");
+    rv_json_add_int(json, "jobs", jobs);
+    rv_json_add_int(json, "batches", batches);
+    rv_json_add_text(json, "paused", rv_studio_paused(studio));
     json_builder_end_object(json);
-    json_builder_set_member_name(json, "jobs");
-    json_builder_begin_array(json);
+    rv_json_begin_array(json, "jobs");
     for (guint i = 0; i < MIN(list->len, (guint)MIN(limit, MAX_LISTED)); i++)
         rv_studio_status_add_json(g_ptr_array_index(list, i), json);
     json_builder_end_array(json);
@@ -186,32 +182,22 @@ add_picture(JsonBuilder *json, gint64 job, guint number, const RvStudioPicture *
 {
     g_autofree char *url = g_strdup_printf("/api/v1/jobs/%" G_GINT64_FORMAT "/pictures/%u", job, number);
     json_builder_begin_object(json);
-    json_builder_set_member_name(json, "role");
-    json_builder_add_string_value(json, rv_studio_role_name(picture->role));
-    json_builder_set_member_name(json, "url");
-    json_builder_add_string_value(json, url);
-    json_builder_set_member_name(json, "part");
-    json_builder_add_int_value(json, picture->part);
-    json_builder_set_member_name(json, "seed");
-    json_builder_add_int_value(json, picture->seed);
-    json_builder_set_member_name(json, "subseed");
-    json_builder_add_int_value(json, picture->subseed);
-    json_builder_set_member_name(json, "width");
-    json_builder_add_int_value(json, picture->width);
-    json_builder_set_member_name(json, "height");
-    json_builder_add_int_value(json, picture->height);
-    json_builder_set_member_name(json, "infotext");
-    json_builder_add_string_value(json, picture->infotext);
-    json_builder_set_member_name(json, "gallery");
-    json_builder_add_int_value(json, picture->gallery_id);
+    rv_json_add_text(json, "role", rv_studio_role_name(picture->role));
+    rv_json_add_text(json, "url", url);
+    rv_json_add_int(json, "part", picture->part);
+    rv_json_add_int(json, "seed", picture->seed);
+    rv_json_add_int(json, "subseed", picture->subseed);
+    rv_json_add_int(json, "width", picture->width);
+    rv_json_add_int(json, "height", picture->height);
+    rv_json_add_text(json, "infotext", picture->infotext);
+    rv_json_add_int(json, "gallery", picture->gallery_id);
     json_builder_end_object(json);
 }
 
 static void
 add_images(JsonBuilder *json, const RvStudioResult *result)
 {
-    json_builder_set_member_name(json, "images");
-    json_builder_begin_array(json);
+    rv_json_begin_array(json, "images");
     for (guint i = 0; i < result->pictures->len; i++) {
         const RvStudioPicture *picture = g_ptr_array_index(result->pictures, i);
         gsize size = 0;
@@ -227,23 +213,16 @@ answer_result(const RvCall *call, const RvStudioResult *result, bool has_images)
 {
     g_autoptr(JsonBuilder) json = json_builder_new();
     json_builder_begin_object(json);
-    json_builder_set_member_name(json, "id");
-    json_builder_add_int_value(json, result->id);
-    json_builder_set_member_name(json, "state");
-    json_builder_add_string_value(json, rv_studio_state_name(result->state));
-    json_builder_set_member_name(json, "error");
-    json_builder_add_string_value(json, result->error != NULL ? result->error->message : NULL);
-    json_builder_set_member_name(json, "seconds");
-    json_builder_add_double_value(json, result->seconds);
-    json_builder_set_member_name(json, "info");
-    json_builder_add_string_value(json, result->info);
-    json_builder_set_member_name(json, "notes");
-    json_builder_begin_array(json);
+    rv_json_add_int(json, "id", result->id);
+    rv_json_add_text(json, "state", rv_studio_state_name(result->state));
+    rv_json_add_text(json, "error", result->error != NULL ? result->error->message : NULL);
+    rv_json_add_number(json, "seconds", result->seconds);
+    rv_json_add_text(json, "info", result->info);
+    rv_json_begin_array(json, "notes");
     for (guint i = 0; i < result->notes->len; i++)
         json_builder_add_string_value(json, g_ptr_array_index(result->notes, i));
     json_builder_end_array(json);
-    json_builder_set_member_name(json, "pictures");
-    json_builder_begin_array(json);
+    rv_json_begin_array(json, "pictures");
     for (guint i = 0; i < result->pictures->len; i++)
         add_picture(json, result->id, i, g_ptr_array_index(result->pictures, i));
     json_builder_end_array(json);

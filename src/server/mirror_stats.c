@@ -4,50 +4,23 @@
 
 #include "server/mirror_internal.h"
 
+#include "base/json_build.h"
+
 static const char *const counter_names[RV_CLIENT_N_COUNTERS] = { "bytes_in",   "bytes_out",  "frames_in",
                                                                  "bad_input",  "skipped_in", "skipped_out",
                                                                  "frames_out", "cut_off" };
 static const char *const time_names[RV_CLIENT_N_TIMES] = { "decode", "encode", "client_age", "residence" };
 
-static void
-add_int(JsonBuilder *json, const char *name, gint64 value)
-{
-    json_builder_set_member_name(json, name);
-    json_builder_add_int_value(json, value);
-}
-
-static void
-add_double(JsonBuilder *json, const char *name, double value)
-{
-    json_builder_set_member_name(json, name);
-    json_builder_add_double_value(json, value);
-}
-
-static void
-add_flag(JsonBuilder *json, const char *name, bool value)
-{
-    json_builder_set_member_name(json, name);
-    json_builder_add_boolean_value(json, value);
-}
-
-static void
-add_text(JsonBuilder *json, const char *name, const char *value)
-{
-    json_builder_set_member_name(json, name);
-    json_builder_add_string_value(json, value);
-}
-
 /* Milliseconds, as people read them. */
 static void
 add_quantiles(JsonBuilder *json, const char *name, const RvLiveQuantiles *q)
 {
-    json_builder_set_member_name(json, name);
-    json_builder_begin_object(json);
-    add_int(json, "count", q->count);
-    add_double(json, "p50", (double)q->p50 * 1e-3);
-    add_double(json, "p95", (double)q->p95 * 1e-3);
-    add_double(json, "p99", (double)q->p99 * 1e-3);
-    add_double(json, "max", (double)q->max * 1e-3);
+    rv_json_begin_object(json, name);
+    rv_json_add_int(json, "count", q->count);
+    rv_json_add_number(json, "p50", (double)q->p50 * 1e-3);
+    rv_json_add_number(json, "p95", (double)q->p95 * 1e-3);
+    rv_json_add_number(json, "p99", (double)q->p99 * 1e-3);
+    rv_json_add_number(json, "max", (double)q->max * 1e-3);
     json_builder_end_object(json);
 }
 
@@ -74,14 +47,13 @@ quantiles_of(const gint64 *ring, guint total)
 static void
 add_counters(JsonBuilder *json, const RvLiveCounters *c)
 {
-    json_builder_set_member_name(json, "frames");
-    json_builder_begin_object(json);
-    add_int(json, "pushed", (gint64)c->pushed);
-    add_int(json, "shown", (gint64)c->shown);
-    add_int(json, "dropped", (gint64)c->dropped);
-    add_int(json, "late", (gint64)c->late);
-    add_int(json, "failed", (gint64)c->failed);
-    add_int(json, "held", (gint64)c->held);
+    rv_json_begin_object(json, "frames");
+    rv_json_add_int(json, "pushed", (gint64)c->pushed);
+    rv_json_add_int(json, "shown", (gint64)c->shown);
+    rv_json_add_int(json, "dropped", (gint64)c->dropped);
+    rv_json_add_int(json, "late", (gint64)c->late);
+    rv_json_add_int(json, "failed", (gint64)c->failed);
+    rv_json_add_int(json, "held", (gint64)c->held);
     json_builder_end_object(json);
 }
 
@@ -91,17 +63,16 @@ add_session(JsonBuilder *json, const RvClient *client)
     RvLiveSessionStats stats;
     rv_live_session_stats(client->session, &stats);
     json_builder_begin_object(json);
-    add_int(json, "id", (gint64)client->id);
-    add_text(json, "transport", client->transport);
-    add_text(json, "address", client->address != NULL ? client->address : "");
-    add_double(json, "seconds", (double)(g_get_monotonic_time() - client->opened_us) * 1e-6);
-    add_double(json, "fps_in", stats.fps_in);
-    add_double(json, "fps", stats.fps_shown);
+    rv_json_add_int(json, "id", (gint64)client->id);
+    rv_json_add_text(json, "transport", client->transport);
+    rv_json_add_text(json, "address", client->address != NULL ? client->address : "");
+    rv_json_add_number(json, "seconds", (double)(g_get_monotonic_time() - client->opened_us) * 1e-6);
+    rv_json_add_number(json, "fps_in", stats.fps_in);
+    rv_json_add_number(json, "fps", stats.fps_shown);
     add_counters(json, &stats.counters);
     add_quantiles(json, "age_ms", &stats.age);
     add_quantiles(json, "interval_ms", &stats.interval);
-    json_builder_set_member_name(json, "stages_ms");
-    json_builder_begin_object(json);
+    rv_json_begin_object(json, "stages_ms");
     for (int i = 0; i < RV_STAGE_COUNT; i++)
         if (i != RV_STAGE_DECODE && i != RV_STAGE_ENCODE)
             add_quantiles(json, rv_stage_name(i), &stats.stage[i]);
@@ -110,10 +81,9 @@ add_session(JsonBuilder *json, const RvClient *client)
         add_quantiles(json, time_names[i], &q);
     }
     json_builder_end_object(json);
-    json_builder_set_member_name(json, "counters");
-    json_builder_begin_object(json);
+    rv_json_begin_object(json, "counters");
     for (int i = 0; i < RV_CLIENT_N_COUNTERS; i++)
-        add_int(json, counter_names[i], (gint64)client->counters[i]);
+        rv_json_add_int(json, counter_names[i], (gint64)client->counters[i]);
     json_builder_end_object(json);
     json_builder_end_object(json);
 }
@@ -132,16 +102,16 @@ add_device(RvLiveDevice *device, void *data)
     RvLiveDeviceStats stats;
     rv_live_device_stats(device, &stats);
     json_builder_begin_object(json);
-    add_text(json, "name", stats.name);
-    add_text(json, "state", state_name(stats.state));
+    rv_json_add_text(json, "name", stats.name);
+    rv_json_add_text(json, "state", state_name(stats.state));
     add_quantiles(json, "service_ms", &stats.service);
-    add_int(json, "served", (gint64)stats.served);
-    add_int(json, "failed", (gint64)stats.failed);
-    add_int(json, "late_answers", (gint64)stats.late_answers);
-    add_int(json, "taken_out", (gint64)stats.taken_out);
-    add_int(json, "brought_back", (gint64)stats.brought_back);
-    add_double(json, "busy_seconds", (double)stats.busy_us * 1e-6);
-    add_text(json, "last_error", stats.last_error != NULL ? stats.last_error : "");
+    rv_json_add_int(json, "served", (gint64)stats.served);
+    rv_json_add_int(json, "failed", (gint64)stats.failed);
+    rv_json_add_int(json, "late_answers", (gint64)stats.late_answers);
+    rv_json_add_int(json, "taken_out", (gint64)stats.taken_out);
+    rv_json_add_int(json, "brought_back", (gint64)stats.brought_back);
+    rv_json_add_number(json, "busy_seconds", (double)stats.busy_us * 1e-6);
+    rv_json_add_text(json, "last_error", stats.last_error != NULL ? stats.last_error : "");
     json_builder_end_object(json);
 }
 
@@ -178,19 +148,19 @@ void
 rv_mirror_add_summary(const RvMirror *mirror, JsonBuilder *json)
 {
     RvLiveSessionStats stats = newest_stats(mirror);
-    add_double(json, "fps", stats.fps_shown);
-    add_double(json, "frame_ms", (double)stats.service.p50 * 1e-3);
-    add_double(json, "capture_ms", (double)stats.stage[RV_STAGE_WAIT].p50 * 1e-3);
-    add_double(json, "display_ms", (double)stats.stage[RV_STAGE_HOLD].p50 * 1e-3);
-    add_double(json, "loop_ms", (double)stats.age.p50 * 1e-3);
-    add_int(json, "queued_frames", stats.in_work + stats.waiting);
-    add_int(json, "dropped_frames", (gint64)stats.counters.dropped);
-    add_int(json, "width", mirror->width);
-    add_int(json, "height", mirror->height);
-    add_int(json, "clients", mirror->clients->len);
-    add_int(json, "prompts_being_encoded",
-            mirror->prompts != NULL ? rv_prompt_store_pending(mirror->prompts) : 0);
-    add_flag(json, "ready", rv_mirror_is_ready(mirror));
+    rv_json_add_number(json, "fps", stats.fps_shown);
+    rv_json_add_number(json, "frame_ms", (double)stats.service.p50 * 1e-3);
+    rv_json_add_number(json, "capture_ms", (double)stats.stage[RV_STAGE_WAIT].p50 * 1e-3);
+    rv_json_add_number(json, "display_ms", (double)stats.stage[RV_STAGE_HOLD].p50 * 1e-3);
+    rv_json_add_number(json, "loop_ms", (double)stats.age.p50 * 1e-3);
+    rv_json_add_int(json, "queued_frames", stats.in_work + stats.waiting);
+    rv_json_add_int(json, "dropped_frames", (gint64)stats.counters.dropped);
+    rv_json_add_int(json, "width", mirror->width);
+    rv_json_add_int(json, "height", mirror->height);
+    rv_json_add_int(json, "clients", mirror->clients->len);
+    rv_json_add_int(json, "prompts_being_encoded",
+                    mirror->prompts != NULL ? rv_prompt_store_pending(mirror->prompts) : 0);
+    rv_json_add_flag(json, "ready", rv_mirror_is_ready(mirror));
 }
 
 /* ---- fast-trt's objects ---- */
@@ -198,28 +168,28 @@ rv_mirror_add_summary(const RvMirror *mirror, JsonBuilder *json)
 static void
 begin(JsonBuilder *json, const char *name)
 {
-    json_builder_set_member_name(json, name);
-    json_builder_begin_object(json);
+    rv_json_begin_object(json, name);
 }
 
 static void
 add_config(const RvMirror *mirror, int http_port, JsonBuilder *json)
 {
     begin(json, "config");
-    add_int(json, "requested_width", mirror->options->width > 0 ? mirror->options->width : mirror->width);
-    add_int(json, "requested_height", mirror->options->height > 0 ? mirror->options->height : mirror->height);
-    json_builder_set_member_name(json, "cached_resolutions");
-    json_builder_begin_array(json);
+    rv_json_add_int(json, "requested_width",
+                    mirror->options->width > 0 ? mirror->options->width : mirror->width);
+    rv_json_add_int(json, "requested_height",
+                    mirror->options->height > 0 ? mirror->options->height : mirror->height);
+    rv_json_begin_array(json, "cached_resolutions");
     if (mirror->width > 0) {
         json_builder_begin_object(json);
-        add_int(json, "width", mirror->width);
-        add_int(json, "height", mirror->height);
+        rv_json_add_int(json, "width", mirror->width);
+        rv_json_add_int(json, "height", mirror->height);
         json_builder_end_object(json);
     }
     json_builder_end_array(json);
-    add_text(json, "display_sync", rv_state_pace(mirror->state));
-    add_int(json, "http_port", http_port);
-    add_int(json, "osc_port", mirror->options->osc);
+    rv_json_add_text(json, "display_sync", rv_state_pace(mirror->state));
+    rv_json_add_int(json, "http_port", http_port);
+    rv_json_add_int(json, "osc_port", mirror->options->osc);
     json_builder_end_object(json);
 }
 
@@ -241,24 +211,24 @@ rv_mirror_add_fast_trt(const RvMirror *mirror, int http_port, JsonBuilder *json)
     rv_live_foreach_device(mirror->lives[RV_MIRROR_MAIN], note_device_error, &error);
     add_config(mirror, http_port, json);
     begin(json, "stats");
-    add_double(json, "camera_fps", stats.fps_in);
-    add_double(json, "camera_wait_ms", (double)stats.stage[RV_STAGE_WAIT].p50 * 1e-3);
-    add_double(json, "diffusion_fps", stats.fps_shown);
-    add_double(json, "diffusion_ms", (double)stats.service.p50 * 1e-3);
-    add_double(json, "display_fps", stats.fps_shown);
-    add_double(json, "display_ms", (double)stats.stage[RV_STAGE_HOLD].p50 * 1e-3);
-    add_int(json, "queued_frames", stats.in_work + stats.waiting);
-    add_int(json, "dropped_frames", (gint64)stats.counters.dropped);
+    rv_json_add_number(json, "camera_fps", stats.fps_in);
+    rv_json_add_number(json, "camera_wait_ms", (double)stats.stage[RV_STAGE_WAIT].p50 * 1e-3);
+    rv_json_add_number(json, "diffusion_fps", stats.fps_shown);
+    rv_json_add_number(json, "diffusion_ms", (double)stats.service.p50 * 1e-3);
+    rv_json_add_number(json, "display_fps", stats.fps_shown);
+    rv_json_add_number(json, "display_ms", (double)stats.stage[RV_STAGE_HOLD].p50 * 1e-3);
+    rv_json_add_int(json, "queued_frames", stats.in_work + stats.waiting);
+    rv_json_add_int(json, "dropped_frames", (gint64)stats.counters.dropped);
     json_builder_end_object(json);
     begin(json, "status");
-    add_flag(json, "camera_ready", stats.fps_in > 0);
-    add_flag(json, "model_ready", is_ready);
-    add_flag(json, "resolution_changing", false);
-    add_text(json, "last_error", error);
-    add_text(json, "message",
-             is_ready         ? "ready"
-             : *error != '\0' ? "the device is out"
-                              : "the model is being loaded");
+    rv_json_add_flag(json, "camera_ready", stats.fps_in > 0);
+    rv_json_add_flag(json, "model_ready", is_ready);
+    rv_json_add_flag(json, "resolution_changing", false);
+    rv_json_add_text(json, "last_error", error);
+    rv_json_add_text(json, "message",
+                     is_ready         ? "ready"
+                     : *error != '\0' ? "the device is out"
+                                      : "the model is being loaded");
     json_builder_end_object(json);
 }
 
@@ -267,15 +237,13 @@ rv_mirror_add_stats(RvMirror *mirror, JsonBuilder *json)
 {
     RvLiveCounters counters = all_counters(mirror);
     rv_mirror_add_summary(mirror, json);
-    add_int(json, "watchers", mirror->watches->len);
+    rv_json_add_int(json, "watchers", mirror->watches->len);
     add_counters(json, &counters);
-    json_builder_set_member_name(json, "sessions");
-    json_builder_begin_array(json);
+    rv_json_begin_array(json, "sessions");
     for (guint i = 0; i < mirror->clients->len; i++)
         add_session(json, g_ptr_array_index(mirror->clients, i));
     json_builder_end_array(json);
-    json_builder_set_member_name(json, "devices");
-    json_builder_begin_array(json);
+    rv_json_begin_array(json, "devices");
     for (int i = 0; i < RV_MIRROR_N; i++)
         rv_live_foreach_device(mirror->lives[i], add_device, json);
     json_builder_end_array(json);

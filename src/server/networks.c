@@ -3,6 +3,7 @@
  * that the library lists, never by paths that clients give. */
 #include <string.h>
 
+#include "base/json_build.h"
 #include "server/picture_file.h"
 #include "server/sdapi/user_data.h"
 #include "server/server.h"
@@ -59,13 +60,6 @@ find_picture(const char *path)
 /* ---- the list ---- */
 
 static void
-add_text(JsonBuilder *json, const char *name, const char *text)
-{
-    json_builder_set_member_name(json, name);
-    json_builder_add_string_value(json, text);
-}
-
-static void
 add_network(const Network *network, void *user)
 {
     JsonBuilder *json = user;
@@ -74,10 +68,10 @@ add_network(const Network *network, void *user)
     g_autofree char *url =
         picture != NULL ? g_strdup_printf("/api/v1/networks/%s/%s", network->kind, name) : NULL;
     json_builder_begin_object(json);
-    add_text(json, "kind", network->kind);
-    add_text(json, "name", network->name);
-    add_text(json, "title", network->title);
-    add_text(json, "thumbnail", url);
+    rv_json_add_text(json, "kind", network->kind);
+    rv_json_add_text(json, "name", network->name);
+    rv_json_add_text(json, "title", network->title);
+    rv_json_add_text(json, "thumbnail", url);
     json_builder_end_object(json);
 }
 
@@ -86,8 +80,7 @@ rv_networks_list(const RvCall *call)
 {
     g_autoptr(JsonBuilder) json = json_builder_new();
     json_builder_begin_object(json);
-    json_builder_set_member_name(json, "networks");
-    json_builder_begin_array(json);
+    rv_json_begin_array(json, "networks");
     for_each(call, add_network, json);
     json_builder_end_array(json);
     json_builder_end_object(json);

@@ -1,6 +1,7 @@
 /* POST /offer: a browser's WebRTC offer in, our answer out, then one peer that lives on its own. */
 #include <string.h>
 
+#include "base/json_build.h"
 #include "base/json_check.h"
 #include "media/webrtc.h"
 #include "server/server_internal.h"
@@ -83,12 +84,9 @@ answer_description(const RvCall *call, const char *sdp, guint64 client)
 {
     g_autoptr(JsonBuilder) json = json_builder_new();
     json_builder_begin_object(json);
-    json_builder_set_member_name(json, "sdp");
-    json_builder_add_string_value(json, sdp);
-    json_builder_set_member_name(json, "type");
-    json_builder_add_string_value(json, "answer");
-    json_builder_set_member_name(json, "client");
-    json_builder_add_int_value(json, (gint64)client);
+    rv_json_add_text(json, "sdp", sdp);
+    rv_json_add_text(json, "type", "answer");
+    rv_json_add_int(json, "client", (gint64)client);
     json_builder_end_object(json);
     rv_answer_json(call, SOUP_STATUS_OK, json);
 }

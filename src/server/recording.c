@@ -4,6 +4,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "base/json_build.h"
 #include "media/recorder.h"
 #include "server/log.h"
 #include "server/metrics.h"
@@ -209,17 +210,13 @@ note_state(RvTake *take)
     g_autofree char *utc = g_date_time_format(now, "%Y-%m-%dT%H:%M:%S.%fZ");
     g_autoptr(JsonBuilder) json = json_builder_new();
     json_builder_begin_object(json);
-    json_builder_set_member_name(json, "time");
-    json_builder_add_double_value(json, (double)(g_get_monotonic_time() - take->start_us) * 1e-6);
-    json_builder_set_member_name(json, "utc");
-    json_builder_add_string_value(json, utc);
-    json_builder_set_member_name(json, "state");
-    json_builder_begin_object(json);
+    rv_json_add_number(json, "time", (double)(g_get_monotonic_time() - take->start_us) * 1e-6);
+    rv_json_add_text(json, "utc", utc);
+    rv_json_begin_object(json, "state");
     rv_state_add_json(take->recording->state, json);
     json_builder_end_object(json);
     json_builder_end_object(json);
-    g_autoptr(JsonNode) root = json_builder_get_root(json);
-    rv_recorder_note(take->recorders[OUTPUT], json_to_string(root, FALSE));
+    rv_recorder_note(take->recorders[OUTPUT], rv_json_text(json));
 }
 
 void
@@ -333,27 +330,17 @@ rv_take_shown(RvTake *take, RvShown *shown, GBytes *jpeg)
 
 /* ---- figures ---- */
 
-static void
-add_int(JsonBuilder *json, const char *name, guint64 value)
-{
-    json_builder_set_member_name(json, name);
-    json_builder_add_int_value(json, (gint64)value);
-}
-
 void
 rv_recording_add_json(RvRecording *recording, JsonBuilder *json)
 {
     g_mutex_lock(&recording->lock);
-    json_builder_set_member_name(json, "on");
-    json_builder_add_boolean_value(json, recording->is_on);
-    json_builder_set_member_name(json, "folder");
-    json_builder_add_string_value(json, recording->folder != NULL ? recording->folder : "");
-    json_builder_set_member_name(json, "error");
-    json_builder_add_string_value(json, recording->error != NULL ? recording->error : "");
-    add_int(json, "files", recording->open);
-    add_int(json, "frames", recording->frames);
-    add_int(json, "dropped", recording->dropped);
-    add_int(json, "bytes", recording->bytes);
+    rv_json_add_flag(json, "on", recording->is_on);
+    rv_json_add_text(json, "folder", recording->folder != NULL ? recording->folder : "");
+    rv_json_add_text(json, "error", recording->error != NULL ? recording->error : "");
+    rv_json_add_int(json, "files", recording->open);
+    rv_json_add_int(json, "frames", recording->frames);
+    rv_json_add_int(json, "dropped", recording->dropped);
+    rv_json_add_int(json, "bytes", recording->bytes);
     g_mutex_unlock(&recording->lock);
 }
 

@@ -4,6 +4,7 @@
 #include <netinet/tcp.h>
 #include <string.h>
 
+#include "base/json_build.h"
 #include "server/log.h"
 #include "server/read_ahead.h"
 #include "server/transports.h"
@@ -92,8 +93,7 @@ rv_answer_text(const RvCall *call, guint status, const char *type, const char *t
 void
 rv_answer_json(const RvCall *call, guint status, JsonBuilder *builder)
 {
-    g_autoptr(JsonNode) root = json_builder_get_root(builder);
-    g_autofree char *text = json_to_string(root, FALSE), *line = g_strconcat(text, "\n", NULL);
+    g_autofree char *text = rv_json_text(builder), *line = g_strconcat(text, "\n", NULL);
     rv_answer_text(call, status, "application/json; charset=utf-8", line);
 }
 
@@ -117,13 +117,6 @@ errors_of(const RvCall *call)
     return RV_ERRORS_OURS;
 }
 
-static void
-add_text(JsonBuilder *json, const char *name, const char *text)
-{
-    json_builder_set_member_name(json, name);
-    json_builder_add_string_value(json, text);
-}
-
 void
 rv_answer_problem(const RvCall *call, guint status, const char *kind, const char *text)
 {
@@ -131,21 +124,19 @@ rv_answer_problem(const RvCall *call, guint status, const char *kind, const char
     RvRouteErrors errors = errors_of(call);
     json_builder_begin_object(json);
     if (errors == RV_ERRORS_OPENAI) {
-        json_builder_set_member_name(json, "error");
-        json_builder_begin_object(json);
-        add_text(json, "message", text);
-        add_text(json, "type", status < 500 ? "invalid_request_error" : "server_error");
-        json_builder_set_member_name(json, "param");
-        json_builder_add_null_value(json);
-        add_text(json, "code", kind);
+        rv_json_begin_object(json, "error");
+        rv_json_add_text(json, "message", text);
+        rv_json_add_text(json, "type", status < 500 ? "invalid_request_error" : "server_error");
+        rv_json_add_null(json, "param");
+        rv_json_add_text(json, "code", kind);
         json_builder_end_object(json);
     } else if (errors == RV_ERRORS_A1111) {
-        add_text(json, "error", kind);
-        add_text(json, "detail", text);
-        add_text(json, "body", "");
-        add_text(json, "errors", status < 500 ? "" : text);
+        rv_json_add_text(json, "error", kind);
+        rv_json_add_text(json, "detail", text);
+        rv_json_add_text(json, "body", "");
+        rv_json_add_text(json, "errors", status < 500 ? "" : text);
     } else {
-        add_text(json, "error", text);
+        rv_json_add_text(json, "error", text);
     }
     json_builder_end_object(json);
     rv_answer_json(call, status, json);

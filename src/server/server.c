@@ -14,6 +14,7 @@
 #include "server/log.h"
 #include "server/notify.h"
 #include "server/sdapi/task.h"
+#include "server/sse.h"
 #include "server/studio_routes.h"
 #include "server/tls.h"
 #include "server/transports.h"
@@ -335,7 +336,7 @@ finish(RvServer *server)
     rv_idle_free(server->idle);
     rv_osc_port_free(server->osc);
     rv_events_free(server->events);
-    rv_job_events_free(server->job_events);
+    rv_sse_free(server->job_events);
     if (server->soup != NULL)
         soup_server_disconnect(server->soup);
     rv_mirror_free(server->mirror, begin_us + END_US);

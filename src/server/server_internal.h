@@ -20,7 +20,7 @@ struct RvServer {
     RvAuth *auth;
     RvGuard *guard;
     RvEvents *events;
-    struct RvJobEvents *job_events;
+    struct RvSse *job_events; /* of /api/v1/events */
     RvOscPort *osc;
     RvUdpMux *udp_mux; /* NULL: no --udp-port */
     RvHalfOpen *half_open;

@@ -5,6 +5,7 @@
 
 #include <glib/gstdio.h>
 
+#include "base/json_build.h"
 #include "server/json_text.h"
 #include "server/state_internal.h"
 
@@ -103,39 +104,17 @@ rv_state_set_json(RvState *state, JsonObject *object, GError **error)
     return ok;
 }
 
-static void
-add_number(JsonBuilder *json, const char *name, double value)
-{
-    json_builder_set_member_name(json, name);
-    json_builder_add_double_value(json, value);
-}
-
-static void
-add_flag(JsonBuilder *json, const char *name, bool value)
-{
-    json_builder_set_member_name(json, name);
-    json_builder_add_boolean_value(json, value);
-}
-
-static void
-add_text(JsonBuilder *json, const char *name, const char *value)
-{
-    json_builder_set_member_name(json, name);
-    json_builder_add_string_value(json, value);
-}
-
 void
 rv_state_add_json(const RvState *state, JsonBuilder *json)
 {
     const RvSettings *s = &state->settings;
-    add_text(json, "prompt", g_array_index(s->prompts, RvWeightedPrompt, 0).text);
-    json_builder_set_member_name(json, "prompts");
-    json_builder_begin_array(json);
+    rv_json_add_text(json, "prompt", g_array_index(s->prompts, RvWeightedPrompt, 0).text);
+    rv_json_begin_array(json, "prompts");
     for (guint i = 0; i < s->prompts->len; i++) {
         const RvWeightedPrompt *prompt = &g_array_index(s->prompts, RvWeightedPrompt, i);
         json_builder_begin_object(json);
-        add_text(json, "text", prompt->text);
-        add_number(json, "weight", prompt->weight);
+        rv_json_add_text(json, "text", prompt->text);
+        rv_json_add_number(json, "weight", prompt->weight);
         json_builder_end_object(json);
     }
     json_builder_end_array(json);
@@ -146,20 +125,19 @@ rv_state_add_json(const RvState *state, JsonBuilder *json)
         g_autofree char *digits = g_strdup_printf("%" G_GUINT64_FORMAT, s->seed);
         json_builder_add_string_value(json, digits);
     }
-    json_builder_set_member_name(json, "steps");
-    json_builder_add_int_value(json, s->steps);
-    add_number(json, "strength", s->strength);
-    add_number(json, "blend", s->opacity);
-    add_number(json, "opacity", s->opacity);
-    add_number(json, "crossfade", s->crossfade);
-    add_number(json, "ramp_ms", s->ramp_ms);
-    add_flag(json, "fixed_seed", s->fixed_seed);
-    add_flag(json, "passthrough", s->passthrough);
-    add_flag(json, "mirror", s->mirror);
-    add_flag(json, "left_right_flip", s->mirror);
-    add_flag(json, "paused", s->paused);
-    add_flag(json, "compel", s->compel);
-    add_text(json, "pace", s->pace);
+    rv_json_add_int(json, "steps", s->steps);
+    rv_json_add_number(json, "strength", s->strength);
+    rv_json_add_number(json, "blend", s->opacity);
+    rv_json_add_number(json, "opacity", s->opacity);
+    rv_json_add_number(json, "crossfade", s->crossfade);
+    rv_json_add_number(json, "ramp_ms", s->ramp_ms);
+    rv_json_add_flag(json, "fixed_seed", s->fixed_seed);
+    rv_json_add_flag(json, "passthrough", s->passthrough);
+    rv_json_add_flag(json, "mirror", s->mirror);
+    rv_json_add_flag(json, "left_right_flip", s->mirror);
+    rv_json_add_flag(json, "paused", s->paused);
+    rv_json_add_flag(json, "compel", s->compel);
+    rv_json_add_text(json, "pace", s->pace);
 }
 
 /* ---- the file ---- */

@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "server/json_text.h"
+#include "server/later.h"
 
 const RvRoute rv_studio_routes[] = {
     { "GET,POST", "/api/v1/jobs", RV_AUTH_REQUIRED, false, rv_jobs_list, .max_body = RV_STUDIO_MAX_BODY,
@@ -92,4 +93,16 @@ void
 rv_studio_answer_done(const RvCall *call)
 {
     rv_answer_text(call, 200, "application/json; charset=utf-8", "{\"ok\":true}\n");
+}
+
+void
+rv_studio_answer_kept(const GError *error, void *user)
+{
+    RvLater *later = user;
+    const RvCall *call = rv_later_call(later);
+    if (call != NULL && error != NULL)
+        rv_answer_problem(call, 507, "InsufficientStorage", error->message);
+    else if (call != NULL)
+        rv_studio_answer_done(call);
+    rv_later_end(later);
 }

@@ -9,9 +9,7 @@ void rv_jobs_post(const RvCall *call);
 void rv_jobs_list(const RvCall *call);
 void rv_jobs_one(const RvCall *call); /* /{id}, /{id}/result, ... */
 /* jobs_events.c */
-typedef struct RvJobEvents RvJobEvents;
-RvJobEvents *rv_job_events_new(RvServer *server);
-void rv_job_events_free(RvJobEvents *events); /* accepts NULL */
+struct RvSse *rv_job_events_new(RvServer *server);
 void rv_jobs_events(const RvCall *call);
 /* gallery.c */
 void rv_gallery_list(const RvCall *call);
@@ -34,3 +32,5 @@ bool rv_studio_query_integer(const RvCall *call, const char *name, gint64 otherw
 /* The argument "12/rest": its number, and what follows the slash ("" without); 0 after a refusal. */
 gint64 rv_studio_argument(const RvCall *call, const char **rest);
 void rv_studio_answer_done(const RvCall *call); /* {"ok":true} */
+/* RvStoreDone: answers that, or the store's error. `later` is an RvLater, which it ends. */
+void rv_studio_answer_kept(const GError *error, void *later);

@@ -1,4 +1,5 @@
 /* tokens.c - `/api/v1/tokens`: how long a prompt is for a text encoder, for a counter beside a prompt box. */
+#include "base/json_build.h"
 #include "server/server_internal.h"
 #include "text/chunks.h"
 
@@ -42,10 +43,8 @@ rv_tokens_get(const RvCall *call)
     }
     g_autoptr(JsonBuilder) json = json_builder_new();
     json_builder_begin_object(json);
-    json_builder_set_member_name(json, "count");
-    json_builder_add_int_value(json, tokens);
-    json_builder_set_member_name(json, "chunks");
-    json_builder_add_int_value(json, chunks);
+    rv_json_add_int(json, "count", tokens);
+    rv_json_add_int(json, "chunks", chunks);
     json_builder_end_object(json);
     rv_answer_json(call, 200, json);
 }

@@ -1,6 +1,7 @@
 /* users.c - /api/v1/me, log-in, users' documents, and what administrators see and set. */
 #include <string.h>
 
+#include "base/json_build.h"
 #include "server/json_text.h"
 #include "server/later.h"
 #include "server/metrics.h"
@@ -11,20 +12,6 @@
 
 #define COOKIE_SECONDS 31536000
 
-static void
-add_text(JsonBuilder *json, const char *name, const char *text)
-{
-    json_builder_set_member_name(json, name);
-    json_builder_add_string_value(json, text);
-}
-
-static void
-add_integer(JsonBuilder *json, const char *name, gint64 value)
-{
-    json_builder_set_member_name(json, name);
-    json_builder_add_int_value(json, value);
-}
-
 /* ---- who ---- */
 
 void
@@ -33,11 +20,9 @@ rv_users_me(const RvCall *call)
     RvStudioLimits limits = rv_studio_limits(call->server->studio);
     g_autoptr(JsonBuilder) json = json_builder_new();
     json_builder_begin_object(json);
-    add_text(json, "user", call->user);
-    json_builder_set_member_name(json, "admin");
-    json_builder_add_boolean_value(json, rv_auth_is_admin(call->server->auth, call->user));
-    json_builder_set_member_name(json, "login");
-    json_builder_add_boolean_value(json, !rv_auth_is_open(call->server->auth));
+    rv_json_add_text(json, "user", call->user);
+    rv_json_add_flag(json, "admin", rv_auth_is_admin(call->server->auth, call->user));
+    rv_json_add_flag(json, "login", !rv_auth_is_open(call->server->auth));
     json_builder_set_member_name(json, "limits");
     rv_studio_limits_add_json(&limits, json);
     json_builder_end_object(json);
@@ -68,10 +53,9 @@ answer_session(const RvCall *call, const char *user, const char *session)
 {
     g_autoptr(JsonBuilder) json = json_builder_new();
     json_builder_begin_object(json);
-    add_text(json, "user", user);
-    json_builder_set_member_name(json, "admin");
-    json_builder_add_boolean_value(json, rv_auth_is_admin(call->server->auth, user));
-    add_text(json, "session", session);
+    rv_json_add_text(json, "user", user);
+    rv_json_add_flag(json, "admin", rv_auth_is_admin(call->server->auth, user));
+    rv_json_add_text(json, "session", session);
     json_builder_end_object(json);
     set_cookie(call, session, COOKIE_SECONDS);
     rv_answer_json(call, 200, json);
@@ -117,18 +101,6 @@ rv_users_logout(const RvCall *call)
 
 /* ---- documents ---- */
 
-static void
-on_kept(const GError *error, void *user)
-{
-    RvLater *later = user;
-    const RvCall *call = rv_later_call(later);
-    if (call != NULL && error != NULL)
-        rv_answer_problem(call, 507, "InsufficientStorage", error->message);
-    else if (call != NULL)
-        rv_studio_answer_done(call);
-    rv_later_end(later);
-}
-
 /* The page's own are apart from those of the server (options, styles ...). */
 void
 rv_users_document(const RvCall *call)
@@ -147,9 +119,11 @@ rv_users_document(const RvCall *call)
         g_autoptr(JsonNode) node = json_node_new(JSON_NODE_OBJECT);
         json_node_set_object(node, body);
         g_autofree char *text = json_to_string(node, FALSE);
-        rv_store_set_document(store, call->user, name, text, on_kept, rv_later_new(call, NULL, NULL));
+        rv_store_set_document(store, call->user, name, text, rv_studio_answer_kept,
+                              rv_later_new(call, NULL, NULL));
     } else if (strcmp(method, "DELETE") == 0) {
-        rv_store_set_document(store, call->user, name, NULL, on_kept, rv_later_new(call, NULL, NULL));
+        rv_store_set_document(store, call->user, name, NULL, rv_studio_answer_kept,
+                              rv_later_new(call, NULL, NULL));
     } else {
         g_autofree char *text = rv_store_get_document(store, call->user, name);
         if (text != NULL)
@@ -165,10 +139,9 @@ static void
 add_disk(const RvCall *call, JsonBuilder *json)
 {
     const char *outputs = rv_studio_outputs(call->server->studio);
-    json_builder_set_member_name(json, "disk");
-    json_builder_begin_object(json);
-    add_integer(json, "free", rv_disk_free_bytes(outputs));
-    add_integer(json, "total", rv_disk_total_bytes(outputs));
+    rv_json_begin_object(json, "disk");
+    rv_json_add_int(json, "free", rv_disk_free_bytes(outputs));
+    rv_json_add_int(json, "total", rv_disk_total_bytes(outputs));
     json_builder_end_object(json);
 }
 
@@ -182,20 +155,18 @@ answer_admin(const RvCall *call)
     g_autoptr(JsonBuilder) json = json_builder_new();
     rv_studio_count(studio, &jobs, &batches);
     json_builder_begin_object(json);
-    add_integer(json, "jobs", jobs);
-    add_integer(json, "batches", batches);
-    add_text(json, "paused", rv_studio_paused(studio));
-    add_integer(json, "device_bytes", (gint64)rv_studio_device_bytes(studio));
-    add_integer(json, "resident_bytes", rv_resident_bytes());
+    rv_json_add_int(json, "jobs", jobs);
+    rv_json_add_int(json, "batches", batches);
+    rv_json_add_text(json, "paused", rv_studio_paused(studio));
+    rv_json_add_int(json, "device_bytes", (gint64)rv_studio_device_bytes(studio));
+    rv_json_add_int(json, "resident_bytes", rv_resident_bytes());
     add_disk(call, json);
-    json_builder_set_member_name(json, "users");
-    json_builder_begin_array(json);
+    rv_json_begin_array(json, "users");
     for (char **user = users; *user != NULL; user++) {
         json_builder_begin_object(json);
-        add_text(json, "name", *user);
-        json_builder_set_member_name(json, "admin");
-        json_builder_add_boolean_value(json, rv_auth_is_admin(call->server->auth, *user));
-        add_integer(json, "jobs", rv_studio_user_jobs(studio, *user));
+        rv_json_add_text(json, "name", *user);
+        rv_json_add_flag(json, "admin", rv_auth_is_admin(call->server->auth, *user));
+        rv_json_add_int(json, "jobs", rv_studio_user_jobs(studio, *user));
         json_builder_end_object(json);
     }
     json_builder_end_array(json);

@@ -4,6 +4,9 @@
 
 #include "media/infotext.h"
 
+#define TO "Postprocess upscale to: "
+#define BY "Postprocess upscale by: "
+
 #define MAX_SIDE 16384
 
 static bool
@@ -85,12 +88,19 @@ rv_extras_infotext(const RvStudioJob *job, const RvPicture *picture)
         g_string_append(text, ", ");
     g_autofree char *factor = rv_infotext_number(job->upscaling_resize);
     if (job->extras_resize_mode == 1)
-        g_string_append_printf(text, "Postprocess upscale to: %dx%d", job->upscaling_resize_w,
-                               job->upscaling_resize_h);
+        g_string_append_printf(text, TO "%dx%d", job->upscaling_resize_w, job->upscaling_resize_h);
     else
-        g_string_append_printf(text, "Postprocess upscale by: %s", factor);
+        g_string_append_printf(text, BY "%s", factor);
     g_string_append_printf(text, ", Postprocess upscaler: %s", job->upscaler_1);
     if (is_named(job->upscaler_2) && job->upscaler_2_visibility > 0.0)
         g_string_append_printf(text, ", Postprocess upscaler 2: %s", job->upscaler_2);
     return g_string_free(g_steal_pointer(&text), FALSE);
+}
+
+const char *
+rv_extras_postprocessing(const RvStudioJob *job, const char *infotext)
+{
+    const char *begin =
+        is_named(job->upscaler_1) ? g_strrstr(infotext, job->extras_resize_mode == 1 ? TO : BY) : NULL;
+    return begin != NULL ? begin : infotext + strlen(infotext);
 }

@@ -4,6 +4,8 @@
 
 #include "studio/job_fields.h"
 
+#include "base/json_build.h"
+
 #define MAX_TEXT (64 * 1024) /* bytes of one prompt */
 #define MAX_INITS 64
 #define MAX_CONTROLS 8
@@ -131,8 +133,7 @@ add_input(JsonBuilder *json, const char *name, const RvStudioInput *input, RvStu
         return;
     g_autofree char *text = write(input, user);
     if (name != NULL)
-        json_builder_set_member_name(json, name);
-    json_builder_add_string_value(json, text);
+        rv_json_add_text(json, name, text);
 }
 
 /* Absent texts stay out. */
@@ -165,21 +166,18 @@ add_fields(JsonBuilder *json, gconstpointer object, const RvJobField *fields, Rv
 static void
 add_arrays(JsonBuilder *json, const RvStudioJob *job, RvStudioWriteInput write, void *user)
 {
-    json_builder_set_member_name(json, "init_images");
-    json_builder_begin_array(json);
+    rv_json_begin_array(json, "init_images");
     for (guint i = 0; i < job->init_images->len; i++)
         add_input(json, NULL, &g_array_index(job->init_images, RvStudioInput, i), write, user);
     json_builder_end_array(json);
-    json_builder_set_member_name(json, "controls");
-    json_builder_begin_array(json);
+    rv_json_begin_array(json, "controls");
     for (guint i = 0; i < job->controls->len; i++) {
         json_builder_begin_object(json);
         add_fields(json, &g_array_index(job->controls, RvStudioControl, i), rv_control_fields, write, user);
         json_builder_end_object(json);
     }
     json_builder_end_array(json);
-    json_builder_set_member_name(json, "parts");
-    json_builder_begin_array(json);
+    rv_json_begin_array(json, "parts");
     for (guint i = 0; i < job->parts->len; i++)
         json_builder_add_value(json, rv_studio_job_to_json(g_ptr_array_index(job->parts, i), write, user));
     json_builder_end_array(json);
@@ -190,13 +188,11 @@ rv_studio_job_to_json(const RvStudioJob *job, RvStudioWriteInput write, void *us
 {
     g_autoptr(JsonBuilder) json = json_builder_new();
     json_builder_begin_object(json);
-    json_builder_set_member_name(json, "kind");
-    json_builder_add_string_value(json, rv_studio_kind_name(job->kind));
+    rv_json_add_text(json, "kind", rv_studio_kind_name(job->kind));
     add_fields(json, job, rv_job_fields, write, user);
     add_arrays(json, job, write, user);
     if (job->extra != NULL) {
-        json_builder_set_member_name(json, "extra");
-        json_builder_add_string_value(json, job->extra);
+        rv_json_add_text(json, "extra", job->extra);
     }
     json_builder_end_object(json);
     return json_builder_get_root(json);

@@ -3,6 +3,7 @@
 #include <string.h>
 
 #include "store/files.h"
+#include "studio/extras.h"
 #include "studio/save.h"
 #include "studio/unit.h"
 
@@ -29,7 +30,13 @@ static GBytes *
 encode(const RvUnit *unit, const RvDrawn *drawn, const char **ending, GError **error)
 {
     const RvStudioJob *job = unit->spec;
-    RvPictureSaveOptions options = { .infotext = job->no_infotext ? NULL : drawn->infotext,
+    const char *done = job->kind == RV_STUDIO_EXTRAS ? rv_extras_postprocessing(job, drawn->infotext) : "";
+    gsize before = strlen(drawn->infotext) - strlen(done);
+    g_autofree char *infotext = g_strndup(drawn->infotext, before);
+    if (g_str_has_suffix(infotext, ", "))
+        infotext[before - 2] = '\0';
+    RvPictureSaveOptions options = { .infotext = job->no_infotext ? NULL : infotext,
+                                     .postprocessing = job->no_infotext || *done == '\0' ? NULL : done,
                                      .quality = job->quality,
                                      .lossless = job->webp_lossless,
                                      .png_level = PNG_LEVEL };

@@ -4,6 +4,7 @@
 #include <glib/gstdio.h>
 #include <string.h>
 
+#include "base/json_build.h"
 #include "engine/engine.h"
 #include "store/files.h"
 #include "studio/studio_internal.h"
@@ -38,8 +39,7 @@ rv_studio_limits_add_json(const RvStudioLimits *limits, JsonBuilder *json)
     RvStudioLimits copy = *limits;
     json_builder_begin_object(json);
     for (gsize i = 0; i < G_N_ELEMENTS(limit_rows); i++) {
-        json_builder_set_member_name(json, limit_rows[i].name);
-        json_builder_add_int_value(json, *limit_at(&copy, i));
+        rv_json_add_int(json, limit_rows[i].name, *limit_at(&copy, i));
     }
     json_builder_end_object(json);
 }
@@ -91,8 +91,7 @@ rv_studio_set_limits(RvStudio *studio, const RvStudioLimits *limits, GError **er
     studio->limits = checked;
     g_autoptr(JsonBuilder) json = json_builder_new();
     rv_studio_limits_add_json(limits, json);
-    g_autoptr(JsonNode) root = json_builder_get_root(json);
-    g_autofree char *text = json_to_string(root, FALSE);
+    g_autofree char *text = rv_json_text(json);
     rv_store_set_document(studio->store, "", LIMITS_DOCUMENT, text, NULL, NULL);
     return true;
 }

@@ -3,6 +3,8 @@
 
 #include "studio/studio_internal.h"
 
+#include "base/json_build.h"
+
 #define KEPT 1024
 #define KEPT_BYTES (4 << 20) /* prompts may be long */
 
@@ -124,12 +126,9 @@ rv_studio_tell_queue(RvStudio *studio)
     RvQueueCount count = rv_queue_count(studio->queue);
     g_autoptr(JsonBuilder) json = json_builder_new();
     json_builder_begin_object(json);
-    json_builder_set_member_name(json, "jobs");
-    json_builder_add_int_value(json, count.jobs);
-    json_builder_set_member_name(json, "batches");
-    json_builder_add_int_value(json, count.batches);
-    json_builder_set_member_name(json, "paused");
-    json_builder_add_string_value(json, studio->paused);
+    rv_json_add_int(json, "jobs", count.jobs);
+    rv_json_add_int(json, "batches", count.batches);
+    rv_json_add_text(json, "paused", studio->paused);
     json_builder_end_object(json);
     rv_studio_tell(studio, NULL, "queue", json);
 }

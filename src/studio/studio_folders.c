@@ -1,5 +1,6 @@
 /* studio_folders.c - models and what lies beside them come and go while the server runs: everybody is told.
  */
+#include "base/json_build.h"
 #include "studio/folder_watch.h"
 #include "studio/studio_internal.h"
 
@@ -59,8 +60,7 @@ rv_studio_folders_tell(RvStudio *studio)
 {
     g_autoptr(JsonBuilder) json = json_builder_new();
     json_builder_begin_object(json);
-    json_builder_set_member_name(json, "changed");
-    json_builder_begin_array(json);
+    rv_json_begin_array(json, "changed");
     bool is_changed = compare(studio, json);
     json_builder_end_array(json);
     json_builder_end_object(json);

@@ -2,6 +2,7 @@
 #include <gio/gio.h>
 #include <string.h>
 
+#include "base/json_build.h"
 #include "media/infotext.h"
 #include "store/files.h"
 #include "studio/studio_internal.h"
@@ -14,8 +15,7 @@ static void
 add_texts(JsonBuilder *json, const char *name, GPtrArray *pictures,
           const char *(*get)(const RvInfotext *info))
 {
-    json_builder_set_member_name(json, name);
-    json_builder_begin_array(json);
+    rv_json_begin_array(json, name);
     for (guint i = 0; i < pictures->len; i++) {
         const RvStudioPicture *picture = g_ptr_array_index(pictures, i);
         if (picture->role != RV_STUDIO_SAMPLE)
@@ -41,8 +41,7 @@ negative_of(const RvInfotext *info)
 static void
 add_seeds(JsonBuilder *json, const char *name, GPtrArray *pictures, bool is_subseed)
 {
-    json_builder_set_member_name(json, name);
-    json_builder_begin_array(json);
+    rv_json_begin_array(json, name);
     for (guint i = 0; i < pictures->len; i++) {
         const RvStudioPicture *picture = g_ptr_array_index(pictures, i);
         if (picture->role == RV_STUDIO_SAMPLE)
@@ -51,28 +50,23 @@ add_seeds(JsonBuilder *json, const char *name, GPtrArray *pictures, bool is_subs
     json_builder_end_array(json);
 }
 
+/* Numbers and flags as such, for A1111 has them so; texts that happen to look like one stay texts. */
 static void
-add_text(JsonBuilder *json, const char *name, const char *text)
+add_value(JsonBuilder *json, const RvInfotextPair *pair)
 {
-    json_builder_set_member_name(json, name);
-    if (text != NULL)
-        json_builder_add_string_value(json, text);
+    char *end;
+    bool is_text = g_str_has_suffix(pair->key, "prompt");
+    double number = g_ascii_strtod(pair->value, &end);
+    bool is_number = !is_text && end != pair->value && *end == '\0' &&
+                     strspn(pair->value, "+-.0123456789e") == strlen(pair->value);
+    if (is_number && strpbrk(pair->value, ".e") == NULL && strlen(pair->value) < 19)
+        rv_json_add_int(json, pair->key, g_ascii_strtoll(pair->value, NULL, 10));
+    else if (is_number)
+        rv_json_add_number(json, pair->key, number);
+    else if (!is_text && strcmp(pair->value, "True") == 0)
+        rv_json_add_flag(json, pair->key, true);
     else
-        json_builder_add_null_value(json);
-}
-
-static void
-add_integer(JsonBuilder *json, const char *name, gint64 value)
-{
-    json_builder_set_member_name(json, name);
-    json_builder_add_int_value(json, value);
-}
-
-static void
-add_number(JsonBuilder *json, const char *name, double value)
-{
-    json_builder_set_member_name(json, name);
-    json_builder_add_double_value(json, value);
+        rv_json_add_text(json, pair->key, pair->value);
 }
 
 /* What A1111 lists apart of the infotext's settings. */
@@ -84,12 +78,11 @@ add_extra_parameters(JsonBuilder *json, const RvInfotext *info)
         "Model hash", "Model",   "Version",   "Variation seed", "Variation seed strength",
         "Clip skip",  "RNG",     NULL
     };
-    json_builder_set_member_name(json, "extra_generation_params");
-    json_builder_begin_object(json);
+    rv_json_begin_object(json, "extra_generation_params");
     for (guint i = 0; i < info->pairs->len; i++) {
         const RvInfotextPair *pair = g_ptr_array_index(info->pairs, i);
         if (!g_strv_contains(known, pair->key))
-            add_text(json, pair->key, pair->value);
+            add_value(json, pair);
     }
     json_builder_end_object(json);
 }
@@ -102,33 +95,32 @@ add_settings(JsonBuilder *json, const RvStudioJob *spec, const RvStudioPicture *
                *skip = rv_infotext_get(info, "Clip skip");
     int width = first->width, height = first->height;
     rv_infotext_get_size(info, "Size", &width, &height);
-    add_text(json, "prompt", info->prompt);
-    add_text(json, "negative_prompt", info->negative);
-    add_integer(json, "seed", first->seed);
-    add_integer(json, "subseed", first->subseed);
-    add_number(json, "subseed_strength", spec->subseed_strength);
-    add_integer(json, "width", width);
-    add_integer(json, "height", height);
-    add_text(json, "sampler_name", rv_infotext_get(info, "Sampler"));
-    add_number(json, "cfg_scale", cfg != NULL ? g_ascii_strtod(cfg, NULL) : 0.0);
-    add_integer(json, "steps", steps != NULL ? g_ascii_strtoll(steps, NULL, 10) : 0);
-    add_integer(json, "batch_size", spec->batch_size);
-    json_builder_set_member_name(json, "restore_faces");
-    json_builder_add_boolean_value(json, FALSE);
-    add_text(json, "face_restoration_model", NULL);
-    add_text(json, "sd_model_name", rv_infotext_get(info, "Model"));
-    add_text(json, "sd_model_hash", rv_infotext_get(info, "Model hash"));
-    add_text(json, "sd_vae_name", rv_infotext_get(info, "VAE"));
-    add_text(json, "sd_vae_hash", rv_infotext_get(info, "VAE hash"));
-    add_integer(json, "seed_resize_from_w", spec->seed_resize_from_w > 0 ? spec->seed_resize_from_w : -1);
-    add_integer(json, "seed_resize_from_h", spec->seed_resize_from_h > 0 ? spec->seed_resize_from_h : -1);
+    rv_json_add_text(json, "prompt", info->prompt);
+    rv_json_add_text(json, "negative_prompt", info->negative);
+    rv_json_add_int(json, "seed", first->seed);
+    rv_json_add_int(json, "subseed", first->subseed);
+    rv_json_add_number(json, "subseed_strength", spec->subseed_strength);
+    rv_json_add_int(json, "width", width);
+    rv_json_add_int(json, "height", height);
+    rv_json_add_text(json, "sampler_name", rv_infotext_get(info, "Sampler"));
+    rv_json_add_number(json, "cfg_scale", cfg != NULL ? g_ascii_strtod(cfg, NULL) : 0.0);
+    rv_json_add_int(json, "steps", steps != NULL ? g_ascii_strtoll(steps, NULL, 10) : 0);
+    rv_json_add_int(json, "batch_size", spec->batch_size);
+    rv_json_add_flag(json, "restore_faces", FALSE);
+    rv_json_add_text(json, "face_restoration_model", NULL);
+    rv_json_add_text(json, "sd_model_name", rv_infotext_get(info, "Model"));
+    rv_json_add_text(json, "sd_model_hash", rv_infotext_get(info, "Model hash"));
+    rv_json_add_text(json, "sd_vae_name", rv_infotext_get(info, "VAE"));
+    rv_json_add_text(json, "sd_vae_hash", rv_infotext_get(info, "VAE hash"));
+    rv_json_add_int(json, "seed_resize_from_w", spec->seed_resize_from_w > 0 ? spec->seed_resize_from_w : -1);
+    rv_json_add_int(json, "seed_resize_from_h", spec->seed_resize_from_h > 0 ? spec->seed_resize_from_h : -1);
     json_builder_set_member_name(json, "denoising_strength");
     if (strength != NULL)
         json_builder_add_double_value(json, g_ascii_strtod(strength, NULL));
     else
         json_builder_add_null_value(json);
     add_extra_parameters(json, info);
-    add_integer(json, "clip_skip", skip != NULL ? g_ascii_strtoll(skip, NULL, 10) : 1);
+    rv_json_add_int(json, "clip_skip", skip != NULL ? g_ascii_strtoll(skip, NULL, 10) : 1);
 }
 
 char *
@@ -151,17 +143,14 @@ rv_studio_build_info(const RvStudioJob *spec, GPtrArray *pictures)
     add_seeds(json, "all_seeds", pictures, false);
     add_seeds(json, "all_subseeds", pictures, true);
     add_texts(json, "infotexts", pictures, NULL);
-    add_integer(json, "index_of_first_image", 0);
-    json_builder_set_member_name(json, "styles");
-    json_builder_begin_array(json);
+    rv_json_add_int(json, "index_of_first_image", 0);
+    rv_json_begin_array(json, "styles");
     json_builder_end_array(json);
-    add_text(json, "job_timestamp", stamp);
-    json_builder_set_member_name(json, "is_using_inpainting_conditioning");
-    json_builder_add_boolean_value(json, FALSE);
-    add_text(json, "version", "reverie-" REVERIE_VERSION);
+    rv_json_add_text(json, "job_timestamp", stamp);
+    rv_json_add_flag(json, "is_using_inpainting_conditioning", FALSE);
+    rv_json_add_text(json, "version", "reverie-" REVERIE_VERSION);
     json_builder_end_object(json);
-    g_autoptr(JsonNode) root = json_builder_get_root(json);
-    return json_to_string(root, FALSE);
+    return rv_json_text(json);
 }
 
 /* ---- notes ---- */
@@ -176,8 +165,7 @@ rv_studio_notes_json(GPtrArray *notes)
     for (guint i = 0; i < notes->len; i++)
         json_builder_add_string_value(json, g_ptr_array_index(notes, i));
     json_builder_end_array(json);
-    g_autoptr(JsonNode) root = json_builder_get_root(json);
-    return json_to_string(root, FALSE);
+    return rv_json_text(json);
 }
 
 static void

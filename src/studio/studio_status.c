@@ -1,6 +1,8 @@
 /* studio_status.c - how jobs stand. */
 #include "studio/studio_internal.h"
 
+#include "base/json_build.h"
+
 #define SAMPLE_SHARE 0.95 /* of a batch's time, for progress within it */
 
 void
@@ -236,64 +238,38 @@ rv_studio_preview(RvStudio *studio, const char *user, gint64 id)
 
 /* ---- as JSON ---- */
 
-static void
-add_text(JsonBuilder *json, const char *name, const char *text)
-{
-    json_builder_set_member_name(json, name);
-    if (text != NULL)
-        json_builder_add_string_value(json, text);
-    else
-        json_builder_add_null_value(json);
-}
-
-static void
-add_integer(JsonBuilder *json, const char *name, gint64 value)
-{
-    json_builder_set_member_name(json, name);
-    json_builder_add_int_value(json, value);
-}
-
-static void
-add_number(JsonBuilder *json, const char *name, double value)
-{
-    json_builder_set_member_name(json, name);
-    json_builder_add_double_value(json, value);
-}
-
 void
 rv_studio_status_add_json(const RvStudioStatus *s, JsonBuilder *json)
 {
     json_builder_begin_object(json);
-    add_integer(json, "id", s->id);
-    add_text(json, "name", s->name);
-    add_text(json, "kind", s->kind);
-    add_text(json, "state", rv_studio_state_name(s->state));
-    add_text(json, "phase", s->phase);
-    add_text(json, "model", s->model);
-    add_text(json, "prompt", s->prompt);
-    add_integer(json, "position", s->position);
-    add_integer(json, "ahead", s->ahead);
-    add_number(json, "progress", s->progress);
-    add_number(json, "elapsed", s->elapsed);
+    rv_json_add_int(json, "id", s->id);
+    rv_json_add_text(json, "name", s->name);
+    rv_json_add_text(json, "kind", s->kind);
+    rv_json_add_text(json, "state", rv_studio_state_name(s->state));
+    rv_json_add_text(json, "phase", s->phase);
+    rv_json_add_text(json, "model", s->model);
+    rv_json_add_text(json, "prompt", s->prompt);
+    rv_json_add_int(json, "position", s->position);
+    rv_json_add_int(json, "ahead", s->ahead);
+    rv_json_add_number(json, "progress", s->progress);
+    rv_json_add_number(json, "elapsed", s->elapsed);
     json_builder_set_member_name(json, "eta");
     if (s->eta >= 0.0)
         json_builder_add_double_value(json, s->eta);
     else
         json_builder_add_null_value(json);
-    add_integer(json, "step", s->step);
-    add_integer(json, "steps", s->steps);
-    add_integer(json, "batch", s->batch);
-    add_integer(json, "batches", s->batches);
-    add_integer(json, "pictures", s->pictures);
-    add_integer(json, "preview", s->preview);
-    add_integer(json, "devices", s->devices);
-    json_builder_set_member_name(json, "interrupted");
-    json_builder_add_boolean_value(json, s->was_interrupted);
-    json_builder_set_member_name(json, "held_up");
-    json_builder_add_boolean_value(json, s->is_held_up);
-    add_integer(json, "created", s->created);
-    add_integer(json, "began", s->began);
-    add_integer(json, "ended", s->ended);
-    add_text(json, "error", s->error);
+    rv_json_add_int(json, "step", s->step);
+    rv_json_add_int(json, "steps", s->steps);
+    rv_json_add_int(json, "batch", s->batch);
+    rv_json_add_int(json, "batches", s->batches);
+    rv_json_add_int(json, "pictures", s->pictures);
+    rv_json_add_int(json, "preview", s->preview);
+    rv_json_add_int(json, "devices", s->devices);
+    rv_json_add_flag(json, "interrupted", s->was_interrupted);
+    rv_json_add_flag(json, "held_up", s->is_held_up);
+    rv_json_add_int(json, "created", s->created);
+    rv_json_add_int(json, "began", s->began);
+    rv_json_add_int(json, "ended", s->ended);
+    rv_json_add_text(json, "error", s->error);
     json_builder_end_object(json);
 }

@@ -126,7 +126,8 @@ def test_negative_needs_guidance(folder):
     without = draw(folder / "a.png", "--cfg", 1)
     result = reverie("txt2img", *FAST, "--cfg", 1, "-n", "blurry", "-o", folder / "b.png")
     assert "--negative" in result.error and "--cfg" in result.error, result.error
-    assert read_png(folder / "b.png") == without
+    same = read_png(folder / "b.png")
+    assert same[2] == without[2] and "Negative prompt: blurry" in same[3]["parameters"]
     assert not reverie("txt2img", *FAST, "--cfg", 2, "-n", "blurry", "-o", folder / "b.png").error
 
 

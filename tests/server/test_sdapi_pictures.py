@@ -352,6 +352,34 @@ def test_extras(_):
         assert [size(i) for i in batch["images"]] == [(32, 32), (16, 16)]
         assert server.call("/sdapi/v1/extra-single-image", {"image": gradient(), "upscaler_1": "no such"})[0] == 404
         assert server.call("/sdapi/v1/extra-batch-images", {"imageList": ["x"]})[0] == 422
+        # the file says what it said before, and apart from it how it was enlarged
+        drawn = server.txt2img(prompt="Postprocess upscale by: 3.0, <b>")
+        for fields, done in ({"upscaler_1": "Lanczos"}, "Postprocess upscale by: 2.0, Postprocess upscaler: Lanczos"), (
+                {**to_size, "upscaler_2": "Nearest", "extras_upscaler_2_visibility": 0.5},
+                "Postprocess upscale to: 60x60, Postprocess upscaler: Lanczos, Postprocess upscaler 2: Nearest"), ({}, ""):
+            answer = server.ok("/sdapi/v1/extra-single-image", {"image": drawn["images"][0], **fields})
+            assert answer["html_info"] == f"<p>{done}</p>", answer["html_info"]
+            texts = png_texts(base64.b64decode(answer["image"]))
+            assert texts == {"parameters": info(drawn)["infotexts"][0], **({"postprocessing": done} if done else {})}, texts
+            told = server.ok("/sdapi/v1/png-info", {"image": answer["image"]})
+            assert told["info"] == info(drawn)["infotexts"][0] and told["items"] == ({"postprocessing": done} if done else {})
+        assert png_texts(base64.b64decode(single(upscaler_1="Nearest")["image"])) == {"postprocessing": "Postprocess upscale by: 2.0, Postprocess upscaler: Nearest"}
+
+
+def test_what_png_info_and_info_say(_):
+    """Types and defaults as A1111 has them."""
+    with Studio() as server:
+        answer = server.txt2img(enable_hr=True, hr_resize_x=128, hr_resize_y=96, hr_upscaler="Lanczos", hr_prompt="7", hr_second_pass_steps=2,
+                                denoising_strength=0.5, cfg_scale=1, negative_prompt="blue")
+        extra = info(answer)["extra_generation_params"]
+        assert (extra["Hires prompt"], extra["Hires resize"], extra["Hires steps"], extra["Denoising strength"]) == ("7", "128x96", 2, 0.5), extra
+        assert info(answer)["all_negative_prompts"] == ["blue"], "said though guidance is off"
+        told = server.ok("/sdapi/v1/png-info", {"image": answer["images"][0]})["parameters"]
+        assert (told["Hires resize-1"], told["Hires resize-2"], told["Hires steps"]) == ("128", "96", "2"), told
+        assert (told["Mask mode"], told["Masked area padding"], told["Hires sampler"]) == ("Inpaint masked", 32, "Use same sampler")
+        plain = server.ok("/sdapi/v1/png-info", {"image": server.txt2img()["images"][0]})["parameters"]
+        assert (plain["Hires resize-1"], plain["Clip skip"], plain["RNG"], plain["Refiner switch by sampling steps"]) == (0, "1", "NV", False)
+        assert server.ok("/sdapi/v1/options")["sd_checkpoint_hash"] == ""
 
 
 def start(server, **fields):

@@ -7,13 +7,14 @@
 #include "server/sdapi/schemas.h"
 #include "server/sdapi/user_data.h"
 #include "server/server.h"
+#include "studio/extras.h"
 #include "studio/studio.h"
 
 /* A request from its body to its answer; the data of its task. */
 typedef struct {
     bool is_batch, shows;
     JsonObject *options;
-    RvStudioJob *job;
+    RvStudioJob *job, *spec; /* until it is submitted; and what remains of it */
     RvStudioResult *result;
     gint64 id;
 } Extras;
@@ -24,6 +25,7 @@ extras_free(gpointer data)
     Extras *extras = data;
     json_object_unref(extras->options);
     rv_studio_job_free(extras->job);
+    rv_studio_job_free(extras->spec);
     rv_studio_result_unref(extras->result);
     g_free(extras);
 }
@@ -122,7 +124,7 @@ answer(RvTask *task)
     const Extras *extras = task->data;
     JsonObject *object = json_object_new();
     JsonArray *images = json_array_new();
-    g_autoptr(GString) info = g_string_new(NULL);
+    g_autofree char *info = NULL;
     for (guint i = 0; i < extras->result->pictures->len; i++) {
         const RvStudioPicture *picture = g_ptr_array_index(extras->result->pictures, i);
         gsize size = 0;
@@ -130,9 +132,10 @@ answer(RvTask *task)
         g_autofree char *text = g_base64_encode(data, size);
         json_array_add_string_element(images, text);
         if (i == 0)
-            g_string_append(info, picture->infotext);
+            info = g_markup_escape_text(rv_extras_postprocessing(extras->spec, picture->infotext), -1);
     }
-    json_object_set_string_member(object, "html_info", info->str);
+    g_autofree char *html = g_strdup_printf("<p>%s</p>", info != NULL ? info : "");
+    json_object_set_string_member(object, "html_info", html);
     if (extras->is_batch) {
         json_object_set_array_member(object, "images", images);
         return rv_reply_object(object);
@@ -189,6 +192,7 @@ on_planned(RvTask *task, RvReply reply)
         rv_task_end(task, reply);
         return;
     }
+    extras->spec = rv_studio_job_copy(extras->job);
     extras->id = rv_studio_submit(rv_server_studio(task->server), task->user, g_steal_pointer(&extras->job),
                                   &waiter, &error);
     task->waits_for_job = extras->id != 0;

@@ -5,7 +5,34 @@
 #include "server/sdapi/handlers.h"
 #include "server/sdapi/picture_text.h"
 
-/* The prompt and its settings as a flat object of texts. */
+/* What A1111 says of settings that a picture is silent about. */
+static const struct {
+    const char *key, *value; /* JSON */
+} usual[] = {
+    { "Clip skip", "\"1\"" },
+    { "Hires resize-1", "0" },
+    { "Hires resize-2", "0" },
+    { "Hires sampler", "\"Use same sampler\"" },
+    { "Hires schedule type", "\"Use same scheduler\"" },
+    { "Hires checkpoint", "\"Use same checkpoint\"" },
+    { "Hires prompt", "\"\"" },
+    { "Hires negative prompt", "\"\"" },
+    { "Mask mode", "\"Inpaint masked\"" },
+    { "Masked content", "\"original\"" },
+    { "Inpaint area", "\"Whole picture\"" },
+    { "Masked area padding", "32" },
+    { "RNG", "\"GPU\"" },
+    { "Schedule type", "\"Automatic\"" },
+    { "Schedule max sigma", "0" },
+    { "Schedule min sigma", "0" },
+    { "Schedule rho", "0" },
+    { "VAE Encoder", "\"Full\"" },
+    { "VAE Decoder", "\"Full\"" },
+    { "FP8 weight", "\"Disable\"" },
+    { "Refiner switch by sampling steps", "false" },
+};
+
+/* The prompt and its settings as a flat object, of texts but for the usual ones. */
 static JsonObject *
 settings_of(const char *text)
 {
@@ -13,13 +40,18 @@ settings_of(const char *text)
     if (text == NULL)
         return settings;
     g_autoptr(RvInfotext) info = rv_infotext_parse(text);
+    bool has_size = rv_infotext_get(info, "Hires resize") != NULL;
     rv_infotext_expand(info);
     json_object_set_string_member(settings, "Prompt", info->prompt);
     json_object_set_string_member(settings, "Negative prompt", info->negative);
     for (guint i = 0; i < info->pairs->len; i++) {
         const RvInfotextPair *pair = g_ptr_array_index(info->pairs, i);
-        json_object_set_string_member(settings, pair->key, pair->value);
+        if (has_size || !g_str_has_prefix(pair->key, "Hires resize-"))
+            json_object_set_string_member(settings, pair->key, pair->value);
     }
+    for (gsize i = 0; i < G_N_ELEMENTS(usual); i++)
+        if (!json_object_has_member(settings, usual[i].key))
+            json_object_set_member(settings, usual[i].key, json_from_string(usual[i].value, NULL));
     return settings;
 }
 

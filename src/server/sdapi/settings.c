@@ -73,7 +73,7 @@ static const RvField kept[] = {
     TEXT("show_progress_type", "\"Approx NN\"", "Kept for clients that read it"),
     BOOL("api_enable_requests", "false", "Addresses are never fetched"),
     BOOL("api_forbid_local_requests", "true", "Addresses are never fetched"),
-    TEXT("sd_checkpoint_hash", "null", "Of the model, once known; read only"),
+    TEXT("sd_checkpoint_hash", "\"\"", "Of the model, once known; read only"),
     INTEGER("sd_checkpoints_limit", "1", 1, 10, "Memory is managed by itself"),
     BOOL("sd_checkpoints_keep_in_cpu", "true", "Memory is managed by itself"),
     INTEGER("sd_checkpoint_cache", "0", 0, 10, "Memory is managed by itself"),
