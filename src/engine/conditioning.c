@@ -3,6 +3,7 @@
 #include <math.h>
 #include <string.h>
 
+#include "base/error.h"
 #include "engine/embeddings.h"
 #include "text/chunks.h"
 
@@ -246,6 +247,10 @@ chunk_members(const RvConditioner *conditioner, int index, const GPtrArray *memb
         chunks[i] = rv_chunks_new(rv_text_encoder_tokenizer(encoder), member->runs, &options, error);
         if (chunks[i] == NULL)
             return false;
+        if (chunks[i]->count > RV_MAX_PROMPT_CHUNKS)
+            return rv_error_set(error, RV_ERROR_USAGE, "prompt", "shorten it",
+                                "it fills %u chunks of 75 tokens, more than %d", chunks[i]->count,
+                                RV_MAX_PROMPT_CHUNKS);
         *count = MAX(*count, chunks[i]->count);
     }
     return true;
@@ -379,6 +384,11 @@ rv_conditioner_encode(RvConditioner *conditioner, const char *prompt, const RvCo
     g_autoptr(RvPrompt) parsed = rv_prompt_parse(prompt, &prompt_options, error);
     if (parsed == NULL)
         return NULL;
+    if (parsed->parts->len > RV_MAX_PROMPT_PARTS) {
+        rv_error_set(error, RV_ERROR_USAGE, "prompt", "shorten it",
+                     "it has %u parts joined by AND, more than %d", parsed->parts->len, RV_MAX_PROMPT_PARTS);
+        return NULL;
+    }
     g_autoptr(RvConditioning) conditioning = conditioning_new();
     for (guint i = 0; i < parsed->parts->len; i++) {
         const RvPromptPart *from = g_ptr_array_index(parsed->parts, i);

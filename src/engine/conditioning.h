@@ -65,5 +65,8 @@ typedef struct {
 /* A1111's "TI hashes" of the prompts' embeddings (either may be NULL), or NULL. Free with g_free. */
 char *rv_conditioning_labels(const RvConditioning *positive, const RvConditioning *negative);
 
+/* USAGE when the prompt is longer than this: a device is not one user's for minutes. */
+#define RV_MAX_PROMPT_CHUNKS 64 /* of 75 tokens, in each part */
+#define RV_MAX_PROMPT_PARTS 32  /* joined by AND: each is an evaluation of the UNet */
 RvConditioning *rv_conditioner_encode(RvConditioner *conditioner, const char *prompt,
                                       const RvConditioningOptions *options, GError **error);

@@ -180,6 +180,33 @@ rv_file_read_below(const char *root, const char *path, gsize limit, GError **err
 }
 
 bool
+rv_folder_make_below(const char *root, const char *path, GError **error)
+{
+    if (!rv_path_is_plain(path))
+        return no_such_file(path, error);
+    if (g_mkdir_with_parents(root, 0700) != 0)
+        return fail(error, root, "make the folder");
+    int folder = open(root, O_RDONLY | O_DIRECTORY | O_CLOEXEC), next = -1;
+    g_auto(GStrv) parts = g_strsplit(path, "/", -1);
+    for (char **part = parts; folder >= 0 && *part != NULL; part++, folder = next) {
+        bool made = mkdirat(folder, *part, 0700) == 0 || errno == EEXIST;
+        next = made ? openat(folder, *part, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC) : -1;
+        int reason = errno;
+        close(folder);
+        errno = reason;
+    }
+    if (folder >= 0) {
+        close(folder);
+        return true;
+    }
+    if (errno == ELOOP || errno == ENOTDIR)
+        return rv_error_set(error, RV_ERROR_INVALID, path,
+                            "remove the link; --outputs may name another place for all",
+                            "a part of this folder is a link or a file");
+    return fail(error, path, "make the folder");
+}
+
+bool
 rv_file_remove_below(const char *root, const char *path, GError **error)
 {
     const char *name;

@@ -16,6 +16,9 @@ bool rv_path_is_plain(const char *path);
 int rv_file_open_below(const char *root, const char *path, GError **error);
 /* Its content, at most `limit` bytes. */
 GBytes *rv_file_read_below(const char *root, const char *path, gsize limit, GError **error);
+/* Makes the folders of the plain path `path` below root (and root itself). RV_ERROR_INVALID when a part of it
+ * is a symbolic link or a file: what were written there could not be read again. */
+bool rv_folder_make_below(const char *root, const char *path, GError **error);
 /* Removes root/path, if the same holds for it; it is no error that there is no such file. */
 bool rv_file_remove_below(const char *root, const char *path, GError **error);
 

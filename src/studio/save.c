@@ -152,8 +152,12 @@ write_sample(const RvUnit *unit, const RvDrawn *drawn, guint index, GBytes *byte
     g_autofree char *below =
         rv_name_folder(job->folder_pattern != NULL ? job->folder_pattern : "[date]", &facts);
     g_autofree char *text = rv_name_file(job->name_pattern != NULL ? job->name_pattern : "[seed]", &facts);
-    g_autofree char *folder = g_build_filename(unit->folder, below, NULL);
+    g_autofree char *folder =
+        *below != '\0' ? g_build_filename(unit->folder, below, NULL) : g_strdup(unit->folder);
     RvSaveName name = { NULL, text, job->no_number };
+    if (unit->outputs != NULL &&
+        !rv_folder_make_below(unit->outputs, folder + strlen(unit->outputs) + strlen("/"), error))
+        return NULL;
     return rv_save_named(folder, &name, bytes, ending, error);
 }
 
@@ -184,6 +188,10 @@ write_with_patience(RvUnit *unit, const RvDrawn *drawn, guint index, GBytes *byt
         if (path != NULL) {
             rv_unit_set_blocked(unit, NULL);
             return path;
+        }
+        if (!g_error_matches(wrong, RV_ERROR, RV_ERROR_IO)) { /* waiting would not help */
+            g_propagate_error(error, g_steal_pointer(&wrong));
+            return NULL;
         }
         rv_unit_set_blocked(unit, wrong->message);
         if (rv_unit_stopped(unit) == RV_UNIT_ABANDON) {

@@ -174,6 +174,7 @@ make_unit(RvLiveJob *job)
     unit->wildcards = rv_studio_wildcard_folders(studio, job->row->user);
     unit->job_folder = g_strdup_printf("%s/jobs/%" G_GINT64_FORMAT, studio->data, job->id);
     unit->folder = spec->save_images ? output_folder(studio, job, spec) : g_strdup(unit->job_folder);
+    unit->outputs = spec->save_images ? g_strdup(studio->outputs) : NULL;
     unit->is_numbered = spec->save_images;
     unit->began = unix_now();
     if (job->resumed > 0 && unit->is_numbered) {

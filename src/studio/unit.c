@@ -53,6 +53,7 @@ rv_unit_unref(RvUnit *unit)
     g_free(unit->refiner_title);
     g_free(unit->hires_title);
     g_strfreev(unit->wildcards);
+    g_free(unit->outputs);
     g_free(unit->folder);
     g_free(unit->job_folder);
     g_clear_pointer(&unit->leftovers, g_ptr_array_unref);

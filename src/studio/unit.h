@@ -45,6 +45,8 @@ typedef struct {
     char *refiner_title, *hires_title;       /* "STEM [HASH]", as infotexts name them */
     char **wildcards;                        /* folders that wildcards lie in beside the models' */
     char *user;                              /* whose; "" of a server without log-ins */
+    char *
+        outputs; /* the folder of all outputs, which `folder` lies in; NULL: the samples are not kept there */
     char *folder;     /* where the samples go, absolute; folders of the job's pattern come below */
     char *job_folder; /* where everything else goes */
     bool is_numbered; /* samples are called as the job's pattern says; else sample-JOB-BATCH-NUMBER.png */

@@ -352,6 +352,15 @@ test_paths(void)
     g_assert_null(rv_file_read_below(root, "../secret", 100, NULL));
     g_assert_null(rv_file_read_below(root, "a/b.png", 6, NULL)); /* over the limit */
     g_assert_false(rv_file_remove_below(root, "c/secret", NULL));
+    g_assert_true(rv_folder_make_below(root, "a/new/deep", &error));
+    g_assert_true(rv_folder_make_below(root, "a/new/deep", &error));
+    g_assert_false(rv_folder_make_below(root, "c/new", &error)); /* a link */
+    g_assert_error(error, RV_ERROR, RV_ERROR_INVALID);
+    g_clear_error(&error);
+    g_assert_false(rv_folder_make_below(root, "a/b.png/new", &error));
+    g_assert_error(error, RV_ERROR, RV_ERROR_INVALID);
+    g_clear_error(&error);
+    g_assert_false(rv_folder_make_below(root, "../new", NULL));
     g_assert_true(g_file_test(secret, G_FILE_TEST_EXISTS));
     bool exists;
     g_assert_false(rv_file_write_new(file, bytes, &exists, &error));
