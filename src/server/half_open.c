@@ -3,7 +3,8 @@
 #include <sys/socket.h>
 
 #define TICK_S 2
-#define GONE_TICKS 3 /* until libsoup has surely seen it, and stopped to listen */
+#define WHOLE_LIMITS 10 /* a body that drips in is given as many limits */
+#define GONE_TICKS 3    /* until libsoup has surely seen it, and stopped to listen */
 
 struct RvHalfOpen {          /* an rc box: handlers of messages hold references */
     GHashTable *connections; /* GSocket -> Connection; NULL once freed */
@@ -17,10 +18,10 @@ struct RvHalfOpen {          /* an rc box: handlers of messages hold references 
 /* A connection of which something is expected. */
 typedef struct {
     GSocket *socket;
-    GWeakRef object;    /* libsoup's SoupServerConnection; NULL: not known */
-    gint64 deadline_us; /* of g_get_monotonic_time() */
-    bool is_idle;       /* between two requests */
-    int gone_ticks;     /* ticks that saw it idle and its peer gone */
+    GWeakRef object;              /* libsoup's SoupServerConnection; NULL: not known */
+    gint64 begun_us, deadline_us; /* of g_get_monotonic_time(): the request; when it is too late */
+    bool is_idle;                 /* between two requests */
+    int gone_ticks;               /* ticks that saw it idle and its peer gone */
 } Connection;
 
 static void
@@ -51,8 +52,11 @@ on_chunk(SoupServerMessage *message, GBytes *chunk, gpointer user)
 {
     RvHalfOpen *half_open = user;
     GSocket *socket = soup_server_message_get_socket(message);
-    if (half_open->connections != NULL && socket != NULL)
-        wait_for(half_open, socket);
+    if (half_open->connections == NULL || socket == NULL)
+        return;
+    Connection *connection = wait_for(half_open, socket);
+    connection->deadline_us =
+        MIN(connection->deadline_us, connection->begun_us + WHOLE_LIMITS * half_open->limit_us);
 }
 
 static void
@@ -194,7 +198,9 @@ rv_half_open_watch(RvHalfOpen *half_open, SoupServerMessage *message)
         return;
     if (half_open->signal == 0)
         install_hook(half_open);
-    wait_for(half_open, socket)->is_idle = false;
+    Connection *connection = wait_for(half_open, socket);
+    connection->is_idle = false;
+    connection->begun_us = g_get_monotonic_time();
     connect_to(message, "got-chunk", G_CALLBACK(on_chunk), half_open);
     connect_to(message, "got-body", G_CALLBACK(on_complete), half_open);
     connect_to(message, "finished", G_CALLBACK(on_finished), half_open);

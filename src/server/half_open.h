@@ -11,8 +11,8 @@
 
 typedef struct RvHalfOpen RvHalfOpen;
 
-/* `limit_s`: after so long without anything new a connection is closed, a few seconds later at most. One of a
- * process. */
+/* `limit_s`: after so long without anything new a connection is closed, a few seconds later at most; and one
+ * whose request has not come whole after ten times as long. One of a process. */
 RvHalfOpen *rv_half_open_new(guint limit_s);
 void rv_half_open_free(RvHalfOpen *half_open); /* accepts NULL; messages it watches may live on */
 /* For SoupServer's "request-started". Main loop. */
