@@ -103,8 +103,11 @@ name_of(const RvSaveName *name, const char *prefix, int number, bool is_again)
 }
 
 char *
-rv_save_named(const char *folder, const RvSaveName *name, GBytes *bytes, const char *ending, GError **error)
+rv_save_named(const char *outputs, const char *folder, const RvSaveName *name, GBytes *bytes,
+              const char *ending, GError **error)
 {
+    if (outputs != NULL && !rv_folder_make_below(outputs, folder + strlen(outputs) + strlen("/"), error))
+        return NULL;
     g_autofree char *prefix = name->prefix != NULL ? g_strconcat(name->prefix, "-", NULL) : g_strdup("");
     bool is_counted = !name->no_number || *name->text == '\0';
     int first = is_counted ? next_number(folder, prefix) : 0;
@@ -155,10 +158,7 @@ write_sample(const RvUnit *unit, const RvDrawn *drawn, guint index, GBytes *byte
     g_autofree char *folder =
         *below != '\0' ? g_build_filename(unit->folder, below, NULL) : g_strdup(unit->folder);
     RvSaveName name = { NULL, text, job->no_number };
-    if (unit->outputs != NULL &&
-        !rv_folder_make_below(unit->outputs, folder + strlen(unit->outputs) + strlen("/"), error))
-        return NULL;
-    return rv_save_named(folder, &name, bytes, ending, error);
+    return rv_save_named(unit->outputs, folder, &name, bytes, ending, error);
 }
 
 static char *

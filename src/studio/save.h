@@ -9,9 +9,10 @@ typedef struct {
     bool no_number;     /* TEXT alone; a number follows it where there is one already */
 } RvSaveName;
 
-/* Writes into the folder, which is made when it is missing, under the next number that is free. The path,
+/* Writes into the folder, which is made when it is missing, under the next number that is free. `outputs`, if
+ * not NULL, is the folder that it lies below: INVALID when the way from there leads over a link. The path,
  * free with g_free. Any thread. */
-char *rv_save_named(const char *folder, const RvSaveName *name, GBytes *bytes, const char *ending,
-                    GError **error);
+char *rv_save_named(const char *outputs, const char *folder, const RvSaveName *name, GBytes *bytes,
+                    const char *ending, GError **error);
 /* "png", "jpg" or "webp", by the content. */
 const char *rv_save_ending(GBytes *bytes);

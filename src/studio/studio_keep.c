@@ -50,9 +50,11 @@ write_named(const Keeping *keeping, const RvPicture *picture, GError **error)
     g_autofree char *below =
         rv_name_folder(what->folder_pattern != NULL ? what->folder_pattern : "[date]", &facts);
     g_autofree char *text = rv_name_file(what->name_pattern != NULL ? what->name_pattern : "[seed]", &facts);
-    g_autofree char *folder = g_build_filename(keeping->folder, below, NULL);
+    g_autofree char *folder =
+        *below != '\0' ? g_build_filename(keeping->folder, below, NULL) : g_strdup(keeping->folder);
     RvSaveName name = { what->prefix, text, what->no_number };
-    return rv_save_named(folder, &name, what->bytes, rv_save_ending(what->bytes), error);
+    return rv_save_named(keeping->studio->outputs, folder, &name, what->bytes, rv_save_ending(what->bytes),
+                         error);
 }
 
 static void

@@ -194,6 +194,27 @@ def test_styles_and_files(folder):
         assert png_texts(kept[0].read_bytes())["parameters"] in info(answer)["infotexts"]
 
 
+def test_absurd_prompts_and_links(folder):
+    """A device is not one user's for minutes; what is written can be read again, and lies below the outputs."""
+    with Studio(data=folder / "data") as server:
+        for prompt, says in (("(" * 30000, "chunks"), ("BREAK " * 3000, "chunks"), ("a AND " * 500 + "b", "AND"), ("x" * 300000, "262144 (prompt)"),
+                             ("(" * 9000 + ")" * 9000, "chunks")):
+            status, answer = server.call("/sdapi/v1/txt2img", {**SMALL, "prompt": prompt})
+            assert status == 400 and says in answer["detail"], (prompt[:9], status, answer)
+        server.txt2img(prompt="a " * 1500, save_images=True)
+        day = next((folder / "data/outputs/local/txt2img-images").iterdir())
+        outside = folder / "outside"
+        outside.mkdir()
+        day.rename(folder / "moved")
+        day.symlink_to(outside)
+        for fields in ({}, {"script_name": "prompt matrix", "prompt": "a|b"}):
+            status, answer = server.call("/sdapi/v1/txt2img", {**SMALL, "save_images": True, **fields})
+            assert status == 400 and "link" in answer["detail"], answer
+        assert not list(outside.iterdir())
+        day.unlink()
+        server.txt2img(save_images=True)
+
+
 def outputs(folder):
     root = folder / "data" / "outputs" / "local"
     return sorted(str(p.relative_to(root)) for p in root.rglob("*") if p.is_file())
