@@ -62,9 +62,25 @@ on_sample(GstAppSink *sink, gpointer data)
     return GST_FLOW_OK;
 }
 
-/* VP8 does not say how its samples mean colours. Chrome sends canvases and screens as BT.709 in full range,
- * cameras as BT.601 in limited range, and tells by RTP's colour-space extension, on key frames: primaries,
- * transfer, matrix (as in H.273), then the range above 4 bits of chroma siting (1 limited, 2 full). */
+/* How a stream's samples mean colours. Chrome sends canvases and screens as BT.709 in full range, cameras as
+ * BT.601 in limited range, and tells by RTP's colour-space extension, on key frames. H.264 may say it in its
+ * own parameters; VP8 cannot. Where nothing is said it is BT.601 in limited range, as browsers take it, and
+ * not what GStreamer would guess from the picture's height. */
+typedef struct {
+    GstElement *setter; /* behind the decoder */
+    guint8 extension_id;
+    bool is_told; /* by the extension, which outranks the stream's own parameters */
+} Colour;
+
+static void
+set_colorimetry(Colour *colour, const char *text)
+{
+    g_autoptr(GstCaps) caps = gst_caps_new_simple("video/x-raw", "colorimetry", G_TYPE_STRING, text, NULL);
+    g_object_set(colour->setter, "caps", caps, NULL);
+}
+
+/* Primaries, transfer, matrix (as in H.273), then the range above 4 bits of chroma siting (1 limited,
+ * 2 full). */
 static char *
 colorimetry(const guint8 *extension)
 {
@@ -79,58 +95,79 @@ colorimetry(const guint8 *extension)
 }
 
 static GstPadProbeReturn
-on_vp8_packet(GstPad *pad, GstPadProbeInfo *info, gpointer data)
+on_packet(GstPad *pad, GstPadProbeInfo *info, gpointer data)
 {
-    GstElement *setter = data;
-    int id = GPOINTER_TO_INT(g_object_get_data(G_OBJECT(setter), "extension-id"));
+    Colour *colour = data;
     GstRTPBuffer packet = GST_RTP_BUFFER_INIT;
     gpointer extension;
     guint size;
     if (!gst_rtp_buffer_map(GST_PAD_PROBE_INFO_BUFFER(info), GST_MAP_READ, &packet))
         return GST_PAD_PROBE_OK;
-    if (gst_rtp_buffer_get_extension_onebyte_header(&packet, (guint8)id, 0, &extension, &size) && size >= 4) {
+    if (gst_rtp_buffer_get_extension_onebyte_header(&packet, colour->extension_id, 0, &extension, &size) &&
+        size >= 4) {
         g_autofree char *text = colorimetry(extension);
-        g_autoptr(GstCaps) caps =
-            gst_caps_new_simple("video/x-raw", "colorimetry", G_TYPE_STRING, text, NULL);
-        g_object_set(setter, "caps", caps, NULL);
+        set_colorimetry(colour, text);
+        colour->is_told = true;
     }
     gst_rtp_buffer_unmap(&packet);
     return GST_PAD_PROBE_OK;
 }
 
-static void
-follow_colour_space(RvWebrtc *peer, GstElement *receiver)
+/* What the stream itself says, as far as its parser found it. */
+static GstPadProbeReturn
+on_decoder_caps(GstPad *pad, GstPadProbeInfo *info, gpointer data)
 {
-    g_autoptr(GstElement) setter = gst_bin_get_by_name(GST_BIN(receiver), "colour");
+    Colour *colour = data;
+    GstEvent *event = GST_PAD_PROBE_INFO_EVENT(info);
+    GstCaps *caps;
+    if (GST_EVENT_TYPE(event) != GST_EVENT_CAPS || colour->is_told)
+        return GST_PAD_PROBE_OK;
+    gst_event_parse_caps(event, &caps);
+    const char *own = gst_structure_get_string(gst_caps_get_structure(caps, 0), "colorimetry");
+    set_colorimetry(colour, own != NULL ? own : GST_VIDEO_COLORIMETRY_BT601);
+    return GST_PAD_PROBE_OK;
+}
+
+static void
+free_colour(gpointer data)
+{
+    Colour *colour = data;
+    gst_object_unref(colour->setter);
+    g_free(colour);
+}
+
+static void
+follow_colours(RvWebrtc *peer, GstElement *receiver)
+{
     g_autoptr(GstElement) depay = gst_bin_get_by_name(GST_BIN(receiver), "depay");
-    if (setter == NULL || depay == NULL || peer->offer->colour_space_id == 0)
-        return;
-    g_autoptr(GstPad) sink = gst_element_get_static_pad(depay, "sink");
-    g_object_set_data(G_OBJECT(setter), "extension-id", GINT_TO_POINTER(peer->offer->colour_space_id));
-    gst_pad_add_probe(sink, GST_PAD_PROBE_TYPE_BUFFER, on_vp8_packet, gst_object_ref(setter),
-                      gst_object_unref);
+    g_autoptr(GstElement) decoder = gst_bin_get_by_name(GST_BIN(receiver), "decoder");
+    g_autoptr(GstPad) packets = gst_element_get_static_pad(depay, "sink");
+    g_autoptr(GstPad) coded = gst_element_get_static_pad(decoder, "sink");
+    Colour *colour = g_new0(Colour, 1);
+    colour->setter = gst_bin_get_by_name(GST_BIN(receiver), "colour");
+    colour->extension_id = (guint8)peer->offer->colour_space_id;
+    gst_pad_add_probe(coded, GST_PAD_PROBE_TYPE_EVENT_DOWNSTREAM, on_decoder_caps, colour, NULL);
+    if (colour->extension_id != 0)
+        gst_pad_add_probe(packets, GST_PAD_PROBE_TYPE_BUFFER, on_packet, colour, NULL);
+    g_object_set_data_full(G_OBJECT(receiver), "colour", colour, free_colour);
 }
 
 static const char *
 h264_decoder(void)
 {
     g_autoptr(GstElementFactory) openh264 = gst_element_factory_find("openh264dec");
-    return openh264 != NULL ? "openh264dec" : "avdec_h264 max-threads=1";
+    return openh264 != NULL ? "openh264dec name=decoder" : "avdec_h264 name=decoder max-threads=1";
 }
 
 void
 rv_webrtc_add_receiver(RvWebrtc *peer, GstPad *pad)
 {
-    bool is_h264 = peer->offer->codec == RV_VIDEO_H264;
-    g_autofree char *h264 = g_strdup_printf("rtph264depay request-keyframe=true wait-for-keyframe=true ! "
-                                            "h264parse ! %s",
-                                            h264_decoder());
-    g_autofree char *description = g_strdup_printf(
-        "%s ! videoconvert n-threads=1 ! video/x-raw,format=RGB ! "
-        "appsink name=frames sync=false max-buffers=1 drop=true",
-        is_h264 ? h264
-                : "rtpvp8depay name=depay request-keyframe=true wait-for-keyframe=true ! vp8dec "
-                  "threads=1 ! capssetter name=colour caps=video/x-raw,colorimetry=(string)bt601");
+    g_autofree char *h264 = g_strdup_printf("rtph264depay name=depay ! h264parse ! %s", h264_decoder());
+    const char *vp8 = "rtpvp8depay name=depay ! vp8dec name=decoder threads=1";
+    g_autofree char *description =
+        g_strdup_printf("%s ! capssetter name=colour ! videoconvert n-threads=1 ! video/x-raw,format=RGB ! "
+                        "appsink name=frames sync=false max-buffers=1 drop=true",
+                        peer->offer->codec == RV_VIDEO_H264 ? h264 : vp8);
     g_autoptr(GError) error = NULL;
     GstElement *receiver = gst_parse_bin_from_description(description, TRUE, &error);
     if (receiver == NULL) {
@@ -140,7 +177,9 @@ rv_webrtc_add_receiver(RvWebrtc *peer, GstPad *pad)
     GstAppSinkCallbacks callbacks = { .new_sample = on_sample };
     g_autoptr(GstElement) frames = gst_bin_get_by_name(GST_BIN(receiver), "frames");
     gst_app_sink_set_callbacks(GST_APP_SINK(frames), &callbacks, peer, NULL);
-    follow_colour_space(peer, receiver);
+    follow_colours(peer, receiver);
+    g_autoptr(GstElement) depay = gst_bin_get_by_name(GST_BIN(receiver), "depay");
+    g_object_set(depay, "request-keyframe", TRUE, "wait-for-keyframe", TRUE, NULL);
     gst_bin_add(GST_BIN(peer->pipeline), receiver);
     gst_element_sync_state_with_parent(receiver);
     g_autoptr(GstPad) sink = gst_element_get_static_pad(receiver, "sink");

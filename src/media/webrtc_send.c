@@ -87,16 +87,28 @@ describe_sender(const RvSdpOffer *offer, const Encoder *encoder)
 }
 
 /* Minimum and maximum of the playout delay, 12 bits each, in units of 10 ms: show frames as they come. */
-static gboolean
-add_playout_delay(GstBuffer **buffer, guint index, gpointer data)
+static const guint8 no_delay[3] = { 0, 0, 0 };
+/* BT.601 in limited range, as H.273 counts: not every encoder writes it into its stream. */
+static const guint8 colour_space[4] = { 6, 6, 6, 1 << 4 };
+
+static void
+add_header(GstRTPBuffer *packet, int id, const guint8 *data, guint size)
 {
-    static const guint8 none[3] = { 0, 0, 0 };
+    if (id != 0)
+        gst_rtp_buffer_add_extension_onebyte_header(packet, (guint8)id, data, size);
+}
+
+/* Colours are told on the last packet of a frame, where receivers look for them. */
+static gboolean
+add_headers(GstBuffer **buffer, guint index, gpointer data)
+{
     RvWebrtc *peer = data;
     GstRTPBuffer packet = GST_RTP_BUFFER_INIT;
     *buffer = gst_buffer_make_writable(*buffer);
     if (gst_rtp_buffer_map(*buffer, GST_MAP_READWRITE, &packet)) {
-        gst_rtp_buffer_add_extension_onebyte_header(&packet, (guint8)peer->offer->playout_delay_id, none,
-                                                    sizeof none);
+        add_header(&packet, peer->offer->playout_delay_id, no_delay, sizeof no_delay);
+        if (gst_rtp_buffer_get_marker(&packet))
+            add_header(&packet, peer->offer->colour_space_id, colour_space, sizeof colour_space);
         gst_rtp_buffer_unmap(&packet);
     }
     return TRUE;
@@ -107,11 +119,11 @@ on_payload(GstPad *pad, GstPadProbeInfo *info, gpointer data)
 {
     if (info->type & GST_PAD_PROBE_TYPE_BUFFER_LIST) {
         GstBufferList *list = gst_buffer_list_make_writable(GST_PAD_PROBE_INFO_BUFFER_LIST(info));
-        gst_buffer_list_foreach(list, add_playout_delay, data);
+        gst_buffer_list_foreach(list, add_headers, data);
         GST_PAD_PROBE_INFO_DATA(info) = list;
     } else {
         GstBuffer *buffer = GST_PAD_PROBE_INFO_BUFFER(info);
-        add_playout_delay(&buffer, 0, data);
+        add_headers(&buffer, 0, data);
         GST_PAD_PROBE_INFO_DATA(info) = buffer;
     }
     return GST_PAD_PROBE_OK;
@@ -172,12 +184,10 @@ rv_webrtc_add_sender(RvWebrtc *peer, GError **error)
     g_autoptr(GstElement) packets = gst_bin_get_by_name(GST_BIN(sender), "packets");
     g_autoptr(GstCaps) caps = packet_caps(peer->offer);
     g_object_set(packets, "caps", caps, NULL);
-    if (peer->offer->playout_delay_id != 0) {
-        g_autoptr(GstElement) payloader = gst_bin_get_by_name(GST_BIN(sender), "payloader");
-        g_autoptr(GstPad) pad = gst_element_get_static_pad(payloader, "src");
-        gst_pad_add_probe(pad, GST_PAD_PROBE_TYPE_BUFFER | GST_PAD_PROBE_TYPE_BUFFER_LIST, on_payload, peer,
-                          NULL);
-    }
+    g_autoptr(GstElement) payloader = gst_bin_get_by_name(GST_BIN(sender), "payloader");
+    g_autoptr(GstPad) pad = gst_element_get_static_pad(payloader, "src");
+    gst_pad_add_probe(pad, GST_PAD_PROBE_TYPE_BUFFER | GST_PAD_PROBE_TYPE_BUFFER_LIST, on_payload, peer,
+                      NULL);
     rv_webrtc_set_bitrate(peer, START_BITRATE);
     if (!gst_element_link_pads(sender, "src", peer->rtc, "sink_%u"))
         return rv_error_set(error, RV_ERROR_FAILED, NULL, "use the WebSocket transport",

@@ -8,7 +8,7 @@ import { CueError, cueAt, formatCueList, lengthOf, parseCueList } from "../../we
 import { readFlags } from "../../web/mirror/flags.js";
 import { readMidi } from "../../web/mirror/midi.js";
 import { UplinkQuality } from "../../web/mirror/uplink_quality.js";
-import { withStartBitrate } from "../../web/mirror/webrtc_link.js";
+import { preferCodec, withStartBitrate } from "../../web/mirror/webrtc_link.js";
 
 test("reverie.1 headers: fields lie where docs/protocol.md says", () => {
   const bytes = new Uint8Array(encodeHeader({ kind: FRAME, sequence: 0x01020304, micros: 2 ** 40 + 5 }));
@@ -61,11 +61,18 @@ test("waiting times double up to the most, and start anew", () => {
 });
 
 test("URL flags as transformirror-web writes them", () => {
-  assert.deepEqual(readFlags(""), { autoconnect: false, camera: null, debug: null, prompt: null, transport: null });
-  assert.deepEqual(readFlags("?autoconnect=true&camera=false&debug&prompt=TRUE&transport=ws"), {
-    autoconnect: true, camera: false, debug: true, prompt: true, transport: "ws",
+  assert.deepEqual(readFlags(""), { autoconnect: false, camera: null, debug: null, prompt: null, transport: null, codec: null });
+  assert.deepEqual(readFlags("?autoconnect=true&camera=false&debug&prompt=TRUE&transport=ws&codec=h264"), {
+    autoconnect: true, camera: false, debug: true, prompt: true, transport: "ws", codec: "h264",
   });
-  assert.equal(readFlags("?transport=carrier-pigeon").transport, null);
+  const odd = readFlags("?transport=carrier-pigeon&codec=mjpeg");
+  assert.deepEqual([odd.transport, odd.codec], [null, null]);
+});
+
+test("the wanted codec comes first, none is lost", () => {
+  const codecs = ["video/VP8", "video/rtx", "video/H264", "video/H264", "video/AV1"].map((mimeType, i) => ({ mimeType, i }));
+  assert.deepEqual(preferCodec(codecs, "h264").map(({ i }) => i), [2, 3, 0, 1, 4]);
+  assert.deepEqual(preferCodec(codecs, "vp8").map(({ i }) => i), [0, 1, 2, 3, 4]);
 });
 
 test("cue lists: read, written, and faults named", () => {

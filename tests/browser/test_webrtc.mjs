@@ -32,6 +32,68 @@ test("frames return inverted and in order over WebRTC", async () => {
   await page.context().close();
 });
 
+// Greys with the edges of the limited range, saturated primaries and their mixtures, skin and the odd.
+const PALETTE = [
+  [0, 16, 17, 64, 127, 128].map((v) => [v, v, v]),
+  [[255, 0, 0], [0, 255, 0], [0, 0, 255], [235, 235, 235], [236, 236, 236], [255, 255, 255]],
+  [[0, 255, 255], [255, 0, 255], [255, 255, 0], [200, 60, 110], [224, 172, 105], [16, 128, 235]],
+];
+const COLOUR_ERROR = 4;
+
+// The largest error over the palette, and where: [error, camera's colour, shown].
+async function worstColour(page) {
+  let worst = [-1];
+  for (const [y, row] of PALETTE.entries())
+    for (const [x, colour] of row.entries()) {
+      const shown = await colourAt(page, "picture", (x + 0.5) / row.length, 1 / 16 + ((y + 0.5) / PALETTE.length) * (15 / 16));
+      const error = Math.max(...shown.map((v, i) => Math.abs(v - (255 - colour[i]))));
+      if (error > worst[0]) worst = [error, colour, shown];
+    }
+  return worst;
+}
+
+// What flows: the codec of what the page sends and is sent.
+const codecsOf = (page) =>
+  page.evaluate(async () => {
+    const reports = await globalThis.peers.at(-1).getStats();
+    return ["outbound-rtp", "inbound-rtp"].map((type) => {
+      const report = [...reports.values()].find((each) => each.type === type);
+      return reports.get(report?.codecId)?.mimeType;
+    });
+  });
+const keepPeers = () => {
+  globalThis.peers = [];
+  globalThis.RTCPeerConnection = class extends RTCPeerConnection {
+    constructor(...words) {
+      super(...words);
+      globalThis.peers.push(this);
+    }
+  };
+};
+
+// The page's size matters too: what a stream does not say of its colours is often guessed by its height.
+for (const [codec, side] of [["vp8", 512], ["h264", 512], ["h264", 1024]])
+  test(`colours come back within ${COLOUR_ERROR} of 255: ${codec}, ${side} pixels`, async (context) => {
+    const script = `(${keepPeers})(); localStorage.setItem("reverie.size", "${side}");`;
+    const query = `autoconnect&debug&transport=webrtc&codec=${codec}`;
+    const page = await openMirror(browser, server.url, { query, script, camera: { palette: PALETTE, side, fps: 10 } });
+    await waitForLink(page, { state: "live", transport: "webrtc" });
+    await waitForFrames(page, 20);
+    const mime = `video/${codec.toUpperCase()}`;
+    assert.deepEqual(await codecsOf(page), [mime, mime]);
+    let worst;
+    const until = Date.now() + 20000; // a stream begins coarse
+    do {
+      await page.waitForTimeout(250);
+      worst = await worstColour(page);
+    } while (worst[0] > COLOUR_ERROR && Date.now() < until);
+    context.diagnostic(`worst: ${worst[1]} came back inverted as ${worst[2]}`);
+    assert.ok(worst[0] <= COLOUR_ERROR, `${worst[1]} came back inverted as ${worst[2]}`);
+    await page.waitForFunction((name) => document.getElementById("figures").textContent.includes(name), codec.toUpperCase());
+    assert.deepEqual(page.faults, []);
+    await page.context().close();
+  });
+
 test("both ways are recorded", async () => {
   const folder = mkdtempSync(join(tmpdir(), "reverie-takes-"));
   const recorder = await Server.start({ options: ["--record", folder] });

@@ -1,17 +1,18 @@
-// The page's URL flags; names and values are transformirror-web's, with `transport` added.
+// The page's URL flags; names and values are transformirror-web's, with `transport` and `codec` added.
 
 const TRUE = /^(1|true|on|yes|y|t|)$/i;
 
-// {autoconnect, camera, debug, prompt, transport}: flags are null when the URL does not name them.
+// {autoconnect, camera, debug, prompt, transport, codec}: flags are null when the URL does not name them.
 export function readFlags(search) {
   const query = new URLSearchParams(search);
   const flag = (name) => (query.has(name) ? TRUE.test(query.get(name)) : null);
-  const transport = query.get("transport");
+  const oneOf = (name, values) => (values.includes(query.get(name)) ? query.get(name) : null);
   return {
     autoconnect: flag("autoconnect") ?? false,
     camera: flag("camera"),
     debug: flag("debug"),
     prompt: flag("prompt"),
-    transport: ["auto", "webrtc", "ws"].includes(transport) ? transport : null,
+    transport: oneOf("transport", ["auto", "webrtc", "ws"]),
+    codec: oneOf("codec", ["auto", "vp8", "h264"]),
   };
 }

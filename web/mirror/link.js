@@ -13,6 +13,7 @@ export class Link {
     this.parts = parts;
     this.onstatus = onstatus;
     this.mode = "auto";
+    this.codec = "auto"; // of WebRTC: "vp8", "h264"
     this.backoff = new Backoff();
     this.transport = null;
     this.webrtcFailed = { at: -Infinity, reason: "" };
@@ -20,9 +21,9 @@ export class Link {
     addEventListener("online", () => this.#hurry());
   }
 
-  start(mode = this.mode) {
+  start(mode = this.mode, codec = this.codec) {
     this.stop();
-    this.mode = mode;
+    Object.assign(this, { mode, codec });
     this.webrtcFailed.at = -Infinity;
     this.backoff.reset();
     this.#connect();
@@ -60,7 +61,7 @@ export class Link {
     this.parts.stats.newConnection();
     this.#tell("connecting", kind, why);
     const Transport = kind === "webrtc" ? WebrtcLink : SocketLink;
-    this.transport = new Transport(this.parts, {
+    this.transport = new Transport({ ...this.parts, codec: this.codec }, {
       onlive: () => {
         this.backoff.reset();
         this.#tell("live", kind, why);

@@ -61,6 +61,8 @@ async function fillSources() {
   if (!menu.value) menu.value = FRONT;
 }
 
+const connect = () => link.start(byId("transport").value, byId("codec").value);
+
 async function start() {
   const problem = byId("problem");
   problem.textContent = "";
@@ -79,7 +81,7 @@ async function start() {
   framer.start();
   if (!running) {
     keepAwake();
-    link.start(byId("transport").value);
+    connect();
   }
   running = true;
 }
@@ -124,11 +126,13 @@ function bindInput() {
     save("size", framer.size);
   });
   framer.size = Number(byId("size").value) || 512;
-  byId("transport").value = flags.transport ?? load("transport", "auto");
-  byId("transport").addEventListener("change", ({ target }) => {
-    save("transport", target.value);
-    if (running) link.start(target.value);
-  });
+  for (const name of ["transport", "codec"]) {
+    byId(name).value = flags[name] ?? load(name, "auto");
+    byId(name).addEventListener("change", ({ target }) => {
+      save(name, target.value);
+      if (running) connect();
+    });
+  }
 }
 
 function applySwitch(name, on) {

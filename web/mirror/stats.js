@@ -13,6 +13,7 @@ export class Stats {
     this.dropped = 0; // frames that the page or the server left out
     this.late = 0; // frames that came after a newer one
     this.roundTrip = null;
+    this.codec = null; // of the pictures that come, as WebRTC names it
     this.estimate = null; // of the age, in milliseconds, where frames do not tell theirs
     this.isWatched = false; // somebody looks at the figures
     this.last = null;
@@ -43,6 +44,7 @@ export class Stats {
     this.age.clear();
     this.stages.clear();
     this.roundTrip = null;
+    this.codec = null;
     this.estimate = null;
   }
 
@@ -59,6 +61,7 @@ export class Stats {
       dropped: this.dropped,
       late: this.late,
       roundTrip: this.roundTrip,
+      codec: this.codec,
       silence: this.silence(now),
     };
   }

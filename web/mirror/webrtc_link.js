@@ -23,8 +23,14 @@ export function withStartBitrate(sdp, kbit) {
   return lines.join("\r\n");
 }
 
-async function postOffer({ sdp, type }, signal) {
-  const reply = await fetch("/offer", {
+// The browser's codecs with the wanted one first; the others stay behind it, for servers that do not speak it.
+export function preferCodec(codecs, name) {
+  const wanted = ({ mimeType }) => mimeType.toLowerCase() === `video/${name}`;
+  return [...codecs.filter(wanted), ...codecs.filter((codec) => !wanted(codec))];
+}
+
+async function postOffer({ sdp, type }, codec, signal) {
+  const reply = await fetch(codec === "auto" ? "/offer" : `/offer?codec=${codec}`, {
     method: "POST",
     headers: { "Content-Type": "application/json" },
     body: JSON.stringify({ sdp, type }),
@@ -36,7 +42,7 @@ async function postOffer({ sdp, type }, signal) {
 }
 
 export class WebrtcLink {
-  // parts: {framer, display, stats, video}; events: {onlive(), onfail(reason)}, each called at most once.
+  // parts: {framer, display, stats, video, codec}; events: {onlive(), onfail(reason)}, each called at most once.
   constructor(parts, events) {
     Object.assign(this, parts, events);
     this.canvas = document.createElement("canvas");
@@ -86,10 +92,11 @@ export class WebrtcLink {
       if (this.peer.connectionState === "failed" && !this.done) this.#fail("the WebRTC connection failed");
     };
     const sender = this.peer.addTrack(this.track, stream);
+    this.#choose(this.peer.getTransceivers()[0]);
     await this.peer.setLocalDescription(await this.peer.createOffer());
     await this.#gather();
     const signal = AbortSignal.any([this.abort.signal, AbortSignal.timeout(8000)]);
-    const answer = await postOffer(this.peer.localDescription, signal);
+    const answer = await postOffer(this.peer.localDescription, this.codec, signal);
     if (this.done) return;
     await this.peer.setRemoteDescription({ type: answer.type, sdp: withStartBitrate(answer.sdp, START_KBIT) });
     await this.#tune(sender);
@@ -106,6 +113,11 @@ export class WebrtcLink {
         if (this.peer.iceGatheringState === "complete") resolve();
       });
     });
+  }
+
+  #choose(transceiver) {
+    const known = globalThis.RTCRtpReceiver.getCapabilities?.("video")?.codecs;
+    if (this.codec !== "auto" && known) transceiver.setCodecPreferences?.(preferCodec(known, this.codec));
   }
 
   async #tune(sender) {
@@ -161,8 +173,10 @@ export class WebrtcLink {
     const before = this.counters;
     const now = { received: 0, sent: 0, dropped: 0 };
     const work = { encoded: 0, encoding: 0, decoded: 0, receiving: 0 };
-    for (const report of (await this.peer.getStats()).values()) {
+    const reports = await this.peer.getStats();
+    for (const report of reports.values()) {
       if (report.type === "inbound-rtp") {
+        this.stats.codec = reports.get(report.codecId)?.mimeType.replace("video/", "") ?? null;
         now.received += report.bytesReceived;
         now.dropped += report.framesDropped ?? 0;
         work.decoded += report.framesDecoded ?? 0;
@@ -171,8 +185,7 @@ export class WebrtcLink {
         now.sent += report.bytesSent;
         work.encoded += report.framesEncoded ?? 0;
         work.encoding += report.totalEncodeTime ?? 0;
-      }
-      else if (report.type === "candidate-pair" && report.nominated && report.currentRoundTripTime)
+      } else if (report.type === "candidate-pair" && report.nominated && report.currentRoundTripTime)
         this.stats.roundTrip = report.currentRoundTripTime * 1000;
     }
     this.stats.received.add(now.received - before.received);

@@ -21,8 +21,9 @@ export const launch = (executablePath = process.env.REVERIE_CHROMIUM ?? "/usr/bi
   chromium.launch({ executablePath, headless: true, args: [...FLAGS, ...more] });
 
 // A page of the mirror. numbered: with the camera of camera.js; faults: what the page complained of.
-// camera: {fps, side, rich} of it.
-export async function openMirror(browser, url, { query = "", numbered = true, camera = {}, context = {} } = {}) {
+// camera: {fps, side, rich, palette} of it.
+// script: a function that runs in the page before its own code.
+export async function openMirror(browser, url, { query = "", numbered = true, camera = {}, context = {}, script = null } = {}) {
   const own = await browser.newContext({ viewport: { width: 1280, height: 800 }, ...context });
   const page = await own.newPage();
   page.faults = [];
@@ -31,6 +32,7 @@ export async function openMirror(browser, url, { query = "", numbered = true, ca
     if (message.type() === "error" && !/ERR_|WebSocket connection/.test(message.text())) page.faults.push(message.text());
   });
   if (numbered) await page.addInitScript(`globalThis.reverieTest = ${JSON.stringify(camera)};\n${CAMERA}`);
+  if (script) await page.addInitScript(script);
   await page.goto(`${url}/mirror?${query}`);
   return page;
 }

@@ -3,8 +3,8 @@
 (() => {
   const BITS = 16;
   const COLOUR = [200, 60, 110];
-  // rich: below the blocks a picture that moves and is as hard to compress as a camera's.
-  const { fps = 30, flip = false, side: SIDE = 512, rich = false } = globalThis.reverieTest ?? {};
+  // rich: below the blocks a picture that moves and is as hard to compress as a camera's; or a palette: rows of colours.
+  const { fps = 30, flip = false, side: SIDE = 512, rich = false, palette = null } = globalThis.reverieTest ?? {};
   const BLOCK = SIDE / BITS;
   const test = (globalThis.reverieTest = { drawn: new Map(), shown: [], colour: COLOUR });
   localStorage.setItem("reverie.flip", JSON.stringify(flip));
@@ -28,6 +28,12 @@
   function draw(context, number) {
     context.fillStyle = `rgb(${COLOUR})`;
     context.fillRect(0, 0, SIDE, SIDE);
+    for (const [y, row] of (palette ?? []).entries())
+      for (const [x, colour] of row.entries()) {
+        context.fillStyle = `rgb(${colour})`;
+        const [width, height] = [SIDE / row.length, (SIDE - BLOCK) / palette.length];
+        context.fillRect(Math.floor(x * width), Math.floor(BLOCK + y * height), Math.ceil(width), Math.ceil(height));
+      }
     if (background) context.drawImage(background, -((3 * number) % SIDE), -((2 * number) % SIDE));
     for (let bit = 0; bit < BITS; bit++) {
       context.fillStyle = (number >> (BITS - 1 - bit)) & 1 ? "#fff" : "#000";
