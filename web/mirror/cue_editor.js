@@ -52,6 +52,9 @@ export class CueEditor {
       event.target.value = "";
     });
     byId("audio-file").addEventListener("change", (event) => this.#takeAudio(event.target.files[0]));
+    this.audio.addEventListener("error", () => {
+      this.problem.textContent = "This browser cannot play the audio file: the cues go by their own clock.";
+    });
   }
 
   togglePlay() {
@@ -94,6 +97,7 @@ export class CueEditor {
   #takeAudio(file) {
     if (this.audio.src) URL.revokeObjectURL(this.audio.src);
     if (!file) return;
+    this.problem.textContent = "";
     this.player.stop();
     this.audio.src = URL.createObjectURL(file);
     byId("cue-audio-name").textContent = file.name;

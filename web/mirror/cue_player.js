@@ -19,7 +19,7 @@ export class CuePlayer {
   }
 
   get hasAudio() {
-    return Boolean(this.audio.src);
+    return Boolean(this.audio.src) && !this.audio.error; // a file that is no sound does not stop the show
   }
 
   seconds() {

@@ -80,7 +80,7 @@ async function start() {
   fillSources();
   framer.start();
   if (!running) {
-    keepAwake();
+    keepAwake(true);
     connect();
   }
   running = true;
@@ -95,6 +95,7 @@ function restartCamera(reason) {
 function stop() {
   clearTimeout(start.timer);
   running = false;
+  keepAwake(false);
   framer.stop();
   link.stop();
   source.close();

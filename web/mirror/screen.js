@@ -7,14 +7,16 @@ export async function toggleFullScreen() {
   else await document.documentElement.requestFullscreen?.({ navigationUI: "hide" }).catch(() => {}); // phones may refuse
 }
 
+let wanted = false;
+let lock = null;
+
 // Browsers let go of the lock when the page is hidden: it is taken again when it returns.
-export function keepAwake() {
-  const take = () => {
-    if (document.visibilityState === "visible") navigator.wakeLock?.request("screen").catch(() => {}); // saving power wins
-  };
-  document.addEventListener("visibilitychange", take);
-  take();
+export async function keepAwake(on) {
+  wanted = on;
+  if (!on) await lock?.release();
+  else if (document.visibilityState === "visible") lock = await navigator.wakeLock?.request("screen").catch(() => null); // saving power wins
 }
+document.addEventListener("visibilitychange", () => keepAwake(wanted));
 
 export function hideRestingPointer() {
   let timer = 0;

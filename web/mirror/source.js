@@ -29,7 +29,8 @@ function constraintsOf(id) {
   return { ...SIZE, facingMode: { ideal: id === REAR ? "environment" : "user" } };
 }
 
-function explain(error) {
+function explain(error, id) {
+  if (id === SCREEN) return new Error(`The screen was not shared: ${error.message}. Start again to choose one.`, { cause: error });
   const texts = {
     NotAllowedError: "The camera was refused: allow it beside the address bar.",
     NotFoundError: "There is no camera: plug one in, or choose the screen or a video file.",
@@ -71,7 +72,7 @@ export class Source {
           ? await navigator.mediaDevices.getDisplayMedia({ video: { frameRate: 60 }, audio: false })
           : await navigator.mediaDevices.getUserMedia({ video: constraintsOf(id), audio: false });
     } catch (error) {
-      throw explain(error);
+      throw explain(error, id);
     }
     const stream = this.stream;
     stream.getVideoTracks()[0].addEventListener("ended", () => {

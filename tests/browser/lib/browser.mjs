@@ -17,8 +17,9 @@ const FLAGS = [
 ];
 const CAMERA = readFileSync(new URL("camera.js", import.meta.url), "utf8");
 
-export const launch = (executablePath = process.env.REVERIE_CHROMIUM ?? "/usr/bin/chromium", more = []) =>
-  chromium.launch({ executablePath, headless: true, args: [...FLAGS, ...more] });
+// `without`: flags to leave out.
+export const launch = (executablePath = process.env.REVERIE_CHROMIUM ?? "/usr/bin/chromium", more = [], without = []) =>
+  chromium.launch({ executablePath, headless: true, args: [...FLAGS.filter((flag) => !without.includes(flag)), ...more] });
 
 // A page of the mirror. numbered: with the camera of camera.js; faults: what the page complained of.
 // camera: {fps, side, rich, palette} of it.
