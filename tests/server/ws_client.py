@@ -171,13 +171,15 @@ def numbered(number, width=512, height=512, colour=(200, 60, 110), noise=None, *
     return encode(bar * (height // 8) + body, width, height, **options)
 
 
+def read_bars(jpeg):
+    """The red of each of an inverted numbered frame's bars, least significant first: dark for 1."""
+    width, height, rgb = decode(jpeg)
+    return [rgb[3 * (height // 16 * width + (2 * i + 1) * width // (2 * BITS))] for i in range(BITS)]
+
+
 def read_number(jpeg):
     """(number, colour in the middle) of an inverted numbered frame."""
     width, height, rgb = decode(jpeg)
-    number = 0
-    for i in range(BITS):
-        x, y = (2 * i + 1) * width // (2 * BITS), height // 16
-        if rgb[3 * (y * width + x)] < 128:
-            number |= 1 << i
+    number = sum(1 << i for i, level in enumerate(read_bars(jpeg)) if level < 128)
     middle = 3 * (height // 2 * width + width // 2)
     return number, tuple(rgb[middle : middle + 3])

@@ -5,6 +5,9 @@ order and counters watched. One of them is a real Chromium, three of whose four 
 
     REVERIE=build-asan/reverie tests/tools/soak.py --minutes 30
 
+Each picture out of order is told with its client, transport and numbers; one whose number cannot be read is told with the
+levels of its bars, and judged only when such pictures are many (one of a hundred).
+
 Ends with 0 when nothing crashed, no frame came out of order, and memory stayed flat: the median of the last third is no more
 than a tenth, or 20 MB, over that of the middle third; so for open files (40). A sanitized build is given a small quarantine for freed memory, so
 that this can be asked of it, too. Prints a line a minute, and a table of memory over time at the end."""
@@ -24,7 +27,7 @@ import time
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent.parent / "server"))
 os.environ.setdefault("REVERIE", "build/reverie")
 from serve import Server  # noqa: E402
-from ws_client import Closed, WebSocket, numbered, read_number  # noqa: E402
+from ws_client import Closed, WebSocket, numbered, read_bars  # noqa: E402
 
 TESTS = pathlib.Path(__file__).resolve().parent.parent
 OFFER = (TESTS / "data" / "sdp" / "chrome-offer.sdp").read_text()
@@ -34,23 +37,49 @@ SANITIZER = {"ASAN_OPTIONS": "exitcode=99:detect_leaks=0:quarantine_size_mb=16:t
 
 class Tally:
     def __init__(self):
-        self.lock = threading.Lock()
+        self.lock, self.begun = threading.Lock(), time.monotonic()
         self.counts = dict(visits=0, sent=0, shown=0, out_of_order=0, refused=0, rude=0, offers=0, webrtc_visits=0,
-                           webrtc_shown=0, unseen=0)
-        self.faults = []
+                           webrtc_shown=0, unseen=0, unreadable=0)
+        self.faults = []  # what went wrong, a line each
 
     def add(self, **more):
         with self.lock:
             for name, amount in more.items():
                 self.counts[name] += amount
 
+    def fault(self, text):
+        print(f"FAULT after {time.monotonic() - self.begun:.0f} s: {text}", flush=True)
+        with self.lock:
+            self.faults.append(text)
 
-def polite_visit(port, tally, seconds, fps):
+
+class Order:
+    """Of one visit's pictures. A number must have been sent and be above the last one; only clear bars tell one."""
+
+    def __init__(self, tally, who, first):
+        self.tally, self.who, self.first, self.last = tally, who, first, first - 1
+
+    def check(self, jpeg, newest):
+        bars = read_bars(jpeg)
+        self.tally.add(shown=1)
+        if any(64 < level < 192 for level in bars):
+            self.tally.add(unreadable=1)
+            print(f"{self.who}: a picture whose number cannot be read, bars {bars}, after {self.last}, newest sent {newest}", flush=True)
+            return
+        got = sum(1 << i for i, level in enumerate(bars) if level < 128)
+        if not self.last < got <= newest:
+            self.tally.add(out_of_order=1)
+            kind = "was never sent" if got > newest or got < self.first else "came twice" if got == self.last else "came too late"
+            self.tally.fault(f"{self.who}: frame {got} {kind}: the one before was {self.last}, sent were {self.first} to {newest}, bars {bars}")
+        self.last = max(self.last, min(got, newest))
+
+
+def polite_visit(port, tally, seconds, fps, client):
     """Sends numbered frames at an even rate, and holds what comes back to order."""
     ws = WebSocket(port)
     tally.add(visits=1)
-    until, number, last = time.monotonic() + seconds, random.randrange(1000), 0
-    first = number
+    until, number = time.monotonic() + seconds, random.randrange(1000)
+    order = Order(tally, f"client {client} over WebSocket, visit of {seconds:.0f} s", number + 1)
     try:
         while time.monotonic() < until:
             begun = time.monotonic()
@@ -59,11 +88,7 @@ def polite_visit(port, tally, seconds, fps):
             tally.add(sent=1)
             reply = ws.receive(max(0.001, begun + 1 / fps - time.monotonic()))
             if reply is not None:
-                got, _ = read_number(reply)
-                tally.add(shown=1, out_of_order=int(got <= last))
-                if got <= last:
-                    print(f"WebSocket: {got} after {last}, {number - first} frames into the visit", flush=True)
-                last = got
+                order.check(reply, number)
             time.sleep(max(0, begun + 1 / fps - time.monotonic()))
     finally:
         ws.socket.close() if random.random() < 0.5 else ws.close()
@@ -98,11 +123,11 @@ def client(server, tally, until, seed):
             if random.random() < 0.15:
                 rude_visit(server.port, tally, server)
             else:
-                polite_visit(server.port, tally, min(random.expovariate(1 / 15) + 1, until - time.monotonic() + 0.1), 30)
+                polite_visit(server.port, tally, min(random.expovariate(1 / 15) + 1, until - time.monotonic() + 0.1), 30, seed)
         except (OSError, Closed):
             tally.add(refused=1)
         except Exception as error:  # a fault of the server's answers, or of this program
-            tally.faults.append(repr(error))
+            tally.fault(f"client {seed}: {error!r}")
         time.sleep(random.random())
 
 
@@ -120,10 +145,12 @@ def browser_client(server, tally, until, seed):
         tally.add(visits=1, shown=visit["shown"], out_of_order=visit["outOfOrder"], unseen=int(visit["transport"] is None))
         if visit["transport"] == "webrtc":
             tally.add(webrtc_visits=1, webrtc_shown=visit["shown"])
-        if visit["reason"]:
-            print(f"a visit over {visit['transport']}: {visit['reason']}", flush=True)
+        if visit["outOfOrder"]:
+            tally.fault(f"Chromium over {visit['transport']}: {visit['reason']}")
+        elif visit["reason"]:
+            print(f"Chromium over {visit['transport'] or 'no transport'}: {visit['reason']}", flush=True)
     if visitor.wait() != 0:
-        tally.faults.append(f"the browser's visitor ended with {visitor.returncode}")
+        tally.fault(f"the browser's visitor ended with {visitor.returncode}")
 
 
 def descriptors(server):
@@ -188,17 +215,23 @@ def grows(values, least):
 
 
 def problems(tally, died, sizes, files):
-    wrong, counts = [*tally.faults[:5]], tally.counts
+    wrong, counts = tally.faults[:20], tally.counts
     if died != 0:
         wrong.append(f"the server ended with {died}")
-    if counts["out_of_order"] or not counts["shown"]:
-        wrong.append("frames out of order, or none")
+    if counts["out_of_order"]:
+        wrong.append(f"{counts['out_of_order']} frames out of order")
+    if not counts["shown"]:
+        wrong.append("no picture was shown at all")
+    if has_browser() and not counts["webrtc_shown"]:
+        wrong.append("no picture came over WebRTC")
+    if counts["unreadable"] > counts["shown"] // 100:
+        wrong.append(f"{counts['unreadable']} of {counts['shown']} pictures could not be read")
     if has_browser() and counts["unseen"] > max(1, counts["visits"] // 20):
-        wrong.append("browsers saw no picture")
+        wrong.append(f"{counts['unseen']} visits of the browser saw no picture")
     if grows(sizes, 20):
-        wrong.append("memory grows")
+        wrong.append("memory grows: see the table")
     if grows(files, 40):
-        wrong.append("open files grow")
+        wrong.append("open files grow: see the table")
     return wrong
 
 
@@ -214,6 +247,8 @@ def main():
     sizes, files = watch(server, tally, until)
     for thread in clients:
         thread.join(120)
+        if thread.is_alive():
+            tally.fault("a client did not end: a call hangs")
     died = server.process.poll()
     if died is None:
         server.process.send_signal(signal.SIGTERM)
@@ -223,7 +258,7 @@ def main():
     wrong = problems(tally, died, sizes, files)
     if died != 0:
         print(server.logs()[-5000:])
-    print("\n".join(wrong) if wrong else "all is well")
+    print("\n".join(["WRONG:", *wrong]) if wrong else "all is well")
     return 1 if wrong else 0
 
 
