@@ -94,6 +94,23 @@ for (const [codec, side] of [["vp8", 512], ["h264", 512], ["h264", 1024]])
     await page.context().close();
   });
 
+test("a picture that the browser does not hold ready yet is not drawn: it would be black", async () => {
+  const script = () => {
+    const real = Object.getOwnPropertyDescriptor(HTMLMediaElement.prototype, "readyState");
+    let asked = 0;
+    Object.defineProperty(HTMLMediaElement.prototype, "readyState", {
+      get() {
+        return this.id === "returned" && ++asked <= 3 ? HTMLMediaElement.HAVE_METADATA : real.get.call(this);
+      },
+    });
+  };
+  const page = await openMirror(browser, server.url, { query: "autoconnect&transport=webrtc", script });
+  await waitForFrames(page, 5);
+  const ready = (await shownFrames(page)).map((frame) => frame.ready);
+  assert.ok(Math.min(...ready) >= 2, `drawn at ready states ${ready}`);
+  await page.context().close();
+});
+
 test("both ways are recorded", async () => {
   const folder = mkdtempSync(join(tmpdir(), "reverie-takes-"));
   const recorder = await Server.start({ options: ["--record", folder] });

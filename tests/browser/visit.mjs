@@ -12,10 +12,12 @@ let state = seed;
 const random = () => (state = (state * 48271) % 2147483647) / 2147483647; // Park and Miller
 
 // Blocks that are neither black nor white (a first, blurred picture) say nothing about the order. Text of each fault.
+// ready: the video's readyState when it was drawn; none over WebSocket.
+const tell = ({ number, width, ready }) => `frame ${number} (${width} pixels wide, ready state ${ready ?? "none"})`;
 const outOfOrder = (frames) => {
   const clear = frames.filter((frame) => frame.clear);
   return clear.flatMap((frame, i) =>
-    i && frame.number < clear[i - 1].number ? `${frame.number} (picture ${i} of ${clear.length}) after ${clear[i - 1].number}` : [],
+    i && frame.number < clear[i - 1].number ? `${tell(frame)}, picture ${i} of ${clear.length}, after ${tell(clear[i - 1])}` : [],
   );
 };
 

@@ -181,7 +181,7 @@ def begin(server, tally, until, options):
     works = [client] * options.clients
     if has_browser():
         works[0] = browser_client
-    threads = [threading.Thread(target=work, args=(server, tally, until, options.seed + i)) for i, work in enumerate(works)]
+    threads = [threading.Thread(target=work, args=(server, tally, until, options.seed + i), daemon=True) for i, work in enumerate(works)]
     for thread in threads:
         thread.start()
     return threads

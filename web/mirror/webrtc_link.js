@@ -146,7 +146,7 @@ export class WebrtcLink {
 
   #picture(frame) {
     const [width, height] = [this.video.videoWidth, this.video.videoHeight];
-    if (!width) return;
+    if (!width || this.video.readyState < HTMLMediaElement.HAVE_CURRENT_DATA) return; // nothing would be drawn: black
     this.lastPicture = performance.now();
     this.display.show(this.video, { order: frame.presentedFrames, width, height });
     if (this.live) return;

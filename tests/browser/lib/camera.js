@@ -76,6 +76,6 @@
     if (this.canvas.id !== "picture") return;
     const at = performance.now();
     const { number, clear } = read(this);
-    test.shown.push({ number, clear, at, age: at - (test.drawn.get(number) ?? NaN) });
+    test.shown.push({ number, clear, width: this.canvas.width, ready: args[0].readyState, at, age: at - (test.drawn.get(number) ?? NaN) });
   };
 })();
