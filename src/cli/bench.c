@@ -126,6 +126,15 @@ request_steps(RvBench *b)
     b->request.images = rv_generate_options.batch;
 }
 
+/* `large`: what full-size random weights are timed at unless --size says otherwise. */
+static bool
+take_size(RvBench *b, const char *large, GError **error)
+{
+    bool is_large = bench.random != NULL && strcmp(bench.random, "mini") != 0;
+    const char *size = bench.size != NULL ? bench.size : is_large ? large : "256x256";
+    return parse_size(size, &b->request.width, &b->request.height, error);
+}
+
 /* Where a frame goes, op by op. */
 static bool
 profile_frame(RvBench *b, GError **error)
@@ -152,15 +161,11 @@ run_on_devices(RvBench *b, char **devices, int frames, GError **error)
 static bool
 run_frames(RvBench *b, GError **error)
 {
-    bool is_large = bench.random != NULL && strcmp(bench.random, "mini") != 0;
     int frames = bench.frames > 0 ? bench.frames : 300;
     gint64 start = g_get_monotonic_time();
     g_auto(GStrv) devices = rv_engine_split_devices(rv_generate_options.device);
     request_frame(b);
-    if (!parse_size(bench.size != NULL ? bench.size
-                    : is_large         ? "1024x1024"
-                                       : "256x256",
-                    &b->request.width, &b->request.height, error))
+    if (!take_size(b, "1024x1024", error))
         return false;
     if (g_strv_length(devices) > 1)
         return run_on_devices(b, devices, frames, error);
@@ -181,14 +186,11 @@ run_frames(RvBench *b, GError **error)
 static bool
 run_steps(RvBench *b, GError **error)
 {
-    bool is_large = bench.random != NULL && strcmp(bench.random, "mini") != 0;
     gint64 start = g_get_monotonic_time();
     request_steps(b);
-    if (!parse_size(bench.size != NULL ? bench.size
-                    : is_large         ? "512x512"
-                                       : "256x256",
-                    &b->request.width, &b->request.height, error) ||
-        !open_model(b, error) || !prepare_steps(b, error))
+    if (b->request.steps < 2)
+        return rv_error_set(error, RV_ERROR_USAGE, "--steps", "give at least 2", "too few steps to time");
+    if (!take_size(b, "512x512", error) || !open_model(b, error) || !prepare_steps(b, error))
         return false;
     b->ready_seconds = (double)(g_get_monotonic_time() - start) * 1e-6;
     if (!rv_engine_measure_ceilings(b->engine, &b->ceilings, error))
@@ -204,13 +206,9 @@ run_steps(RvBench *b, GError **error)
 static bool
 run_sleep(RvBench *b, GError **error)
 {
-    bool is_large = bench.random != NULL && strcmp(bench.random, "mini") != 0;
     request_frame(b);
-    return parse_size(bench.size != NULL ? bench.size
-                      : is_large         ? "1024x1024"
-                                         : "256x256",
-                      &b->request.width, &b->request.height, error) &&
-           open_model(b, error) && prepare_frames(b, error) && rv_bench_sleep(b, error);
+    return take_size(b, "1024x1024", error) && open_model(b, error) && prepare_frames(b, error) &&
+           rv_bench_sleep(b, error);
 }
 
 /* From the start of this process to the first frame, and the frame after it. */

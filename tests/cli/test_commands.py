@@ -376,6 +376,7 @@ def test_bench(folder):
     figures = json.loads((folder / "h.json").read_text())
     assert len(figures["devices"]) == 3 and all(d["alone_fps"] > 0 and d["together_fps"] > 0 for d in figures["devices"]), figures
     assert abs(figures["ratio"] - figures["together_fps"] / figures["one_fps"]) < 1e-9 and b"3 devices" in text, (figures, text)
+    reverie("bench", "steps", "--steps", 1, "--model", "is-not-looked-for", expect=2)
     reverie(*several, "--device", "cpu,nope", expect=2)
     reverie(*several, "--device", "cpu,cpu", "--profile", expect=2)
     reverie(*several, "--device", "cpu,cpu", "--steps", 12, "--strength", 1, expect=3)
