@@ -6,7 +6,9 @@
 #define SAMPLES_OF_DEVICE 4096
 #define MAX_CREDIT 4
 #define ERRORS_TO_TAKE_OUT 3
-#define GOOD_TO_FORGIVE 16 /* answers in a row after which pauses start short again */
+#define MOST_WAIT_US \
+    (120 * G_TIME_SPAN_SECOND) /* what waits longer for its device keeps nobody waiting any more */
+#define GOOD_TO_FORGIVE 16     /* answers in a row after which pauses start short again */
 
 RvLiveDevice *
 rv_live_add_device(RvLive *live, const RvLiveDeviceClass *class, void *device,
@@ -209,14 +211,18 @@ check_hang(RvLiveDevice *device, gint64 now)
         device->state == RV_LIVE_DEVICE_PROBING ? device->probe : g_queue_peek_head(&device->jobs);
     if (oldest == NULL)
         return;
-    bool is_waiting;
-    gint64 since = working_since(device, oldest) + rv_job_waited(oldest, &is_waiting);
+    bool waits;
+    gint64 waited_us = rv_job_waited(oldest, &waits);
+    gint64 since = working_since(device, oldest) + waited_us;
     gint64 limit = hang_limit(device);
-    if (is_waiting || now < since + limit) {
-        rv_live_wake_at(device->live, is_waiting ? now + limit : since + limit);
+    bool is_patient = waits ? waited_us < MOST_WAIT_US : now < since + limit;
+    if (is_patient) {
+        rv_live_wake_at(device->live, waits ? now + limit : since + limit);
         return;
     }
-    g_autofree char *reason = g_strdup_printf("no answer in %" G_GINT64_FORMAT " ms", (now - since) / 1000);
+    g_autofree char *reason =
+        g_strdup_printf("%s %" G_GINT64_FORMAT " ms", waits ? "not free for" : "no answer in",
+                        (waits ? waited_us : now - since) / 1000);
     take_out(device, reason);
 }
 

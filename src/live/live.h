@@ -91,8 +91,9 @@ void rv_live_device_done(RvLiveJob *job, RvFrame *result, GError *error);
 RvFrame *rv_live_job_frame(const RvLiveJob *job); /* what was pushed; NULL: a probe */
 /* True once nobody wants the result any more (hung, session closed): work on it may be skipped. */
 bool rv_live_job_is_given_up(const RvLiveJob *job);
-/* The device's time belongs to others for now (they share it), or no longer does: what passes meanwhile is
- * neither a hang nor service. Ended by the answer at the latest. */
+/* The device's time belongs to others for now (they share it, or its model comes back), or no longer does:
+ * what passes meanwhile is neither a hang nor service, but for two minutes at the most. Ended by the answer
+ * at the latest. */
 void rv_live_job_set_waiting(RvLiveJob *job, bool is_waiting);
 /* The session's `user_data`, read when the job was started, NULL for a probe. The session may be gone by now:
  * whoever puts live objects there keeps them alive by other means. */

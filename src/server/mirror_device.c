@@ -184,11 +184,8 @@ wake_up(Worker *worker)
 }
 
 static bool
-reopen(Worker *worker, const Order *order, GError **error)
+open_anew(Worker *worker, const Order *order, GError **error)
 {
-    wake_up(worker);
-    if (!worker->is_broken && !worker->is_parked)
-        return true;
     close_drawer(worker);
     worker->is_parked = false;
     worker->is_broken = !worker->drawer->class->open(worker->drawer, order->parameters, error);
@@ -196,6 +193,19 @@ reopen(Worker *worker, const Order *order, GError **error)
     rv_log(worker->is_broken ? RV_LOG_WARNING : RV_LOG_INFO, "device-reopen", "device", worker->drawer->name,
            "outcome", worker->is_broken ? "failed" : "works", NULL);
     return !worker->is_broken;
+}
+
+/* What a model needs to be there again says nothing of how long a frame may take. */
+static bool
+make_ready(Worker *worker, const Order *order, GError **error)
+{
+    if (!worker->is_broken && !worker->is_parked && !worker->is_asleep)
+        return true;
+    rv_live_job_set_waiting(order->job, true);
+    wake_up(worker);
+    bool is_ready = (!worker->is_broken && !worker->is_parked) || open_anew(worker, order, error);
+    rv_live_job_set_waiting(order->job, false);
+    return is_ready;
 }
 
 /* Takes the order. Jobs are answered in their order: whatever is answered at once waits for those before it.
@@ -207,7 +217,7 @@ take(Worker *worker, Order *order)
     bool is_frame = rv_live_job_frame(order->job) != NULL;
     if (rv_live_job_is_given_up(order->job))
         rv_error_set(&error, RV_ERROR_CANCELLED, NULL, NULL, "nobody waits for it");
-    if (error == NULL && reopen(worker, order, &error) && is_frame) {
+    if (error == NULL && make_ready(worker, order, &error) && is_frame) {
         if (start_drawing(worker, order, &error)) {
             g_queue_push_tail(&worker->under_way, order);
             return;

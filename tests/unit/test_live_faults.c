@@ -178,6 +178,28 @@ test_waiting_for_others_is_no_hang(void)
     world_free(world);
 }
 
+/* Nobody waits for ever: what comes to nothing is taken out, and its frame is a tombstone. */
+static void
+test_waiting_has_an_end(void)
+{
+    static const RvLiveDeviceClass class = { .start = keep_job };
+    World *world = world_new(NULL);
+    Client *client = world_add_client(world, NULL);
+    RvLiveJob *job = NULL;
+    RvLiveDevice *device = rv_live_add_device(world->live, &class, &job, NULL);
+    client_push(client);
+    rv_live_job_set_waiting(job, true);
+    world_run(world, 119 * SECOND);
+    g_assert_cmpuint(stats_of(device).taken_out, ==, 0);
+    world_run(world, 3 * SECOND);
+    g_assert_cmpuint(stats_of(device).taken_out, ==, 1);
+    g_assert_true(rv_live_job_is_given_up(job));
+    rv_live_device_done(job, NULL, g_error_new_literal(RV_ERROR, RV_ERROR_CANCELLED, "given up"));
+    rv_live_remove_device(device);
+    client_check(client);
+    world_free(world);
+}
+
 /* A late answer is a sign of life: the probe does not wait for its pause. */
 static void
 test_late_answer_brings_the_device_back(void)
@@ -416,6 +438,7 @@ main(int argc, char **argv)
     g_test_add_func("/live/faults/more_patience", test_slow_devices_get_more_patience);
     g_test_add_func("/live/faults/stall_does_not_stretch_patience", test_stall_does_not_stretch_patience);
     g_test_add_func("/live/faults/waiting_for_others", test_waiting_for_others_is_no_hang);
+    g_test_add_func("/live/faults/waiting_has_an_end", test_waiting_has_an_end);
     g_test_add_func("/live/faults/late_answer_brings_back", test_late_answer_brings_the_device_back);
     g_test_add_func("/live/faults/patience_is_learnt", test_patience_is_learnt);
     g_test_add_func("/live/faults/errors_of_frames", test_errors_of_frames_do_not_harm_the_device);

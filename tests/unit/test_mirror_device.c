@@ -17,6 +17,7 @@ typedef struct {
     int most_under_way, started, opened, slept, woken;
     gint closed, is_lost; /* atomic */
     bool sleeps, is_asleep, fails_to_wake;
+    gulong opening_us;           /* what opening and waking take */
     int fail_start, fail_finish; /* the number of the frame that fails; 0: none */
     int finished;
     int stall_start; /* the number of the frame that takes STALL_US to start; 0: none */
@@ -30,6 +31,7 @@ fake_open(RvDrawer *drawer, const RvParameters *parameters, GError **error)
     g_free(d->prompt);
     d->prompt = rv_parameters_prompt(parameters);
     d->opened++;
+    g_usleep(d->opening_us);
     d->last_us = 0;
     return true;
 }
@@ -84,6 +86,7 @@ fake_wake(RvDrawer *drawer, GError **error)
     if (d->fails_to_wake)
         return rv_error_set(error, RV_ERROR_NO_MEMORY, "fake", NULL, "others have it");
     d->woken++;
+    g_usleep(d->opening_us);
     d->is_asleep = false;
     return true;
 }
@@ -530,6 +533,28 @@ test_waiting_for_a_turn_is_no_hang(void)
     rv_turns_table_free(table);
 }
 
+/* Nor while the model comes back, which takes longer than any frame may. */
+static void
+test_getting_ready_is_no_hang(void)
+{
+    FakeDrawer *drawer = fake_new(2);
+    World *w = open_shared_world(drawer, NULL, PATIENCE_US);
+    drawer->opening_us = 2 * PATIENCE_US;
+    for (int sleeps = 0; sleeps < 2; sleeps++) {
+        int counts[2] = { 0 };
+        drawer->sleeps = sleeps != 0;
+        park(w);
+        w->most_us = 0;
+        run_until_shown(w, 3, FRAME_US / 2, false);
+        g_assert_cmpint(w->most_us, >=, 2 * PATIENCE_US);
+        rv_live_foreach_device(w->live, count_changes, counts);
+        g_assert_cmpint(counts[0], ==, 0);
+    }
+    g_assert_cmpint(drawer->opened, ==, 2);
+    g_assert_cmpint(drawer->woken, ==, 1);
+    close_world(w);
+}
+
 int
 main(int argc, char **argv)
 {
@@ -544,5 +569,6 @@ main(int argc, char **argv)
     g_test_add_func("/mirror-device/rgb-only", test_planes_become_rgb);
     g_test_add_func("/mirror-device/stalled", test_stalled_device_disturbs_nobody);
     g_test_add_func("/mirror-device/turns", test_waiting_for_a_turn_is_no_hang);
+    g_test_add_func("/mirror-device/getting-ready", test_getting_ready_is_no_hang);
     return g_test_run();
 }
