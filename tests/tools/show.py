@@ -1,0 +1,122 @@
+#!/usr/bin/env python3
+"""A minute of a show: `show.py MODEL [--vae V] [--second MODEL] [--device D] [--size 1024x1024] [--seconds 60]`.
+
+$REVERIE serves the model, a client keeps two frames under way, the prompt changes every second, and a second model is loaded beside them
+halfway. Prints one line of JSON: milliseconds of a frame on the device and between pictures (median, p99, slowest), and slowest over
+median. `measure()` is what scripts/gpu-proof calls.
+"""
+import argparse
+import json
+import pathlib
+import sys
+import threading
+import time
+
+sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1] / "server"))
+import serve  # noqa: E402
+import ws_client as ws  # noqa: E402
+
+PROMPTS = ["a red fox in the snow", "a city of glass at night", "watercolour of a harbour", "portrait of an old king, oil on canvas",
+           "sunflowers under a storm", "origami bird", "jellyfish in the deep sea"]
+JSON = {"Content-Type": "application/json"}
+
+
+def photograph(width, height):
+    rows = (bytes((x * 255 // width, y * 255 // height, (x ^ y) & 255)) for y in range(height) for x in range(width))
+    return ws.encode(b"".join(rows), width, height)
+
+
+class Camera(threading.Thread):
+    """Answers each picture with the next frame."""
+
+    def __init__(self, server, frame):
+        super().__init__(daemon=True)
+        self.socket, self.frame, self.sequence = ws.WebSocket(server.port, protocol="reverie.1"), frame, 0
+        self.times, self.done, self.fault = [], threading.Event(), None
+
+    def send(self):
+        self.sequence += 1
+        self.socket.send(ws.header(ws.FRAME, self.sequence) + self.frame)
+
+    def run(self):
+        try:
+            self.send()
+            self.send()
+            while not self.done.is_set():
+                reply = self.socket.receive(30)
+                self.times.append(time.monotonic())
+                self.socket.send(ws.header(ws.ACK, ws.HEADER.unpack(reply[:ws.HEADER.size])[4]))
+                self.send()
+        except Exception as fault:  # noqa: BLE001
+            self.fault = fault
+
+    def leave(self):
+        self.done.set()
+        self.join()
+        if self.fault is not None:
+            raise self.fault
+
+
+def figures(times):
+    gaps = sorted((b - a) * 1e3 for a, b in zip(times, times[1:]))
+    median = gaps[len(gaps) // 2]
+    return {"frames": len(gaps), "p50_ms": round(median, 2), "p99_ms": round(gaps[len(gaps) * 99 // 100], 2), "max_ms": round(gaps[-1], 2),
+            "max_over_p50": round(gaps[-1] / median, 3)}
+
+
+def load(server, model, seconds):
+    """Into the studio's memory beside the mirror's; appends how long it took."""
+    begin = time.monotonic()
+    for path, body in (("options", {"sd_model_checkpoint": pathlib.Path(model).stem}), ("reload-checkpoint", {})):
+        status, _, answer = server.request(f"/sdapi/v1/{path}", "POST", json.dumps(body), JSON)
+        assert status == 200, answer
+    seconds.append(round(time.monotonic() - begin, 2))
+
+
+def measure(model, vae=None, second=None, device="auto", size="1024x1024", seconds=60.0, precision="auto"):
+    options = ["--model", model, "--device", device, "--precision", precision, "--size", size, "--pace", "off"]
+    options += ["--vae", vae] if vae else []
+    options += ["--models", pathlib.Path(second).parent] if second else []
+    width, height = map(int, size.split("x"))
+    begin = time.monotonic()
+    with serve.Server(*options, effect=False, wait=False) as server:
+        server.wait_ready()
+        while server.status("/readyz") != 200:
+            time.sleep(0.01)
+        ready = time.monotonic() - begin
+        server.post({"steps": 2, "strength": 0.7, "prompt": PROMPTS[0]})
+        camera = Camera(server, photograph(width, height))
+        camera.start()
+        time.sleep(min(5.0, seconds / 4))
+        warm, start, turn = len(camera.times), time.monotonic(), 0
+        loaded, loader = [], None
+        while time.monotonic() < start + seconds:
+            time.sleep(1.0)
+            turn += 1
+            server.post({"prompt": PROMPTS[turn % len(PROMPTS)]})
+            if second and loader is None and time.monotonic() > start + seconds / 3:
+                loader = threading.Thread(target=load, args=(server, second, loaded))
+                loader.start()
+        times = camera.times[max(warm - 1, 0):]
+        camera.leave()
+        if loader:
+            loader.join()
+        devices = server.json("/api/stats")["devices"]
+        return {"ready_s": round(ready, 2), "prompts": turn, "between_pictures": figures(times), "on_device": [d["service_ms"] for d in devices],
+                "second_model_s": loaded}
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("model")
+    parser.add_argument("--vae")
+    parser.add_argument("--second")
+    parser.add_argument("--device", default="auto")
+    parser.add_argument("--size", default="1024x1024")
+    parser.add_argument("--seconds", type=float, default=60.0)
+    parser.add_argument("--precision", default="auto")
+    print(json.dumps(measure(**vars(parser.parse_args()))))
+
+
+if __name__ == "__main__":
+    main()
