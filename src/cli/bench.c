@@ -216,22 +216,18 @@ static bool
 run_load(RvBench *b, GError **error)
 {
     const RvGenerateOptions *o = &rv_generate_options;
-    g_autofree char *path = rv_find_model(o->model, o->models_dir, error);
-    double bytes, reading, link;
+    RvBenchLoad load = { 0 };
     request_frame(b);
-    if (path == NULL || !open_model(b, error) || !prepare_frames(b, error))
+    if (bench.random != NULL)
+        return rv_error_set(error, RV_ERROR_USAGE, "--random", "give --model", "loading is timed with files");
+    g_autofree char *path = rv_find_model(o->model, o->models_dir, error);
+    if (path == NULL || !take_size(b, "1024x1024", error) || !open_model(b, error) ||
+        !prepare_frames(b, error))
         return false;
-    double ready = rv_bench_age();
-    if (!rv_bench_frames(b, 1, error))
-        return false;
-    double warm = g_array_index(b->samples_ms, double, 0);
-    if (!rv_bench_reading(path, &reading, &bytes, error) || !rv_bench_link(b->engine, &link, error))
-        return false;
-    printf("%s: %.1f MB, ready after %.3f s (%.2f GB/s), first frame after %.3f s, a warm one takes %.2f ms\n"
-           "reading the files alone: %.3f s (%.2f GB/s); to the device: %.2f GB/s\n",
-           rv_pipeline_name(b->pipeline), bytes * 1e-6, ready, bytes * 1e-9 / ready, b->first_frame_seconds,
-           warm, reading, bytes * 1e-9 / MAX(reading, 1e-9), link * 1e-9);
-    return true;
+    b->ready_seconds = rv_bench_age();
+    return rv_bench_frames(b, 1, error) &&
+           rv_bench_reading(path, &load.reading_seconds, &load.bytes, error) &&
+           rv_bench_link(b->engine, &load.link_rate, error) && rv_bench_report_load(b, &load, error);
 }
 
 int

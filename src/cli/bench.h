@@ -1,5 +1,7 @@
 /* bench.h - what the files of `reverie bench` share. */
 #pragma once
+#include <stdio.h>
+
 #include "cli/console.h"
 #include "engine/framer.h"
 
@@ -53,8 +55,20 @@ bool rv_bench_link(RvEngine *engine, double *rate, GError **error);
 /* Since this process was started. */
 double rv_bench_age(void);
 
+/* What loading is held against. */
+typedef struct {
+    double bytes, reading_seconds; /* of the model's files, read by themselves */
+    double link_rate;              /* bytes a second from the host to the device */
+} RvBenchLoad;
+
+/* Prints how long the model took until it was ready and until its first frame, as --json wants it too. */
+bool rv_bench_report_load(const RvBench *bench, const RvBenchLoad *load, GError **error);
+
 /* Prints the figures and writes the JSON and the chart that the options ask for; `what` is "frame" or "step".
  */
 bool rv_bench_report(const RvBench *bench, const char *what, GError **error);
-/* Where --json says. */
+/* An open object with the device, the model and the size; and where --json says that it goes. */
+JsonBuilder *rv_bench_json(const RvBench *bench);
+/* For people: not where JSON goes. */
+FILE *rv_bench_stream(const RvBench *bench);
 bool rv_bench_write_json(const RvBench *bench, JsonBuilder *json, GError **error);

@@ -17,8 +17,8 @@ add_timings(JsonBuilder *json, const RvTimings *t)
     json_builder_end_object(json);
 }
 
-static JsonBuilder *
-figures(const RvBench *b, const RvTimings *t, double fraction)
+JsonBuilder *
+rv_bench_json(const RvBench *b)
 {
     RvDeviceInfo info;
     rv_device_describe(rv_engine_device(b->engine), &info);
@@ -30,6 +30,13 @@ figures(const RvBench *b, const RvTimings *t, double fraction)
     rv_json_add_text(json, "model", rv_pipeline_name(b->pipeline));
     g_autofree char *size = g_strdup_printf("%dx%d", b->request.width, b->request.height);
     rv_json_add_text(json, "size", size);
+    return json;
+}
+
+static JsonBuilder *
+figures(const RvBench *b, const RvTimings *t, double fraction)
+{
+    JsonBuilder *json = rv_bench_json(b);
     rv_json_add_int(json, "frames", b->samples_ms->len);
     add_timings(json, t);
     rv_json_begin_object(json, "per_stage_ms");
@@ -57,6 +64,12 @@ figures(const RvBench *b, const RvTimings *t, double fraction)
     return json;
 }
 
+FILE *
+rv_bench_stream(const RvBench *b)
+{
+    return b->options.json != NULL && strcmp(b->options.json, "-") == 0 ? stderr : stdout;
+}
+
 bool
 rv_bench_write_json(const RvBench *b, JsonBuilder *json, GError **error)
 {
@@ -80,7 +93,7 @@ rv_bench_report(const RvBench *b, const char *what, GError **error)
     int count = (int)b->samples_ms->len;
     RvTimings t = rv_timings_of(samples, count);
     double fraction = b->flops / (t.median * 1e-3) / b->ceilings.matmul_flops;
-    FILE *to = b->options.json != NULL && strcmp(b->options.json, "-") == 0 ? stderr : stdout;
+    FILE *to = rv_bench_stream(b);
     fprintf(to, "%s, %dx%d: %d %ss, median %.2f ms, p99 %.2f, slowest %.2f (%.2f a second)\n",
             rv_pipeline_name(b->pipeline), b->request.width, b->request.height, count, what, t.median, t.p99,
             t.max, 1000.0 / t.median);
@@ -101,5 +114,30 @@ rv_bench_report(const RvBench *b, const char *what, GError **error)
     if (b->options.json == NULL)
         return true;
     g_autoptr(JsonBuilder) json = figures(b, &t, fraction);
+    return rv_bench_write_json(b, json, error);
+}
+
+bool
+rv_bench_report_load(const RvBench *b, const RvBenchLoad *load, GError **error)
+{
+    double warm_ms = g_array_index(b->samples_ms, double, 0), reading = MAX(load->reading_seconds, 1e-9);
+    FILE *to = rv_bench_stream(b);
+    fprintf(to,
+            "%s, %dx%d: %.1f MB, ready after %.3f s (%.2f GB/s), first frame after %.3f s, a warm one takes "
+            "%.2f ms\n"
+            "reading the files alone: %.3f s (%.2f GB/s); to the device: %.2f GB/s\n",
+            rv_pipeline_name(b->pipeline), b->request.width, b->request.height, load->bytes * 1e-6,
+            b->ready_seconds, load->bytes * 1e-9 / b->ready_seconds, b->first_frame_seconds, warm_ms, reading,
+            load->bytes * 1e-9 / reading, load->link_rate * 1e-9);
+    if (b->options.json == NULL)
+        return true;
+    g_autoptr(JsonBuilder) json = rv_bench_json(b);
+    rv_json_add_number(json, "bytes", load->bytes);
+    rv_json_add_number(json, "ready_seconds", b->ready_seconds);
+    rv_json_add_number(json, "first_frame_seconds", b->first_frame_seconds);
+    rv_json_add_number(json, "warm_frame_ms", warm_ms);
+    rv_json_add_number(json, "reading_gb_s", load->bytes * 1e-9 / reading);
+    rv_json_add_number(json, "link_gb_s", load->link_rate * 1e-9);
+    json_builder_end_object(json);
     return rv_bench_write_json(b, json, error);
 }

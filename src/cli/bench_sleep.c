@@ -2,6 +2,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "base/json_build.h"
 #include "cli/bench.h"
 
 #define ROUNDS 4
@@ -66,23 +67,47 @@ run_round(RvBench *b, const RvPicture *wanted, double frame_ms, Round *round, GE
 }
 
 static bool
+write_rounds(const RvBench *b, const Round *rounds, double weights_mb, GError **error)
+{
+    if (b->options.json == NULL)
+        return true;
+    g_autoptr(JsonBuilder) json = rv_bench_json(b);
+    rv_json_add_number(json, "weights_mb", weights_mb);
+    rv_json_begin_array(json, "rounds");
+    for (int i = 0; i < ROUNDS; i++) {
+        json_builder_begin_object(json);
+        rv_json_add_number(json, "yield_ms", rounds[i].yield_ms);
+        rv_json_add_number(json, "freed_mb", rounds[i].freed_mb);
+        rv_json_add_number(json, "return_ms", rounds[i].return_ms);
+        rv_json_add_flag(json, "is_same", rounds[i].is_same);
+        json_builder_end_object(json);
+    }
+    json_builder_end_array(json);
+    json_builder_end_object(json);
+    return rv_bench_write_json(b, json, error);
+}
+
+static bool
 judge(const RvBench *b, const Round *rounds, double weights_mb, GError **error)
 {
     bool is_gpu = strcmp(rv_device_backend(rv_engine_device(b->engine)), "cpu") != 0, ok = true;
-    printf("%s, %dx%d: %.1f MB of weights and scratch\n", rv_pipeline_name(b->pipeline), b->request.width,
-           b->request.height, weights_mb);
+    FILE *to = rv_bench_stream(b);
+    fprintf(to, "%s, %dx%d: %.1f MB of weights and scratch\n", rv_pipeline_name(b->pipeline),
+            b->request.width, b->request.height, weights_mb);
     for (int i = 0; i < ROUNDS; i++) {
         bool is_quick =
             rounds[i].return_ms <= MOST_RETURN_MS && (i == 0 || rounds[i].yield_ms <= MOST_YIELD_MS);
         ok &= rounds[i].is_same && (is_quick || !is_gpu);
-        printf("round %d: yield %.1f ms, %.1f MB freed, return %.1f ms, picture %s\n", i + 1,
-               rounds[i].yield_ms, rounds[i].freed_mb, rounds[i].return_ms,
-               rounds[i].is_same ? "the same" : "DIFFERENT");
+        fprintf(to, "round %d: yield %.1f ms, %.1f MB freed, return %.1f ms, picture %s\n", i + 1,
+                rounds[i].yield_ms, rounds[i].freed_mb, rounds[i].return_ms,
+                rounds[i].is_same ? "the same" : "DIFFERENT");
     }
     if (is_gpu)
-        printf("wanted: yield within %.0f ms after the first, return within %.0f ms\n", MOST_YIELD_MS,
-               MOST_RETURN_MS);
-    printf("%s\n", ok ? "PASS" : "FAIL");
+        fprintf(to, "wanted: yield within %.0f ms after the first, return within %.0f ms\n", MOST_YIELD_MS,
+                MOST_RETURN_MS);
+    fprintf(to, "%s\n", ok ? "PASS" : "FAIL");
+    if (!write_rounds(b, rounds, weights_mb, error))
+        return false;
     return ok || rv_error_set(error, RV_ERROR_FAILED, "bench sleep", NULL, "a figure above is not as wanted");
 }
 

@@ -362,14 +362,18 @@ def test_bench(folder):
         assert figures["ms"]["min"] <= figures["ms"]["median"] <= figures["ms"]["p99"] <= figures["ms"]["max"]
         assert (folder / "f.svg").read_text().startswith("<svg")
     assert figures["per_stage_ms"]["unet"] > 0
-    text = reverie("bench", "load", "--model", MODEL, "--size", "64x64").stdout
+    text = reverie("bench", "load", "--model", MODEL, "--size", "64x64", "--json", folder / "l.json").stdout
+    loaded = json.loads((folder / "l.json").read_text())
+    assert loaded["size"] == "64x64" and 0 < loaded["ready_seconds"] < loaded["first_frame_seconds"] and loaded["bytes"] > 1e6, loaded
+    reverie("bench", "load", "--random", "sd15", expect=2)
     assert b"ready after" in text and b"first frame after" in text and b"to the device" in text, text
     profiled = subprocess.run([BINARY, "bench", "frame", "--frames", "2", "--profile", "--model", MODEL, "--size", "64x64", "--json", "-"], capture_output=True, check=True)
     assert b"conv2d" in profiled.stderr and b"slowest of 2" in profiled.stderr, profiled.stderr
     assert json.loads(profiled.stdout)["per_stage_ms"]["encode"] > 0
     reverie("bench", "frame", "--frames", 2, "--steps", 12, "--strength", 1, "--model", MODEL, "--size", "64x64", "--json", folder / "g.json")
     assert json.loads((folder / "g.json").read_text())["frames"] == 2, "more evaluations than a program holds"
-    text = reverie("bench", "sleep", "--model", MODEL, "--size", "64x64").stdout
+    text = reverie("bench", "sleep", "--model", MODEL, "--size", "64x64", "--json", folder / "s.json").stdout
+    assert all(r["is_same"] for r in json.loads((folder / "s.json").read_text())["rounds"])
     assert text.count(b"picture the same") == 4 and text.rstrip().endswith(b"PASS"), text
     several = ["bench", "frame", "--frames", 3, "--model", MODEL, "--size", "64x64", "--threads", 1]
     text = reverie(*several, "--device", "cpu, cpu,cpu", "--json", folder / "h.json").stdout
