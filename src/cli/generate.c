@@ -23,7 +23,8 @@ const GOptionEntry rv_model_entries[] = {
     { "prediction", 0, 0, G_OPTION_ARG_STRING, OPTION(prediction),
       "What the UNet predicts: auto, epsilon, v_prediction", "P" },
     { "device", 0, 0, G_OPTION_ARG_STRING, OPTION(device), "auto, cpu, cuda, cuda:0", "D" },
-    { "precision", 0, 0, G_OPTION_ARG_STRING, OPTION(precision), "auto, fp32, fp16, bf16, fp8", "P" },
+    { "precision", 0, 0, G_OPTION_ARG_STRING, OPTION(precision),
+      "auto, fp32, fp16, bf16 (the CPU: fp32; no device has fp8 yet)", "P" },
     { "threads", 0, 0, G_OPTION_ARG_INT, OPTION(threads), "CPU threads (default: one per core)", "N" },
     { 0 },
 };
@@ -34,8 +35,8 @@ const GOptionEntry rv_generate_entries[] = {
       "TEXT" },
     { "prompt-syntax", 0, 0, G_OPTION_ARG_STRING, OPTION(syntax),
       "explicit (default), a1111 (all brackets mean something), plain", "S" },
-    { "output", 'o', 0, G_OPTION_ARG_FILENAME, OPTION(output), "Where to write; - is standard output",
-      "OUT" },
+    { "output", 'o', 0, G_OPTION_ARG_FILENAME, OPTION(output),
+      "Where to write (a picture: - is standard output)", "OUT" },
     { "seed", 0, 0, G_OPTION_ARG_STRING, OPTION(seed), "Seed of the first picture (default: random)", "N" },
     { "steps", 0, 0, G_OPTION_ARG_INT, OPTION(steps), "Sampling steps (default: 20; turbo models 4)", "N" },
     { "cfg", 0, 0, G_OPTION_ARG_DOUBLE, OPTION(cfg), "Guidance scale (default: 7; turbo models 1: none)",
@@ -95,7 +96,7 @@ rv_generate_options_init(void)
         .eta = -1.0,
         .mask_blur = 4.0,
         .masked_padding = 32,
-        .hires_strength = 0.7,
+        .hires_strength = -1.0,
     };
 }
 
@@ -103,11 +104,11 @@ void
 rv_generate_options_clear(void)
 {
     RvGenerateOptions *o = &rv_generate_options;
-    char **strings[] = { &o->model,          &o->models_dir, &o->device,   &o->precision, &o->vae,
-                         &o->tokenizer,      &o->prediction, &o->prompt,   &o->negative,  &o->syntax,
-                         &o->seed,           &o->sampler,    &o->schedule, &o->noise,     &o->input,
-                         &o->output,         &o->mask,       &o->preview,  &o->resize,    &o->fill,
-                         &o->hires_upscaler, &o->refiner };
+    char **strings[] = { &o->model,          &o->models_dir, &o->device,       &o->precision, &o->vae,
+                         &o->tokenizer,      &o->prediction, &o->prompt,       &o->negative,  &o->syntax,
+                         &o->seed,           &o->sampler,    &o->schedule,     &o->noise,     &o->input,
+                         &o->output,         &o->mask,       &o->preview,      &o->resize,    &o->fill,
+                         &o->hires_upscaler, &o->refiner,    &o->soft_settings };
     for (gsize i = 0; i < G_N_ELEMENTS(strings); i++)
         g_clear_pointer(strings[i], g_free);
     rv_network_options_clear();
@@ -300,7 +301,8 @@ rv_generate_request(RvRequest *request, GError **error)
            (o->cfg == -1.0 || check_range("--cfg", o->cfg, 0, 100, error)) &&
            (o->strength == -1.0 || check_range("--strength", o->strength, 0, 1, error)) &&
            (o->eta == -1.0 || check_range("--eta", o->eta, 0, 10, error)) &&
-           check_range("--mask-blur", o->mask_blur, 0, 512, error);
+           check_range("--mask-blur", o->mask_blur, 0, 512, error) &&
+           check_range("--masked-padding", o->masked_padding, 0, RV_MAX_SIZE, error);
 }
 
 bool
@@ -309,7 +311,8 @@ rv_generate_hires(RvHires *storage, const RvHires **hires, GError **error)
     const RvGenerateOptions *o = &rv_generate_options;
     bool wanted = o->hires_scale != 0.0 || o->hires_width != 0 || o->hires_height != 0;
     *hires = NULL;
-    if (!wanted && (o->hires_upscaler != NULL || o->hires_steps != 0))
+    bool given = o->hires_upscaler != NULL || o->hires_steps != 0 || o->hires_strength != -1.0;
+    if (!wanted && given)
         return rv_error_set(error, RV_ERROR_USAGE, "--hires-scale", "add --hires-scale 2",
                             "it is not said how large the second pass is to be");
     if (!wanted)
@@ -320,14 +323,14 @@ rv_generate_hires(RvHires *storage, const RvHires **hires, GError **error)
         (o->hires_height != 0 &&
          !check_range("--hires-height", o->hires_height, RV_MIN_SIZE, RV_MAX_SIZE, error)) ||
         (o->hires_steps != 0 && !check_range("--hires-steps", o->hires_steps, 1, RV_MAX_STEPS, error)) ||
-        !check_range("--hires-strength", o->hires_strength, 0.001, 1, error))
+        (o->hires_strength != -1.0 && !check_range("--hires-strength", o->hires_strength, 0.001, 1, error)))
         return false;
     *storage = (RvHires) { .upscaler = o->hires_upscaler,
                            .scale = o->hires_scale,
                            .width = o->hires_width,
                            .height = o->hires_height,
                            .steps = o->hires_steps,
-                           .strength = o->hires_strength };
+                           .strength = o->hires_strength > 0.0 ? o->hires_strength : 0.7 };
     *hires = storage;
     return true;
 }

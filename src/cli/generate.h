@@ -13,10 +13,10 @@ typedef struct {
     char *prompt, *negative, *syntax, *seed, *sampler, *schedule, *noise;
     int steps, width, height, count, batch, clip_skip;
     double cfg, strength, eta;
-    char *input, *output, *mask, *preview;
+    char *input, *output, *mask, *preview, *soft_settings;
     double mask_blur;
     char *resize, *fill, *hires_upscaler, *refiner;
-    gboolean only_masked, mask_blend, tiling;
+    gboolean only_masked, mask_blend, soft, tiling;
     int masked_padding, hires_width, hires_height, hires_steps;
     double hires_scale, hires_strength;
     gboolean json, show;

@@ -11,7 +11,7 @@ static const RvCommand commands[] = {
     { "txt2img", "draw pictures from text", rv_command_txt2img },
     { "img2img", "redraw a picture (with --mask: only a part of it)", rv_command_img2img },
     { "video", "redraw every frame of a film or of a folder of pictures", rv_command_video },
-    { "serve", "the mirror: live video through a model, in a browser", rv_command_serve },
+    { "serve", "live mirror, image studio and A1111's API, in a browser", rv_command_serve },
     { "users", "say who may log in to a server", rv_command_users },
     { "models", "list, inspect, verify, convert and download models", rv_command_models },
     { "tokenize", "show the tokens that a prompt becomes", rv_command_tokenize },

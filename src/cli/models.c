@@ -150,6 +150,15 @@ verify(const char *name, GError **error)
         return rv_error_set(error, RV_ERROR_INVALID, first_bad, "get the file again",
                             "%" G_GINT64_FORMAT " tensors hold numbers that are not finite, this one first",
                             finite.bad_tensors);
+    if (rv_generate_options.json) {
+        g_autoptr(JsonBuilder) json = json_builder_new();
+        json_builder_begin_object(json);
+        rv_json_add_text(json, "path", path);
+        rv_json_add_int(json, "tensors", finite.tensors);
+        rv_json_add_int(json, "parameters", finite.elements);
+        json_builder_end_object(json);
+        return rv_console_print_json(json, false, error);
+    }
     printf("%s: complete, %" G_GINT64_FORMAT " tensors, %" G_GINT64_FORMAT " numbers, all finite\n", path,
            finite.tensors, finite.elements);
     return true;
@@ -169,6 +178,8 @@ convert(const char *name, GError **error)
         const char *name;
         RvDType dtype;
     } precisions[] = { { "fp16", RV_F16 }, { "bf16", RV_BF16 }, { "fp32", RV_F32 } };
+    if (rv_generate_options.json)
+        return rv_error_set(error, RV_ERROR_USAGE, "--json", "leave it out", "convert prints nothing");
     RvProgressBar bar;
     RvConvertOptions options = { .progress = on_converted, .user = &bar };
     if (output == NULL || *output == '\0')
@@ -225,17 +236,37 @@ add_models(const char *folder, GPtrArray *paths)
         qsort(paths->pdata + first, paths->len - first, sizeof *paths->pdata, compare_strings);
 }
 
-static void
-list_one(const char *path)
+static bool
+print_listed(const char *name, const RvModel *model, const char *path, const GError *wrong, GError **error)
+{
+    g_autoptr(JsonBuilder) json = json_builder_new();
+    json_builder_begin_object(json);
+    rv_json_add_text(json, "name", name);
+    rv_json_add_text(json, "path", path);
+    if (model != NULL) {
+        rv_json_add_text(json, "family", rv_model_traits(model)->family_name);
+        rv_json_add_text(json, "variant", rv_variant_name(rv_model_traits(model)->variant));
+    } else {
+        rv_json_add_text(json, "error", wrong->message);
+    }
+    json_builder_end_object(json);
+    return rv_console_print_json(json, false, error);
+}
+
+static bool
+list_one(const char *path, GError **error)
 {
     g_autofree char *name = g_path_get_basename(path);
     g_autoptr(GError) wrong = NULL;
     g_autoptr(RvModel) model = rv_model_open(path, &(RvModelOptions) { .partial = true }, &wrong);
+    if (rv_generate_options.json)
+        return print_listed(name, model, path, wrong, error);
     if (model != NULL)
         printf("%-24s %-8s %-10s %s\n", name, rv_model_traits(model)->family_name,
                rv_variant_name(rv_model_traits(model)->variant), path);
     else
         printf("%-24s %s\n", name, wrong->message);
+    return true;
 }
 
 static bool
@@ -245,10 +276,11 @@ list(GError **error)
     g_autoptr(GPtrArray) paths = g_ptr_array_new_with_free_func(g_free);
     for (char **folder = folders; *folder != NULL; folder++)
         add_models(*folder, paths);
-    for (guint i = 0; i < paths->len && rv_console_check_cancel(error); i++)
-        list_one(g_ptr_array_index(paths, i));
+    for (guint i = 0; i < paths->len; i++)
+        if (!rv_console_check_cancel(error) || !list_one(g_ptr_array_index(paths, i), error))
+            return false;
     if (paths->len > 0)
-        return rv_console_check_cancel(error);
+        return true;
     g_autofree char *all = g_strjoinv(", ", folders);
     return rv_error_set(error, RV_ERROR_NOT_FOUND, all, "give a folder with --models", "there is no model");
 }
@@ -262,12 +294,11 @@ rv_command_models(int argc, char **argv)
         { "output", 'o', 0, G_OPTION_ARG_FILENAME, &output,
           "convert: a folder, or a name that ends in .safetensors", "OUT" },
         { "precision", 0, 0, G_OPTION_ARG_STRING, &precision, "convert: fp16 (default), bf16, fp32", "P" },
-        { "json", 0, 0, G_OPTION_ARG_NONE, &rv_generate_options.json, "info, pull: one JSON object", NULL },
+        { "json", 0, 0, G_OPTION_ARG_NONE, &rv_generate_options.json,
+          "list: a JSON object a line; info, verify, pull: one", NULL },
         { 0 },
     };
-    const RvOptionGroup groups[] = { { NULL, entries },
-                                     { "Options of pull", rv_pull_entries },
-                                     { NULL, NULL } };
+    const RvOptionGroup groups[] = { { NULL, entries }, { "Pull", rv_pull_entries }, { NULL, NULL } };
     g_autofree char *pull_names = rv_pull_names();
     g_autofree char *summary = g_strconcat(
         "list: the models that have a name here. info: family, variant, parts, what is missing.\n"

@@ -16,7 +16,7 @@ const GOptionEntry rv_network_entries[] = {
     { "lora", 0, 0, G_OPTION_ARG_FILENAME_ARRAY, &given.loras,
       "LoRA, LoCon, LoHa or LoKr: a file, or a name in --models/Lora; several times", "FILE|NAME[:WEIGHT]" },
     { "embedding", 0, 0, G_OPTION_ARG_FILENAME_ARRAY, &given.embeddings,
-      "Textual inversion, used where the prompt says its name; several times", "FILE" },
+      "Textual inversion, or a folder of them, used where the prompt says its name; several times", "FILE" },
     { "controlnet", 0, 0, G_OPTION_ARG_FILENAME_ARRAY, &given.controls,
       "ControlNet and the picture that steers it; several times", "FILE|NAME:IMAGE[:WEIGHT[:START:END]]" },
     { "control-module", 0, 0, G_OPTION_ARG_STRING, &given.module,
@@ -38,18 +38,37 @@ rv_network_options_clear(void)
     g_clear_pointer(&given.library, rv_library_free);
 }
 
+/* A file that is an embedding, or a folder with at least one. */
+static bool
+check_embedding(const char *path, GError **error)
+{
+    RvEmbeddingFile file;
+    if (!g_file_test(path, G_FILE_TEST_IS_DIR)) {
+        bool ok = rv_embedding_file_read(&file, path, error);
+        if (ok)
+            rv_embedding_file_clear(&file);
+        return ok;
+    }
+    g_autoptr(RvLibrary) folder = rv_library_new((const char *const[]) { NULL });
+    rv_library_add(folder, RV_NETWORK_EMBEDDING, path);
+    g_autoptr(GPtrArray) files = rv_library_list(folder, RV_NETWORK_EMBEDDING);
+    for (guint i = 0; i < files->len; i++)
+        if (rv_embedding_file_read(&file, ((RvLibraryFile *)g_ptr_array_index(files, i))->path, NULL)) {
+            rv_embedding_file_clear(&file);
+            return true;
+        }
+    return rv_error_set(error, RV_ERROR_NOT_FOUND, path, "give a file, or a folder of such files",
+                        "there is no embedding in this folder");
+}
+
 const RvLibrary *
 rv_network_library(const char *models_dir, GError **error)
 {
     if (given.library != NULL)
         return given.library;
-    for (char **path = given.embeddings; path != NULL && *path != NULL; path++) {
-        RvEmbeddingFile file;
-        if (!g_file_test(*path, G_FILE_TEST_IS_DIR) && !rv_embedding_file_read(&file, *path, error))
+    for (char **path = given.embeddings; path != NULL && *path != NULL; path++)
+        if (!check_embedding(*path, error))
             return NULL;
-        if (!g_file_test(*path, G_FILE_TEST_IS_DIR))
-            rv_embedding_file_clear(&file);
-    }
     g_auto(GStrv) folders = rv_model_folders(models_dir);
     given.library = rv_library_new((const char *const *)folders);
     for (char **path = given.embeddings; path != NULL && *path != NULL; path++)
@@ -169,6 +188,20 @@ check_count(const char *option, char **list, guint most, GError **error)
                                          "%u are too many, %u at the most", count, most);
 }
 
+/* Said even when no picture is given: an option that does nothing is a mistake. */
+static bool
+check_control_options(GError **error)
+{
+    RvControlMode mode;
+    RvResizeMode resize;
+    if (!parse_mode(given.mode, &mode, error) || !parse_resize(given.resize, &resize, error))
+        return false;
+    if (given.controls != NULL || (given.module == NULL && given.mode == NULL && given.resize == NULL))
+        return true;
+    return rv_error_set(error, RV_ERROR_USAGE, "--controlnet", "add --controlnet MODEL:IMAGE",
+                        "an option for ControlNets without a ControlNet");
+}
+
 bool
 rv_network_options_parse(RvRequestNetworks *networks, RvRequest *request, GError **error)
 {
@@ -176,7 +209,7 @@ rv_network_options_parse(RvRequestNetworks *networks, RvRequest *request, GError
         .strings = g_ptr_array_new_with_free_func(g_free),
         .pictures = g_ptr_array_new_with_free_func((GDestroyNotify)rv_picture_free),
     };
-    if (!check_count("--lora", given.loras, RV_MAX_LORAS, error) ||
+    if (!check_control_options(error) || !check_count("--lora", given.loras, RV_MAX_LORAS, error) ||
         !check_count("--controlnet", given.controls, RV_MAX_CONTROLS, error))
         return false;
     for (char **text = given.loras; text != NULL && *text != NULL; text++)

@@ -9,7 +9,13 @@ bool
 rv_parse_options(int *argc, char ***argv, const char *usage, const char *summary, const char *examples,
                  const RvOptionGroup *groups, char ***arguments, GError **error)
 {
+    static gboolean asked; /* --help is answered before; this lists it */
+    const GOptionEntry help_entries[] = {
+        { "help", 'h', 0, G_OPTION_ARG_NONE, &asked, "Show this", NULL },
+        { 0 },
+    };
     g_autoptr(GOptionContext) context = g_option_context_new(usage);
+    g_option_context_set_help_enabled(context, FALSE);
     g_option_context_set_summary(context, summary);
     g_option_context_set_description(context, examples);
     for (const RvOptionGroup *group = groups; group->entries != NULL; group++) {
@@ -22,6 +28,7 @@ rv_parse_options(int *argc, char ***argv, const char *usage, const char *summary
         g_option_group_add_entries(option_group, group->entries);
         g_option_context_add_group(context, option_group);
     }
+    g_option_context_add_main_entries(context, help_entries, NULL);
     /* --help shows every group: a newcomer should not have to ask twice. */
     for (int i = 1; i < *argc; i++)
         if (strcmp((*argv)[i], "--help") == 0 || strcmp((*argv)[i], "-h") == 0) {
@@ -30,7 +37,6 @@ rv_parse_options(int *argc, char ***argv, const char *usage, const char *summary
             g_free(help);
             exit(rv_console_finish(0));
         }
-    g_option_context_set_help_enabled(context, FALSE);
     g_autofree char *command = g_strdup((*argv)[0]);
     g_autoptr(GError) wrong = NULL;
     if (!g_option_context_parse(context, argc, argv, &wrong)) {

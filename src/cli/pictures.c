@@ -32,6 +32,12 @@ static const GOptionEntry redraw_entries[] = {
       "Pixels around the mask with --only-masked (default: 32)", "N" },
     { "mask-blend", 0, 0, G_OPTION_ARG_NONE, &rv_generate_options.mask_blend,
       "Keep the outside as A1111 does, not as diffusers does", NULL },
+    { "soft-inpaint", 0, 0, G_OPTION_ARG_NONE, &rv_generate_options.soft,
+      "Grey of the mask says how much may change (A1111's soft inpainting)", NULL },
+    { "soft-settings", 0, 0, G_OPTION_ARG_STRING, &rv_generate_options.soft_settings,
+      "Its six numbers: schedule bias, preservation, contrast boost; mask influence, threshold, contrast of "
+      "the difference (default: 1,0.5,4,0,0.5,2)",
+      "A,B,C,D,E,F" },
     { 0 },
 };
 
@@ -39,6 +45,7 @@ typedef struct {
     RvRequest request;
     RvRequestNetworks networks;
     RvHires hires;
+    RvSoftInpaint soft;
     RvPicture *init;
     RvMask *mask;
     RvProgressBar bar;
@@ -129,17 +136,46 @@ choose(const char *option, const char *text, const char *const *names, int *valu
 }
 
 static bool
+choose_soft(Job *job, GError **error)
+{
+    static const double usual[] = { 1, 0.5, 4, 0, 0.5, 2 };
+    static const double low[] = { 0, 0, 1, 0, 0, 0 }, high[] = { 8, 8, 32, 1, 8, 8 };
+    RvSoftInpaint *soft = &job->soft;
+    double *values[] = { &soft->schedule_bias,  &soft->preservation, &soft->contrast_boost,
+                         &soft->mask_influence, &soft->threshold,    &soft->contrast };
+    const char *text = rv_generate_options.soft_settings;
+    g_auto(GStrv) fields = g_strsplit(text != NULL ? text : "", ",", -1);
+    bool ok = text == NULL || g_strv_length(fields) == G_N_ELEMENTS(values);
+    for (gsize i = 0; ok && i < G_N_ELEMENTS(values); i++) {
+        char *end = NULL;
+        *values[i] = text != NULL ? g_ascii_strtod(fields[i], &end) : usual[i];
+        ok = (end == NULL || (end != fields[i] && *end == '\0')) && *values[i] >= low[i] &&
+             *values[i] <= high[i];
+    }
+    if (!ok)
+        return rv_error_set(error, RV_ERROR_USAGE, "--soft-settings",
+                            "give six numbers, for example 1,0.5,4,0,0.5,2", "\"%s\" is none of its settings",
+                            text);
+    if (text != NULL && !rv_generate_options.soft)
+        return rv_error_set(error, RV_ERROR_USAGE, "--soft-settings", "add --soft-inpaint",
+                            "settings of what was not asked for");
+    job->request.soft = rv_generate_options.soft ? soft : NULL;
+    return true;
+}
+
+static bool
 choose_redraw(Job *job, GError **error)
 {
     static const char *const resizes[] = { "stretch", "crop", "fill", "latent", NULL };
     static const char *const fills[] = { "original", "fill", "noise", "nothing", NULL };
     int resize, fill;
     if (!choose("--resize", rv_generate_options.resize, resizes, &resize, error) ||
-        !choose("--fill", rv_generate_options.fill, fills, &fill, error))
+        !choose("--fill", rv_generate_options.fill, fills, &fill, error) || !choose_soft(job, error))
         return false;
     job->request.resize = (RvResizeMode)resize;
     job->request.fill = (RvFill)fill;
-    if (job->mask == NULL && (fill != 0 || job->request.only_masked || job->request.mask_blend))
+    if (job->mask == NULL &&
+        (fill != 0 || job->request.only_masked || job->request.mask_blend || job->request.soft != NULL))
         return rv_error_set(error, RV_ERROR_USAGE, "--mask", "add --mask M.png",
                             "an option for masks without a mask");
     return true;
@@ -167,7 +203,7 @@ load_inputs(Job *job, bool redraw, GError **error)
     job->request.init = job->init;
     job->request.mask = job->mask;
     job->request.only_masked = o->only_masked;
-    job->request.masked_padding = CLAMP(o->masked_padding, 0, RV_MAX_SIZE);
+    job->request.masked_padding = o->masked_padding;
     job->request.mask_blend = o->mask_blend;
     return choose_redraw(job, error);
 }
@@ -202,6 +238,19 @@ write_to_stdout(const RvResultImage *image, GError **error)
     return rv_console_write(data, size, error);
 }
 
+/* A picture that could not be told of goes away again: a failed command leaves nothing that nobody knows. */
+static bool
+announce(const RvResult *result, const RvResultImage *image, const char *path, GError **error)
+{
+    const RvGenerateOptions *o = &rv_generate_options;
+    bool ok =
+        (!o->show || rv_terminal_show(stderr, image->picture, rv_terminal_detect(STDERR_FILENO), error)) &&
+        (!o->json || print_result(result, image, path, error));
+    if (!ok && strcmp(path, "-") != 0)
+        g_unlink(path);
+    return ok;
+}
+
 static bool
 deliver(Job *job, const RvResult *result, GError **error)
 {
@@ -217,9 +266,7 @@ deliver(Job *job, const RvResult *result, GError **error)
                                     &(RvPictureSaveOptions) { .infotext = image->infotext }, error)) {
             return false;
         }
-        if (o->show && !rv_terminal_show(stderr, image->picture, rv_terminal_detect(STDERR_FILENO), error))
-            return false;
-        if (o->json && !print_result(result, image, path, error))
+        if (!announce(result, image, path, error))
             return false;
     }
     return true;

@@ -24,7 +24,7 @@ static const GOptionEntry video_entries[] = {
     { "input", 'i', 0, G_OPTION_ARG_FILENAME, &rv_generate_options.input, "Film, or folder of pictures",
       "IN" },
     { "strength", 0, 0, G_OPTION_ARG_DOUBLE, &rv_generate_options.strength,
-      "How much may change: 0 nothing, 1 all", "X" },
+      "How much may change: 0 nothing, 1 all (default: 0.75; turbo models 0.5)", "X" },
     { 0 },
 };
 

@@ -39,11 +39,21 @@ move(RvSampler *s, const float *from, double distance, const float *slope)
     rv_combine(s->x, s->total, (RvTerm[]) { { 1, from }, { distance, slope } }, 2);
 }
 
+/* Restart's list rises where it begins again; another's only rises with a zero-terminal-SNR table, and is
+ * stepped along as it is. */
+static bool
+goes_up(const RvSampler *s, int index)
+{
+    const float *sigmas = s->schedule->sigmas;
+    return s->options.sampler == RV_SAMPLER_RESTART && index < s->schedule->count &&
+           sigmas[index + 1] > sigmas[index];
+}
+
 static void
 ask(RvSampler *s, int index)
 {
     const float *sigmas = s->schedule->sigmas;
-    if (index < s->schedule->count && sigmas[index + 1] > sigmas[index]) { /* Restart goes back up */
+    if (goes_up(s, index)) {
         double here = (double)sigmas[index], high = (double)sigmas[index + 1];
         rv_sampler_add_draw(s, s->options.s_noise * sqrt(high * high - here * here), high, here);
         index++;
@@ -72,7 +82,7 @@ calls(const RvSampler *s, int steps)
 {
     int rises = 0;
     for (int i = s->schedule->count - steps; i < s->schedule->count; i++)
-        rises += s->schedule->sigmas[i + 1] > s->schedule->sigmas[i];
+        rises += goes_up(s, i);
     return 2 * (steps - rises) - (s->schedule->sigmas[s->schedule->count] <= 0);
 }
 

@@ -23,14 +23,16 @@ rv_schedule_reserve(RvSchedule *schedule, int count, bool alphas)
     }
 }
 
-/* Noise must grow with every training step; only zero-terminal-SNR tables may end in no signal at all. */
+/* Noise must grow with every training step. Zero-terminal-SNR tables end in no signal at all or in the number
+ * that stands in for it, which may be more than the step before has. */
 static bool
-is_usable(const RvSchedule *schedule)
+is_usable(const RvSchedule *schedule, bool zero_snr)
 {
     const float *alphas = schedule->train_alphas;
     for (int i = 0; i < schedule->train; i++) {
-        bool last = i == schedule->train - 1;
-        if (!(alphas[i] < (i == 0 ? 1.0f : alphas[i - 1])) || alphas[i] < 0 || (alphas[i] == 0 && !last))
+        if (zero_snr && i == schedule->train - 1)
+            return alphas[i] >= 0 && alphas[i] < 1;
+        if (!(alphas[i] < (i == 0 ? 1.0f : alphas[i - 1])) || alphas[i] <= 0)
             return false;
     }
     return true;
@@ -49,7 +51,7 @@ rv_schedule_new(const RvSchedulerConfig *config, RvSamplerKind sampler, RvSchedu
     schedule->init_noise_sigma = 1;
     schedule->stride = config->num_train_timesteps / steps;
     rv_schedule_train(schedule, config, sampler, dialect);
-    if (!is_usable(schedule)) {
+    if (!is_usable(schedule, config->rescale_betas_zero_snr)) {
         rv_error_set(error, RV_ERROR_INVALID, "scheduler_config.json", "repair beta_start and beta_end",
                      "the betas from %g to %g make no noise schedule", config->beta_start, config->beta_end);
         rv_schedule_free(schedule);
@@ -83,14 +85,10 @@ rv_schedule_timestep(const RvSchedule *schedule, double sigma)
 {
     const float *table = schedule->train_log_sigmas;
     double wanted = log(MAX(sigma, 1e-10));
-    int low = 0, high = schedule->train - 1;
-    while (high - low > 1) { /* table[low] <= wanted < table[high], at the ends as near as it goes */
-        int middle = (low + high) / 2;
-        if ((double)table[middle] <= wanted)
-            low = middle;
-        else
-            high = middle;
-    }
+    int low = schedule->train - 1; /* the last one below: a zero-terminal-SNR table may fall at its end */
+    while (low > 0 && !((double)table[low] <= wanted))
+        low--;
+    low = MIN(low, schedule->train - 2);
     double weight = ((double)table[low] - wanted) / ((double)table[low] - (double)table[low + 1]);
     return low + CLAMP(weight, 0, 1);
 }

@@ -28,7 +28,8 @@ spacing_of(const RvSchedulerConfig *config, RvSamplerKind sampler, RvScheduleKin
 
 /* Timestep `i` of a spacing; `points` is how many divide the training steps (solvers: one more). In numpy's
  * order of operations: halves are rounded here (30 steps of linspace, 48 of trailing), and which way depends
- * on it. */
+ * on it. One thing is not diffusers': where T / (T / steps) comes out above `steps` (61 of 1000, 13 of 999),
+ * its arange has one timestep too many, -1, which DDIM takes for the noisiest. */
 static double
 spaced(RvSpacing spacing, int train, int steps, int points, int offset, int i)
 {
@@ -123,9 +124,11 @@ sigma_schedule(RvSchedule *schedule, const RvSchedulerConfig *config, RvSamplerK
     }
     schedule->sigmas[count] = (float) final;
     schedule->variance_preserving = solver;
-    double first = (double)schedule->sigmas[0];
+    double most = 0;
+    for (int i = 0; i < count; i++)
+        most = MAX(most, (double)schedule->sigmas[i]);
     if (!solver)
-        schedule->init_noise_sigma = spacing == RV_SPACING_LEADING ? sqrt(first * first + 1) : first;
+        schedule->init_noise_sigma = spacing == RV_SPACING_LEADING ? sqrt(most * most + 1) : most;
 }
 
 /* LCM takes `steps` of the distilled model's own 50. */

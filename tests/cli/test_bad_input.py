@@ -7,7 +7,7 @@ import subprocess
 import time
 import zlib
 
-from common import (BINARY, DATA, FAST, MODEL, REFERENCE, copy_model, difference, draw, make_picture, read_png, read_safetensors,
+from common import (BINARY, DATA, FAST, MODEL, REFERENCE, copy_model, difference, draw, environment, make_picture, read_png, read_safetensors,
                     refuse, reverie, run_tests, write_png, write_safetensors)
 
 MEDIA = DATA / "media"
@@ -59,17 +59,26 @@ def test_wrong_usage(folder):
                             (["-o", out, "-i", out], "-i"), (["-o", out, "--strength", 0.5], "--strength"),
                             (["-o", folder / "out.bmp"], "out.bmp"), (["-o", folder / "out"], "out"),
                             (["-o", "-", "--count", 2], "-o -"), (["-o", "-", "--json"], "--json"),
-                            (["-o", out, "--preview", folder / "p.txt"], "p.txt"), (["-o", out, "-p", "\udcff\udcfe"], "txt2img")):
+                            (["-o", out, "--preview", folder / "p.txt"], "p.txt"),
+                            (["-o", out, "--control-mode", "magic"], "magic"), (["-o", out, "--control-resize", "fill"], "--controlnet"),
+                            (["-o", out, "--control-module", "canny"], "--controlnet"),
+                            (["-o", out, "--hires-strength", 0.5], "--hires-scale"), (["-o", out, "-p", "\udcff\udcfe"], "txt2img")):
         refuse(folder, 2, "txt2img", *FAST, *arguments, says=says)
     refuse(folder, 2, "txt2img", "--model", MODEL, "-o", out, says="-p")
     refuse(folder, 2, *REDRAW, "-o", out, says="-i")
     source = make_picture(folder / "in.png")
     for strength in ("-0.5", 1.5, "nan", 0, 0.1):
         refuse(folder, 2, *REDRAW, "-i", source, "-o", out, "--strength", strength, says="--strength")
-    refuse(folder, 2, *REDRAW, "-i", source, "-o", out, "--mask-blur", "-1", says="--mask-blur")
+    for arguments, says in ((["--mask-blur", "-1"], "--mask-blur"), (["--masked-padding", "-1"], "--masked-padding"), (["--soft-inpaint"], "--mask"),
+                            (["--mask", source, "--soft-settings", "1,0.5,4,0,0.5,2"], "--soft-inpaint"),
+                            (["--mask", source, "--soft-inpaint", "--soft-settings", "1,0.5,4,0,0.5"], "--soft-settings"),
+                            (["--mask", source, "--soft-inpaint", "--soft-settings", "1,0.5,4,2,0.5,2"], "--soft-settings"),
+                            (["--mask", source, "--soft-inpaint", "--soft-settings", "1,0.5,4,0,nan,2"], "--soft-settings")):
+        refuse(folder, 2, *REDRAW, "-i", source, "-o", out, *arguments, says=says)
     refuse(folder, 2, "magic", says="magic")
     refuse(folder, 2, "tokenize", says="-p")
-    for arguments in ([], ["magic"], ["info"], ["info", "a", "b"], ["list", "a"], ["convert", MODEL], ["convert", MODEL, "-o", folder / "x", "--precision", "int3"]):
+    for arguments in ([], ["magic"], ["info"], ["info", "a", "b"], ["list", "a"], ["convert", MODEL], ["convert", MODEL, "-o", folder / "x", "--precision", "int3"],
+                      ["convert", MODEL, "-o", folder / "x", "--json"]):
         refuse(folder, 2, "models", *arguments)
 
 
@@ -112,6 +121,10 @@ def test_output_places(folder):
     refuse(folder, 1, "txt2img", *FAST, "-o", folder / "a.png", "--preview", folder / "none" / "p.png", says="none")
     refuse(folder, 1, "txt2img", *FAST, "-o", folder / ("n" * 300 + ".png"), says="nnn")
     refuse(folder, 1, "models", "convert", MODEL, "-o", folder / "none" / "m.safetensors", says="none")
+    with open("/dev/full", "wb") as full: # a picture that cannot be told of does not stay either
+        told = subprocess.run([BINARY, *map(str, ["txt2img", *FAST, "-o", folder / "untold.png", "--json"])], stdout=full,
+                              stderr=subprocess.PIPE, env=environment(), timeout=280)
+    assert told.returncode == 1 and b"standard output" in told.stderr and not (folder / "untold.png").exists(), told
     before = make_picture(folder / "kept.png").read_bytes()
     refuse(folder, 2, "txt2img", *FAST, "--sampler", "magic", "-o", folder / "kept.png")
     assert (folder / "kept.png").read_bytes() == before, "what was there stays"

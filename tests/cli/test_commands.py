@@ -29,6 +29,7 @@ def test_help_teaches(folder):
         examples = text[text.index("Example"):]
         used = re.findall(r" (--[a-z0-9-]+)", examples)
         assert f"reverie {command}" in examples, command
+        assert "--help-" not in text, "options that are listed but refused"
         assert not [option for option in used if option not in text[:text.index("Example")]], (command, used)
     for option in PICTURE_OPTIONS:
         assert f"--{option}" in help_of("txt2img") and f"--{option}" in help_of("img2img"), option
@@ -297,6 +298,9 @@ def test_models_list(folder):
     mine = [line for line in lines if str(folder) in line]
     assert [line.split()[:2] for line in mine if "broken" not in line] == [["a-model", "sdxl"], ["b-model", "sd15"]], lines
     assert any(line.startswith("broken.safetensors") for line in lines) and "notes.txt" not in "".join(lines)
+    listed = {one["name"]: one for one in json_lines(reverie("models", "list", "--models", folder, "--json"))}
+    assert listed["a-model"]["family"] == "sdxl" and listed["b-model"]["path"] == str(folder / "b-model"), listed
+    assert "family" not in listed["broken.safetensors"] and listed["broken.safetensors"]["error"], listed
 
 
 def test_models_info(folder):
@@ -310,6 +314,8 @@ def test_models_info(folder):
         single = json.loads(reverie("models", "info", REFERENCE / (name + ".safetensors"), "--json").stdout)
         assert (single["family"], single["missing"], single["unused"]) == (family, [], []) and single["layout"] != info["layout"]
     assert "finite" in reverie("models", "verify", MODEL).stdout.decode()
+    verified = json.loads(reverie("models", "verify", MODEL, "--json").stdout)
+    assert verified["path"] == str(MODEL) and verified["tensors"] > 900 and verified["parameters"] > 3e6, verified
 
 
 def test_models_convert(folder):

@@ -155,6 +155,8 @@ def test_embedding_errors(folder):
     (folder / "evil.pt").write_bytes(b"PK\3\4")
     refuse(folder, 3, *run, folder / "evil.pt", says="pickle")
     refuse(folder, 3, *run, folder / "none.safetensors")
+    (folder / "empty").mkdir()
+    refuse(folder, 3, *run, folder / "empty", says="no embedding in this folder")
     refuse(folder, 3, *run, LORA, says="no embedding")
     tensors(folder / "wide.safetensors", a=(b"\0\0" * 768, 1, 768))
     said = reverie("txt2img", *say("a wide fox"), "-o", folder / "x.png", "--embedding", folder / "wide.safetensors").error
@@ -311,12 +313,13 @@ def test_inpainting(folder):
     run = ["-i", source, "--mask", mask, "--strength", 0.8, "--mask-blur", 2, "--steps", 4]
     results = {}
     for name, more in {"plain": [], "a1111": ["--mask-blend"], "fill": ["--mask-blend", "--fill", "fill"], "noise": ["--mask-blend", "--fill", "noise"],
-                       "nothing": ["--mask-blend", "--fill", "nothing"], "only": ["--mask-blend", "--only-masked", "--masked-padding", 4]}.items():
+                       "nothing": ["--mask-blend", "--fill", "nothing"], "soft": ["--soft-inpaint", "--soft-settings", "1,0.5,4,1,0.5,2"], "only": ["--mask-blend", "--only-masked", "--masked-padding", 4]}.items():
         width, height, pixels, texts = draw(folder / "o.png", *run, *more, task="img2img")
         assert (width, height) == (64, 64)
         outside = [abs(pixels[i] - before[i]) for y in range(64) for x in range(64) if not (8 <= x < 48 and 16 <= y < 56)
                    for i in range(3 * (64 * y + x), 3 * (64 * y + x) + 3)]
-        assert max(outside) == 0, (name, max(outside))
+        assert max(outside) == 0 or name == "soft", (name, max(outside))
+        assert ("Soft inpainting mask influence: 1, " in texts["parameters"]) == (name == "soft")
         assert pixels != before
         results[name] = pixels
         assert "Mask blur: 2, " in texts["parameters"]

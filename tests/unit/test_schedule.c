@@ -337,6 +337,37 @@ test_diffusers_halves(void)
     rv_schedule_free(trailing);
 }
 
+/* Steep betas leave less signal one step before the end than the number that stands for none at the end.
+ * diffusers takes such tables as they are: sigmas that rise once, and the last entry below is the one that
+ * counts. */
+static void
+test_zero_snr_of_steep_betas(void)
+{
+    RvSchedulerConfig config;
+    rv_scheduler_config_init(&config);
+    config.beta_schedule = RV_BETAS_LINEAR;
+    config.beta_start = 0.001, config.beta_end = 0.02;
+    config.prediction_type = RV_PREDICTION_V;
+    config.rescale_betas_zero_snr = true;
+    config.timestep_spacing = RV_SPACING_TRAILING;
+    g_autoptr(GError) error = NULL;
+    RvSchedule *s =
+        rv_schedule_new(&config, RV_SAMPLER_EULER, RV_SCHEDULE_AUTOMATIC, RV_DIALECT_DIFFUSERS, 1000, &error);
+    g_assert_no_error(error);
+    g_assert_cmpfloat(fabs((double)s->sigmas[0] - 4096), <, 0.01);
+    g_assert_cmpfloat((double)s->sigmas[1], >, (double)s->sigmas[0]);
+    g_assert_cmpfloat(s->init_noise_sigma, ==, (double)s->sigmas[1]);
+    for (int i = 2; i < s->count; i++)
+        g_assert_cmpfloat((double)s->sigmas[i], <, (double)s->sigmas[i - 1]);
+    g_assert_cmpfloat(fabs(rv_schedule_timestep(s, (double)s->sigmas[500]) - 499), <, 1e-3);
+    g_assert_cmpfloat(rv_schedule_timestep(s, 4000), <, 998); /* not between the last two */
+    rv_schedule_free(s);
+    config.beta_start = config.beta_end = 1; /* no signal at all is still no schedule */
+    g_assert_null(
+        rv_schedule_new(&config, RV_SAMPLER_EULER, RV_SCHEDULE_AUTOMATIC, RV_DIALECT_DIFFUSERS, 5, &error));
+    g_assert_error(error, RV_ERROR, RV_ERROR_INVALID);
+}
+
 int
 main(int argc, char **argv)
 {
@@ -348,6 +379,7 @@ main(int argc, char **argv)
     g_test_add_func("/schedule/a1111-penultimate", test_a1111_discards_penultimate);
     g_test_add_func("/schedule/a1111-own-lists", test_a1111_own_lists);
     g_test_add_func("/schedule/beta", test_beta_schedule);
+    g_test_add_func("/schedule/zero-snr-of-steep-betas", test_zero_snr_of_steep_betas);
     g_test_add_func("/schedule/refusals", test_refusals);
     g_test_add_func("/schedule/config", test_config_entries);
     g_test_add_func("/schedule/names", test_names);

@@ -33,9 +33,9 @@ typedef int32_t IntVec __attribute__((vector_size(4 * CPU_LANES)));
 INLINE Vec
 vec_max(Vec a, Vec b)
 {
-#if defined(__AVX512F__)
+#if CPU_LANES == 16 && defined(__AVX512F__)
     return (Vec)_mm512_max_ps((__m512)a, (__m512)b);
-#elif defined(__AVX2__)
+#elif CPU_LANES == 8 && defined(__AVX2__)
     return (Vec)_mm256_max_ps((__m256)a, (__m256)b);
 #else
     IntVec greater = a > b;
