@@ -18,7 +18,8 @@ mkdirSync(folder, { recursive: true });
 for (const name of ["ink", "chalk"]) writeFileSync(join(models, "Lora", `${name}.safetensors`), "for browsing only");
 execFileSync(process.env.REVERIE ?? "build/reverie", ["users", "add", "anna", "--admin", "--users", join(data, "users")], { input: "a secret\n" });
 const browser = await launch();
-const server = await Server.start({ data, options: ["--models", models, "--users", join(data, "users")] });
+const start = (listen) => Server.start({ data, listen, options: ["--models", models, "--users", join(data, "users")] });
+let server = await start();
 const log = { name: "anna", password: "a secret" };
 const shoot = (page, name) => page.screenshot({ path: join(folder, `studio-${name}.jpg`), type: "jpeg", quality: 72 });
 const scrollTo = (page, selector) => page.locator(selector).evaluate((e) => e.scrollIntoView({ block: "start" }));
@@ -116,14 +117,33 @@ async function takeDialogs(page) {
   await until(page, () => document.getElementById("viewer-picture").complete);
   await shoot(page, "viewer");
   await page.keyboard.press("Escape");
-  for (const [opener, name] of [["#help", "keys"], ["#server", "server"]]) {
+  for (const [opener, name] of [["#help", "keys"], ["#settings", "settings"], ["#server", "server"]]) {
     await page.click(opener);
+    if (name === "settings") await until(page, () => document.getElementById("option-jpeg_quality").value !== "");
     if (name === "server") await until(page, () => /Memory/.test(document.getElementById("server-sheet").textContent));
     await shoot(page, name);
     await page.keyboard.press("Escape");
   }
   await page.click("#theme");
   await shoot(page, "light");
+}
+
+async function takeAway(page) {
+  const { port } = server;
+  await set(page, { ...fine, steps: 100, batch_size: 1 });
+  await page.click("#generate");
+  await page.waitForSelector("#preview.live", { timeout: DRAWING });
+  await server.kill();
+  await page.waitForSelector("#offline:visible");
+  await set(page, fine);
+  await page.fill("#prompt", "a blue book");
+  await page.click("#generate");
+  await page.waitForSelector("#problem:visible");
+  await shoot(page, "away");
+  server = await start(`127.0.0.1:${port}`);
+  await page.waitForSelector("#offline", { state: "hidden", timeout: DRAWING });
+  await waitForQueue(page, 2, DRAWING);
+  await stopAll(page);
 }
 
 async function takePhone() {
@@ -142,6 +162,7 @@ try {
   await takePanels(page);
   await takeInpainting(page);
   await takeDialogs(page);
+  await takeAway(page);
   await takePhone();
 } finally {
   await browser.close();

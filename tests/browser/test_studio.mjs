@@ -141,11 +141,12 @@ test("sizes are swapped and shaped; seeds are random, taken again and varied", a
 });
 
 test("hires fix draws larger", async () => {
-  await set(page, { enable_hr: true, hr_scale: 2, hr_second_pass_steps: 1 });
+  await set(page, { enable_hr: true, hr_scale: 2, hr_second_pass_steps: 1, hr_sampler_name: "DDIM", hr_prompt: "a pear, by itself" });
   await draw(page);
+  assert.match(await page.textContent("#infotext"), /Hires sampler: DDIM[^]*Hires prompt: "a pear, by itself"|Hires prompt: "a pear, by itself"[^]*Hires sampler: DDIM/);
   assert.deepEqual(await naturalSize(page, "preview"), [128, 128]);
   await shoot(page, "hires");
-  await set(page, { enable_hr: false });
+  await set(page, { hr_prompt: "", hr_sampler_name: "Use same sampler", enable_hr: false });
 });
 
 // Mean difference of two pictures in a square.
@@ -168,8 +169,8 @@ test("inpainting: only what is painted changes; eraser, undo, redo, zoom, outpai
   const canvas = page.locator("canvas.mask");
   await canvas.scrollIntoViewIfNeeded();
   await canvas.waitFor();
-  const box = await canvas.boundingBox();
   const stroke = async (x, y) => {
+    const box = await canvas.boundingBox();
     await page.mouse.move(box.x + box.width * x, box.y + box.height * y);
     await page.mouse.down();
     await page.mouse.move(box.x + box.width * (x + 0.05), box.y + box.height * (y + 0.05), { steps: 4 });
@@ -189,6 +190,41 @@ test("inpainting: only what is painted changes; eraser, undo, redo, zoom, outpai
   await stroke(0.25, 0.25);
   assert.equal(await isMasked(), false, "erased");
   await page.keyboard.press("e");
+  await page.keyboard.press("c");
+  await page.fill('.mask-tools input[type="color"]', "#00ff00");
+  await stroke(0.5, 0.5);
+  assert.equal(await isMasked(), false, "colours are no mask");
+  const greenest = () => page.evaluate(() => {
+    const canvas = document.querySelector("canvas.mask");
+    const [r, g, b] = canvas.getContext("2d").getImageData(canvas.width * 0.5, canvas.height * 0.5, 1, 1).data;
+    return g - Math.max(r, b);
+  });
+  assert.ok((await greenest()) > 200);
+  const sent = page.waitForRequest((request) => /img2img/.test(request.url()));
+  await draw(page);
+  const flat = await page.evaluate(async (url) => {
+    const image = new Image();
+    image.src = url;
+    await image.decode();
+    const context = new OffscreenCanvas(1, 1).getContext("2d");
+    context.drawImage(image, -image.width / 2, -image.height / 2);
+    return [...context.getImageData(0, 0, 1, 1).data];
+  }, JSON.parse((await sent).postData()).init_images[0]);
+  assert.deepEqual(flat, [0, 255, 0, 255], "the colours are part of the picture that is sent");
+  await page.focus("canvas.mask");
+  await page.keyboard.press("Control+z");
+  assert.ok((await greenest()) < 100, "undone");
+  await page.keyboard.press("c");
+  await page.setInputFiles('input[aria-label^="Mask, white"]', { name: "mask.png", mimeType: "image/png", buffer: await page.evaluate(async () => {
+    const canvas = new OffscreenCanvas(16, 16), context = canvas.getContext("2d");
+    context.fillStyle = "#fff";
+    context.fillRect(0, 0, 8, 16);
+    return [...new Uint8Array(await (await canvas.convertToBlob()).arrayBuffer())];
+  }).then((bytes) => Buffer.from(bytes)) });
+  await until(page, () => document.getElementById("f-mask_blur").checkVisibility());
+  await page.focus("canvas.mask");
+  await page.keyboard.press("Control+z");
+  assert.equal(await isMasked(), false, "a mask from a file is undone, too");
   await page.keyboard.press("+");
   await page.keyboard.press("0");
   await stroke(0.25, 0.25);
@@ -277,6 +313,22 @@ test("networks are cards: pictures, search, kinds; a click writes the tag, anoth
   await until(page, () => document.querySelector("#networks .card img")?.src.includes("/gallery/"));
   await page.click("#networks >> text=All");
   await shoot(page, "networks");
+  await page.click('[aria-label="About chalk"]');
+  await page.fill("#network-weight", "0.6");
+  await page.fill("#network-words", "on a board");
+  await page.keyboard.press("Escape");
+  await page.fill("#prompt", "");
+  await page.focus("#prompt");
+  await page.keyboard.type("a hill, <lora:ch");
+  assert.deepEqual(await page.locator("#prompt-completion li").allTextContents(), ["chalk"]);
+  await page.keyboard.press("Tab");
+  assert.equal(await page.inputValue("#prompt"), "a hill, <lora:chalk:0.6> on a board");
+  assert.equal(await page.evaluate(() => document.activeElement.id), "prompt");
+  await page.keyboard.type(", <");
+  await page.keyboard.press("Escape"); // closes the list and nothing else
+  assert.equal(await page.isVisible("#prompt-completion"), false);
+  await page.click("#networks .card >> text=chalk");
+  assert.equal(await page.inputValue("#prompt"), "a hill, <");
   const late = join(data, "models", "Lora", "late.safetensors");
   const isShown = (is) => until(page, (wanted) => [...document.querySelectorAll("#networks .card strong")].some(({ textContent }) => textContent === "late") === wanted, is);
   writeFileSync(late, "put there while the page is open");
@@ -308,6 +360,43 @@ test("a picture is made larger", async () => {
   await shoot(page, "upscale");
   await draw(page, () => page.click("#extras-form [type=submit]"));
   assert.deepEqual(await naturalSize(page, "preview"), [128, 128]);
+});
+
+test("several pictures are enlarged, a job each", async () => {
+  const buffer = await bytesOf(page, await page.getAttribute("#preview", "src"));
+  await page.click("#tab-extras");
+  const count = Number(await page.textContent("#gallery-count"));
+  page.once("dialog", (dialog) => dialog.accept());
+  await page.setInputFiles('input[aria-label="Many pictures to enlarge"]', ["a", "b"].map((name) => ({ name: `${name}.png`, mimeType: "image/png", buffer })));
+  await until(page, (wanted) => Number(document.getElementById("gallery-count").textContent) === wanted, count + 2, DRAWING);
+});
+
+test("a job for which the server cannot be reached is sent once it can, and only once", async () => {
+  await page.fill("#prompt", "sent late");
+  const count = Number(await page.textContent("#gallery-count"));
+  let answers = 0;
+  await page.route("**/sdapi/v1/txt2img*", async (route) => {
+    if (answers++ === 0) await route.fetch(); // it comes through, its answer does not
+    await route.abort();
+  });
+  await page.click("#generate");
+  await until(page, (wanted) => Number(document.getElementById("gallery-count").textContent) === wanted, count + 1, DRAWING);
+  await until(page, () => document.getElementById("problem").hidden);
+  assert.equal(answers, 1, "found in the server's list");
+  await page.unroute("**/sdapi/v1/txt2img*");
+  await page.context().setOffline(true);
+  await page.waitForSelector("#offline:visible", { timeout: SOON });
+  await page.fill("#prompt", "never sent");
+  await page.click("#generate");
+  await until(page, () => /Stop takes it back/.test(document.getElementById("problem").textContent));
+  await page.click("#interrupt");
+  assert.equal(await page.isVisible("#problem"), false);
+  await page.fill("#prompt", "sent when it is back");
+  await page.click("#generate");
+  await page.context().setOffline(false);
+  await page.waitForSelector("#offline", { state: "hidden", timeout: SOON });
+  await until(page, (wanted) => Number(document.getElementById("gallery-count").textContent) === wanted, count + 2, DRAWING);
+  await until(page, () => /there again/.test(document.getElementById("toast").textContent));
 });
 
 test("jobs wait in a queue with place and time left, change places, show previews, and are stopped", async () => {
@@ -373,7 +462,7 @@ test("history: search, favourites, filters, full screen by keys, trash", async (
   await page.selectOption("#gallery-shelf", "all");
   await page.click("#gallery-filters summary");
   await page.selectOption("#gallery-folder", "extras-images");
-  await is(1);
+  await is(3);
   await page.selectOption("#gallery-folder", "txt2img-grids");
   await is(1);
   await page.selectOption("#gallery-folder", "txt2img-images");
@@ -411,6 +500,48 @@ test("history: search, favourites, filters, full screen by keys, trash", async (
   await is(0);
   await page.selectOption("#gallery-shelf", "all");
   await is(all - 1);
+});
+
+test("several pictures of the history are chosen, saved as one file, and binned", async () => {
+  const total = Number(await page.textContent("#gallery-count"));
+  const thumb = (n) => page.locator("#gallery .thumb").nth(n);
+  await page.click("#gallery-choose");
+  await thumb(0).click();
+  await thumb(2).click({ modifiers: ["Shift"] });
+  await thumb(1).click();
+  assert.match(await page.textContent("#gallery-choice"), /^2 chosen/);
+  assert.equal(await page.isVisible("#viewer"), false);
+  await shoot(page, "choose");
+  const [download] = await Promise.all([page.waitForEvent("download"), page.click("#gallery-choice >> text=Zip")]);
+  assert.equal(download.suggestedFilename(), "pictures.zip");
+  await page.click("#gallery-choice >> text=Bin");
+  await until(page, (count) => Number(document.getElementById("gallery-count").textContent) === count, total - 2);
+  await page.selectOption("#gallery-shelf", "trash");
+  await until(page, () => document.querySelectorAll("#gallery .thumb").length === 2);
+  await page.click("#gallery-choose");
+  await page.click("#gallery-choice >> text=All");
+  await page.click("#gallery-choice >> text=Restore");
+  await page.waitForSelector("#gallery-none:visible", { timeout: SOON });
+  await page.selectOption("#gallery-shelf", "all");
+  await until(page, (count) => Number(document.getElementById("gallery-count").textContent) === count, total);
+});
+
+test("settings are each user's own, searched, kept at once, and refused in the server's words", async () => {
+  const option = (name) => page.evaluate(async (key) => (await (await fetch("/sdapi/v1/options")).json())[key], name);
+  await page.click("#settings");
+  await until(page, () => document.getElementById("option-jpeg_quality").value === "80");
+  await shoot(page, "settings");
+  await page.fill("#settings-sheet input[type=search]", "pnginfo");
+  assert.equal(await page.isVisible("#option-jpeg_quality"), false);
+  await page.uncheck("#option-enable_pnginfo");
+  await until(page, () => document.getElementById("toast").textContent === "Kept.");
+  assert.equal(await option("enable_pnginfo"), false);
+  await page.fill("#settings-sheet input[type=search]", "");
+  page.once("dialog", (dialog) => dialog.accept());
+  await page.click("#settings-sheet >> text=All as at first");
+  await until(page, () => document.getElementById("option-enable_pnginfo").checked);
+  assert.equal(await option("enable_pnginfo"), true);
+  await page.click("#settings-sheet >> text=Close");
 });
 
 test("a style is kept by the server, added to prompts and removed", async () => {

@@ -43,9 +43,13 @@ test("text, image with a mask, upscale and PNG info, dark and light", async () =
   await page.waitForSelector("#f-mask_blur");
   await page.selectOption("#script-name", "x/y/z plot");
   await openAll();
+  await page.click("#gallery-choose");
+  await page.focus("canvas.mask");
+  await page.keyboard.press("c");
   await check("image");
   await page.click("#theme");
   await check("image, light");
+  await page.click("#gallery-choose");
   await page.click("#tab-extras");
   await check("upscale, light");
   await page.click("#theme");
@@ -58,7 +62,7 @@ test("dialogs: full screen, keys, server, painting, pose", async () => {
   await page.click("#preview-open");
   await check("full screen");
   await page.keyboard.press("Escape");
-  for (const [opener, name] of [["#help", "keys"], ["#server", "server"]]) {
+  for (const [opener, name] of [["#help", "keys"], ["#settings", "settings"], ["#server", "server"]]) {
     await page.click(opener);
     await check(name);
     await page.keyboard.press("Escape");

@@ -140,15 +140,19 @@ test("the server is killed in the middle and comes back: pages reconnect, queues
   const { port } = server;
   await server.kill();
   for (const page of people) await page.waitForSelector("#offline:visible", { timeout: SOON });
+  await pages.bert.fill("#prompt", "asked for while nobody was there");
+  await pages.bert.click("#generate");
+  await until(pages.bert, () => /sent as soon as it is back/.test(document.getElementById("problem").textContent));
   server = await start(`127.0.0.1:${port}`);
   for (const page of people) await page.waitForSelector("#offline", { state: "hidden", timeout: DRAWING });
-  for (const page of people) await waitForQueue(page, 0, 2 * DRAWING);
-  const added = [2, 2, 2];
+  const added = [2, 3, 2];
   for (const [index, page] of people.entries()) {
-    await until(page, (count) => Number(document.getElementById("gallery-count").textContent) === count, had[index] + added[index]);
+    await until(page, (count) => Number(document.getElementById("gallery-count").textContent) === count, had[index] + added[index], 2 * DRAWING);
+    await waitForQueue(page, 0);
     assert.equal((await history(page)).length, had[index] + added[index], NAMES[index]);
     const picture = await page.getAttribute("#preview", "src");
     assert.match(picture, /\/pictures\/0$/, "the picture that came after the restart is shown");
+    assert.equal(await page.isVisible("#problem"), false);
   }
   assert.equal(hash(await bytesOf(pages.carla, finished)), kept);
   const { jobs } = JSON.parse((await json(pages.anna, "/api/v1/jobs")).body);

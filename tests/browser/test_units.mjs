@@ -1,5 +1,9 @@
 // The parts of the pages that need no browser.
 import assert from "node:assert/strict";
+import { execFileSync } from "node:child_process";
+import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
 import { test } from "node:test";
 import { Backoff } from "../../web/common/backoff.js";
 import { ACK, FRAME, PONG, decodeMessage, encodeHeader } from "../../web/common/reverie1.js";
@@ -8,6 +12,10 @@ import { CueError, cueAt, formatCueList, lengthOf, parseCueList } from "../../we
 import { readFlags } from "../../web/mirror/flags.js";
 import { readMidi } from "../../web/mirror/midi.js";
 import { UplinkQuality } from "../../web/mirror/uplink_quality.js";
+import { parseInfotext, toForm } from "../../web/studio/infotext.js";
+import { trainedWords } from "../../web/studio/network_sheet.js";
+import { pieceAt } from "../../web/studio/prompt_completion.js";
+import { zip } from "../../web/studio/zip.js";
 import { preferCodec, withStartBitrate } from "../../web/mirror/webrtc_link.js";
 
 test("reverie.1 headers: fields lie where docs/protocol.md says", () => {
@@ -140,4 +148,38 @@ test("uplink quality: the window covers the round trip", () => {
   assert.equal(quality.window, 5);
   quality.arrived(5);
   assert.equal(quality.window, 2);
+});
+
+test("archives are read by another program, names that come twice included", () => {
+  const folder = mkdtempSync(join(tmpdir(), "reverie-zip-"));
+  try {
+    const bytes = (text) => new TextEncoder().encode(text);
+    const path = join(folder, "x.zip");
+    writeFileSync(path, Buffer.concat(zip([{ name: "a.png", bytes: bytes("one") }, { name: "a.png", bytes: bytes("two, longer") }, { name: "übung", bytes: bytes("") }])));
+    const script = "import sys, zipfile\nz = zipfile.ZipFile(sys.argv[1])\nprint(z.testzip(), *[f'{i.filename}={z.read(i).decode()}' for i in z.infolist()], sep='|')";
+    assert.equal(execFileSync("python3", ["-X", "utf8", "-c", script, path], { encoding: "utf8" }).trim(), "None|a.png=one|a (2).png=two, longer|übung=");
+    writeFileSync(path, Buffer.concat(zip([])));
+    assert.equal(execFileSync("python3", ["-c", script, path], { encoding: "utf8" }).trim(), "None");
+  } finally {
+    rmSync(folder, { recursive: true });
+  }
+});
+
+test("what is typed before the cursor is completed: LoRAs after a bracket, names after two letters", () => {
+  const piece = (text) => pieceAt(text, text.length);
+  assert.deepEqual(piece("a cat, <"), { from: 7, text: "", isTag: true });
+  assert.deepEqual(piece("a cat, <lora:in"), { from: 7, text: "in", isTag: true });
+  assert.deepEqual(piece("(easy"), { from: 1, text: "easy", isTag: false });
+  for (const text of ["", "a", "cat, ", "<lora:ink:1>", "<lora:ink:0."]) assert.equal(piece(text), null, text);
+});
+
+test("words a LoRA was trained with come from kohya's table, most frequent first; damaged tables give none", () => {
+  assert.deepEqual(trainedWords({ ss_tag_frequency: { a: { " ink": 3, paper: 9 }, b: { ink: 7, "": 5, none: 0 } } }), ["ink", "paper"]);
+  for (const metadata of [undefined, {}, { ss_tag_frequency: "no table" }, { ss_tag_frequency: { a: null } }]) assert.deepEqual(trainedWords(metadata), []);
+});
+
+test("infotext: the second pass's own settings, and what is absent is as usual; a broken string is taken as it stands", () => {
+  const { form, vae } = toForm(parseInfotext('x\nSteps: 4, Sampler: Euler, Seed: 1, VAE: soft.safetensors, Hires upscale: 2, Hires sampler: DDIM, Hires prompt: "a, b"'));
+  assert.deepEqual([form.hr_sampler_name, form.hr_scheduler, form.hr_prompt, form.hr_negative_prompt, vae], ["DDIM", "Use same scheduler", "a, b", "", "soft.safetensors"]);
+  assert.equal(parseInfotext('x\nSteps: 4, Seed: 1, Note: "a \\q, b"').settings.Note, "a \\q, b");
 });

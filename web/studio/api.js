@@ -1,10 +1,15 @@
 // The server's routes, as this page uses them. Every failure is an ApiError with the server's own words.
-import { Backoff } from "../common/backoff.js";
+import { EventLink } from "./event_link.js";
 
 export class ApiError extends Error {
   constructor(message, status) {
     super(message);
     this.status = status;
+  }
+
+  // Nobody answered, or something on the way did in the server's place: it may go through later.
+  get isAway() {
+    return this.status === 0 || [502, 504].includes(this.status) || this.status >= 520;
   }
 }
 
@@ -57,6 +62,7 @@ export const lists = {
   schedulers: () => get("/sdapi/v1/schedulers"),
   upscalers: () => get("/sdapi/v1/upscalers"),
   latentModes: () => get("/sdapi/v1/latent-upscale-modes"),
+  loras: () => get("/sdapi/v1/loras"),
   networks: () => get("/api/v1/networks"),
   styles: () => get("/sdapi/v1/prompt-styles"),
   controlModels: () => get("/controlnet/model_list"),
@@ -77,6 +83,7 @@ export const countTokens = (prompt, options) => get(`/api/v1/tokens${query({ pro
 export const jobs = {
   draw: (kind, request) => post(`/sdapi/v1/${kind}?wait=0`, request),
   enlarge: (request) => post("/api/v1/jobs", { kind: "extras", ...request }),
+  unload: () => post("/sdapi/v1/unload-checkpoint"),
   list: (before) => get(`/api/v1/jobs${query({ before })}`),
   result: (id) => get(`/api/v1/jobs/${id}/result?images=false`),
   cancel: (id) => call("DELETE", `/api/v1/jobs/${id}`),
@@ -102,22 +109,4 @@ export const documents = {
   save: (name, value) => call("PUT", `/api/v1/documents/${name}`, value),
 };
 
-// Server-sent events; handlers by name. The browser reconnects by itself and says where it stopped; after an answer
-// that is none (a proxy's 502) it gives up, and this does not.
-export function watchEvents(handlers, onLink) {
-  const backoff = new Backoff({ first: 500, most: 10000 });
-  const open = () => {
-    const source = new EventSource("/api/v1/events");
-    for (const [name, handle] of Object.entries(handlers))
-      source.addEventListener(name, (event) => handle(JSON.parse(event.data)));
-    source.addEventListener("open", () => {
-      backoff.reset();
-      onLink(true);
-    });
-    source.addEventListener("error", () => {
-      onLink(false);
-      if (source.readyState === EventSource.CLOSED) setTimeout(open, backoff.next());
-    });
-  };
-  open();
-}
+export const watchEvents = (handlers, onLink) => new EventLink("/api/v1/events", handlers, onLink);

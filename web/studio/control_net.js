@@ -1,7 +1,7 @@
 // ControlNet units: a picture each, its preprocessor and model, how strongly and when it steers.
 import { fillMenu, make } from "../common/dom.js";
 import { detect, lists } from "./api.js";
-import { acceptPictures, base64Of, isPicture, readDataUrl } from "./files.js";
+import { acceptPictures, base64Of, fetchDataUrl, isPicture, readDataUrl } from "./files.js";
 import { PoseEditor } from "./pose_editor.js";
 
 const UNITS = 3;
@@ -9,8 +9,9 @@ const MODES = ["Balanced", "My prompt is more important", "ControlNet is more im
 const RESIZES = ["Just Resize", "Crop and Resize", "Resize and Fill"];
 
 class Unit {
-  constructor(index, onChange, tell) {
+  constructor(index, { onChange, shownUrl, tell }) {
     this.url = null;
+    this.shownUrl = shownUrl;
     this.onChange = onChange;
     this.tell = tell;
     const id = (name) => `cn${index}-${name}`;
@@ -46,6 +47,7 @@ class Unit {
     this.#showPicture();
     this.element = make("fieldset", { class: "unit-box" }, make("legend", {}, make("label", { class: "check" }, this.enabled, `Unit ${index + 1}`)),
       this.input, this.drop, make("div", { class: "row" },
+        make("button", { type: "button", class: "quiet", text: "Take shown", title: "The picture in the middle", onclick: () => this.#takeShown() }),
         make("button", { type: "button", class: "quiet", text: "Preview", title: "Run the preprocessor", onclick: () => this.#preview() }),
         make("button", { type: "button", class: "quiet", text: "Draw a pose…", onclick: () => this.#editPose() }),
         make("button", { type: "button", class: "quiet", text: "Remove", title: "No picture", onclick: () => this.set(null) })),
@@ -65,6 +67,12 @@ class Unit {
     if (isPicture(file)) this.set(await readDataUrl(file));
   }
 
+  async #takeShown() {
+    const url = this.shownUrl();
+    if (url === null) return this.tell("Draw or choose a picture first: the one in the middle is taken.");
+    return fetchDataUrl(url).then((data) => this.set(data), (error) => this.tell(error.message));
+  }
+
   set(url) {
     this.url = url;
     this.#showPicture();
@@ -78,7 +86,7 @@ class Unit {
   }
 
   async #preview() {
-    if (this.url === null) return;
+    if (this.url === null) return this.tell("Choose a picture first: drop one on the unit, or take the one shown.");
     try {
       const { images } = await detect(this.module.value, base64Of(this.url), { resolution: Number(this.resolution.value), a: Number(this.a.value), b: Number(this.b.value) });
       this.preview.src = `data:image/png;base64,${images[0]}`;
@@ -130,12 +138,12 @@ class Unit {
 }
 
 export class ControlNet {
-  // onChange(): a setting or picture did.
-  constructor(place, state, { onChange, tell }) {
+  // onChange(): a setting or picture did; shownUrl(): the picture in the middle, or null.
+  constructor(place, state, { onChange, shownUrl, tell }) {
     this.state = state;
     this.onChange = onChange;
     this.tell = tell;
-    this.units = Array.from({ length: UNITS }, (_, index) => new Unit(index, () => this.#show(), tell));
+    this.units = Array.from({ length: UNITS }, (_, index) => new Unit(index, { onChange: () => this.#show(), shownUrl, tell }));
     place.append(...this.units.map((unit) => unit.element));
   }
 

@@ -3,10 +3,17 @@ import { fillMenu, make } from "../common/dom.js";
 import { acceptPictures, base64Of, isPicture, readDataUrl } from "./files.js";
 
 export class Extras {
-  constructor(place, { onSubmit, tell }) {
+  // onSubmit(request); onMany(files): each is enlarged; tell(text).
+  constructor(place, { onSubmit, onMany, tell }) {
     this.url = null;
     this.input = make("input", { type: "file", accept: "image/*", hidden: true, "aria-label": "Picture" });
     this.input.addEventListener("change", () => this.#take(this.input.files[0]));
+    this.many = make("input", { type: "file", accept: "image/*", multiple: true, hidden: true, "aria-label": "Many pictures to enlarge" });
+    this.many.addEventListener("change", () => {
+      const files = [...this.many.files].filter(isPicture);
+      this.many.value = "";
+      if (files.length > 0) onMany(files);
+    });
     this.drop = make("button", { type: "button", class: "drop", onclick: () => this.input.click() });
     this.first = make("select", { id: "x-upscaler1" });
     this.second = make("select", { id: "x-upscaler2" });
@@ -29,7 +36,8 @@ export class Extras {
     showMode();
     place.append(this.input, this.drop, make("div", { class: "group" }, field("Upscaler", this.first), field("Size", this.mode), byScale, ...bySize,
       field("Second upscaler", this.second), field("Its share", this.visibility, shown)),
-      make("button", { type: "submit", class: "primary", text: "Upscale" }));
+      make("button", { type: "submit", class: "primary", text: "Upscale" }),
+      make("button", { type: "button", class: "quiet", text: "Many pictures…", title: "Enlarge several files, a job each", onclick: () => this.many.click() }), this.many);
     place.addEventListener("submit", (event) => {
       event.preventDefault();
       if (this.url !== null) onSubmit(this.toRequest());
@@ -55,8 +63,8 @@ export class Extras {
     this.drop.replaceChildren(url === null ? "Drop a picture here, paste one, or click to choose" : make("img", { src: url, alt: "Picture to upscale" }));
   }
 
-  toRequest() {
-    return { init_images: [base64Of(this.url)], extras_resize_mode: Number(this.mode.value), upscaling_resize: Number(this.scale.value),
+  toRequest(url = this.url) {
+    return { init_images: [base64Of(url)], extras_resize_mode: Number(this.mode.value), upscaling_resize: Number(this.scale.value),
       upscaling_resize_w: Number(this.width.value), upscaling_resize_h: Number(this.height.value), upscaler_1: this.first.value,
       upscaler_2: this.second.value, upscaler_2_visibility: Number(this.visibility.value), save_images: true };
   }

@@ -65,8 +65,12 @@ export const GROUPS = [
       { name: "hr_resize_y", label: "Or to height", type: "number", min: 0, max: 4096, step: 8, value: 0, on: ["txt2img"], when: hires },
       { name: "hr_upscaler", label: "Upscaler", type: "list", list: "hrUpscalers", value: "Latent", on: ["txt2img"], when: hires },
       { name: "hr_checkpoint_name", label: "Model", type: "list", list: "hrModels", value: "Use same checkpoint", on: ["txt2img"], when: hires },
+      { name: "hr_sampler_name", label: "Sampler", type: "list", list: "hrSamplers", value: "Use same sampler", on: ["txt2img"], when: hires },
+      { name: "hr_scheduler", label: "Schedule", type: "list", list: "hrSchedulers", value: "Use same scheduler", on: ["txt2img"], when: hires },
       { name: "hr_second_pass_steps", label: "Steps (0: the same)", type: "number", min: 0, max: 150, step: 1, value: 0, on: ["txt2img"], when: hires },
       { name: "hr_denoising_strength", label: "Denoising strength", type: "range", min: 0, max: 1, step: 0.01, value: 0.7, on: ["txt2img"], when: hires, wide: true },
+      { name: "hr_prompt", label: "Prompt (empty: the same)", type: "text", value: "", on: ["txt2img"], when: hires, wide: true },
+      { name: "hr_negative_prompt", label: "Negative prompt (empty: the same)", type: "text", value: "", on: ["txt2img"], when: hires, wide: true },
     ],
   },
   {
@@ -74,7 +78,7 @@ export const GROUPS = [
     fields: [
       { name: "refiner_checkpoint", label: "Refiner", type: "list", list: "refiners", value: "None", on: both },
       { name: "refiner_switch_at", label: "Takes over at", type: "range", min: 0, max: 1, step: 0.01, value: 0.8, on: both, when: refined, wide: true },
-      { name: "tiling", label: "Edges that fit each other (on the CPU)", type: "check", value: false, on: both, wide: true },
+      { name: "tiling", label: "Tiling: edges that fit each other", type: "check", value: false, on: both, wide: true },
     ],
   },
 ];

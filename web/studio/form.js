@@ -29,7 +29,7 @@ export class Form {
   #makeField(field) {
     const id = `f-${field.name}`;
     const make_ = { range: () => this.#range(field, id), number: () => this.#number(field, id), check: () => this.#check(field, id),
-      choice: () => this.#select(field, id), list: () => this.#select(field, id), seed: () => this.#seed(field, id), aspect: () => this.#aspect(id) };
+      choice: () => this.#select(field, id), list: () => this.#select(field, id), seed: () => this.#seed(field, id), text: () => this.#text(field, id), aspect: () => this.#aspect(id) };
     const control = make_[field.type]();
     const box = field.type === "aspect" ? make("div", { class: "field" }, ...control.elements)
       : field.type === "check" ? make("div", { class: "field" }, make("label", { class: "check" }, ...control.elements, field.label))
@@ -58,6 +58,12 @@ export class Form {
         input.value = value;
       },
     };
+  }
+
+  #text(field, id) {
+    const box = make("textarea", { id, rows: 2, spellcheck: "false" });
+    box.addEventListener("input", () => this.set({ [field.name]: box.value }));
+    return { elements: [box], show: (value) => value !== box.value && (box.value = value) };
   }
 
   #check(field, id) {

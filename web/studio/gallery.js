@@ -10,9 +10,11 @@ const DAY = 86400;
 const seconds = (input) => (input.value === "" ? undefined : Math.floor(new Date(`${input.value}T00:00`).getTime() / 1000));
 
 export class Gallery {
-  constructor({ onOpen, tell }) {
+  // onOpen(items, index): a picture was clicked; onShow(): others are shown.
+  constructor({ onOpen, onShow, tell }) {
     this.items = [];
     this.onOpen = onOpen;
+    this.onShow = onShow;
     this.tell = tell;
     this.asked = 0;
     this.shelf = byId("gallery-shelf");
@@ -120,6 +122,8 @@ export class Gallery {
     const used = FILTERS.filter((id) => byId(id).value !== "").length;
     byId("gallery-filter-state").textContent = used ? `${used} in use` : "";
     byId("gallery-clear").hidden = used === 0;
+    byId("gallery-choose").hidden = this.items.length === 0;
+    this.onShow();
   }
 
   #thumb(item) {

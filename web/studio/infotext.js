@@ -3,6 +3,14 @@
 
 const PAIR = /\s*(\w[\w \-/]+):\s*("(?:\\.|[^\\"])+"|[^,]*)(?:,|$)/g;
 
+function unquoted(text) {
+  try {
+    return JSON.parse(text);
+  } catch {
+    return text.slice(1, -1);
+  }
+}
+
 export function parseInfotext(text) {
   const lines = text.trim().split("\n");
   const last = lines.at(-1) ?? "";
@@ -10,7 +18,7 @@ export function parseInfotext(text) {
   const settings = {};
   if (pairs.length >= 3) {
     lines.pop();
-    for (const [, key, raw] of pairs) settings[key.trim()] = raw.startsWith('"') ? JSON.parse(raw) : raw.trim();
+    for (const [, key, raw] of pairs) settings[key.trim()] = raw.startsWith('"') ? unquoted(raw) : raw.trim();
   }
   const at = lines.findIndex((line) => line.startsWith("Negative prompt:"));
   const positive = at < 0 ? lines : lines.slice(0, at);
@@ -30,7 +38,7 @@ const TEXTS = { Sampler: "sampler_name", "Schedule type": "scheduler", "Hires up
 const FILLS = ["fill", "original", "latent noise", "latent nothing"];
 const withoutHash = (title) => title?.replace(/ \[[0-9a-f]+\]$/, "");
 
-// What the form takes from it: {form: changes by field name, model, clipSkip}.
+// What the form takes from it: {form: changes by field name, model, vae, clipSkip}.
 export function toForm({ settings }) {
   const form = {};
   for (const [key, name] of Object.entries(NUMBERS))
@@ -43,6 +51,10 @@ export function toForm({ settings }) {
   form.enable_hr = settings["Hires upscale"] !== undefined || target !== null;
   if (form.enable_hr && form.denoising_strength !== undefined) form.hr_denoising_strength = form.denoising_strength;
   form.hr_checkpoint_name = withoutHash(settings["Hires checkpoint"]) ?? "Use same checkpoint";
+  form.hr_sampler_name = settings["Hires sampler"] ?? "Use same sampler";
+  form.hr_scheduler = settings["Hires schedule type"] ?? "Use same scheduler";
+  form.hr_prompt = settings["Hires prompt"] ?? "";
+  form.hr_negative_prompt = settings["Hires negative prompt"] ?? "";
   form.refiner_checkpoint = withoutHash(settings.Refiner) ?? "None";
   if (settings["Mask blur"] !== undefined) {
     form.inpainting_mask_invert = settings["Mask mode"] === "Inpaint not masked" ? 1 : 0;
@@ -52,5 +64,5 @@ export function toForm({ settings }) {
   form.soft_inpainting = settings["Soft inpainting enabled"] === "True";
   form.tiling = settings.Tiling === "True";
   if (settings.Sampler !== undefined && settings["Schedule type"] === undefined) form.scheduler = "Automatic";
-  return { form, model: settings.Model, clipSkip: settings["Clip skip"] === undefined ? 1 : Number(settings["Clip skip"]) };
+  return { form, model: settings.Model, vae: settings.VAE, clipSkip: settings["Clip skip"] === undefined ? 1 : Number(settings["Clip skip"]) };
 }

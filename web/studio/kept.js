@@ -12,7 +12,13 @@ export class Kept {
     this.read = read;
     this.timer = 0;
     this.isHeld = false;
+    this.isUnsaved = false;
     document.addEventListener("visibilitychange", () => document.visibilityState === "hidden" && this.timer && this.#save());
+  }
+
+  // Once the server is there again: what it missed.
+  retry() {
+    if (this.isUnsaved) this.#save();
   }
 
   load() {
@@ -38,7 +44,8 @@ export class Kept {
   async #save() {
     clearTimeout(this.timer);
     this.timer = 0;
-    await documents.save(this.name, await this.read()).catch(() => {}); // what cannot be kept is still on the page
+    this.isUnsaved = false;
+    await documents.save(this.name, await this.read()).catch(() => (this.isUnsaved = true)); // it is still on the page
   }
 }
 

@@ -8,16 +8,20 @@ import { FIELDS, MINI, toRequest } from "./fields.js";
 import { acceptPictures, fetchDataUrl, readDataUrl } from "./files.js";
 import { Form, prompts } from "./form.js";
 import { Gallery } from "./gallery.js";
+import { GalleryChoice } from "./gallery_choice.js";
 import { parseInfotext, toForm } from "./infotext.js";
 import { Kept, short } from "./kept.js";
 import { setUpKeys } from "./keys.js";
 import { Networks } from "./networks.js";
 import { PngInfo } from "./png_info.js";
 import { bindPrompt } from "./prompt_box.js";
+import { PromptCompletion } from "./prompt_completion.js";
 import { isLive, Queue } from "./queue.js";
 import { Result } from "./result.js";
 import { Scripts } from "./scripts.js";
+import { Sender } from "./sender.js";
 import { ServerSheet } from "./server_sheet.js";
+import { SettingsSheet } from "./settings_sheet.js";
 import { Source } from "./source.js";
 import { Styles } from "./styles.js";
 import { setUpTabs } from "./tabs.js";
@@ -27,12 +31,12 @@ import { setUpViews, show as showView } from "./views.js";
 const VARY = 0.15; // strength of a variation that nobody has set
 
 const keptForm = new Kept("form", () => ({ kind: form.kind, values: form.values, ...prompts(), script: scripts.values, units: controlNet.units.map((unit) => unit.state) }));
-const keptSource = new Kept("source", async () => ({ url: await short(source.url, 700000), mask: await short(source.mask.maskUrl(), 190000) }));
+const keptSource = new Kept("source", async () => ({ url: await short(source.url, 560000), mask: await short(source.mask.maskUrl(), 170000), colours: await short(source.mask.coloursUrl(), 170000) }));
 const keptUnits = new Kept("units", async () => ({ pictures: await Promise.all(controlNet.units.map(({ url }) => short(url, 300000))) }));
 const remember = () => keptForm.changed();
 
 const form = new Form(byId("fields"), remember);
-const source = new Source(byId("source-panel"), sourceChanged, tell);
+const source = new Source(byId("source-panel"), { onChange: sourceChanged, onMany: drawMany, tell });
 const queue = new Queue(byId("queue"), { onMoved: () => catchUp(), tell });
 const viewer = new Viewer([
   { text: "☆", title: "Favourite (F)", key: "f", act: mark, show: (item, button) => (button.textContent = item.favourite ? "★" : "☆") },
@@ -46,18 +50,23 @@ const viewer = new Viewer([
     show: (item, button) => (button.textContent = item.trashed ? "Remove for good" : "Bin") },
 ]);
 const openViewer = (items, index) => viewer.open([...items], index);
-const gallery = new Gallery({ onOpen: openViewer, tell });
+const gallery = new Gallery({ onOpen: openViewer, onShow: () => choice?.show(), tell });
+const choice = new GalleryChoice(gallery, tell);
 const result = new Result({ onOpen: openViewer, onSend: send });
-const extras = new Extras(byId("extras-form"), { onSubmit: (request) => submit("extras", request), tell });
+const extras = new Extras(byId("extras-form"), { onSubmit: (request) => submit("extras", request), onMany: enlargeMany, tell });
 const pngInfo = new PngInfo(byId("page-pnginfo"), { onUse: fillFrom, onSend: send, tell });
-const controlNet = new ControlNet(byId("controlnet-units"), byId("controlnet-state"), { onChange: unitsChanged, tell });
+const controlNet = new ControlNet(byId("controlnet-units"), byId("controlnet-state"), { onChange: unitsChanged, shownUrl: () => result.current?.url ?? null, tell });
 const scripts = new Scripts(byId("script"), byId("script-state"), { onChange: remember, tell });
 const networks = new Networks(byId("networks"), byId("prompt"), { onModel: chooseModel, shownPicture: () => (result.current && kept(result.current)?.id) ?? null, tell });
 const styles = new Styles(tell);
+for (const id of ["prompt", "negative"]) new PromptCompletion(byId(id), (piece) => networks.complete(piece));
+const sender = new Sender({ onAccepted: accepted, onRefused: showProblem, onWaiting: showWaiting, onSlow: (isSlow) => (byId("generate").textContent = isSlow ? "Sending…" : "Generate") });
+new SettingsSheet(tell);
 const tabs = setUpTabs((tab) => chooseKind(tab));
 const recount = [bindPrompt(byId("prompt"), byId("prompt-tokens"), remember, pasted), bindPrompt(byId("negative"), byId("negative-tokens"), remember)];
 let awaited = null; // the job whose pictures the middle will show
 let known = new Set(); // jobs whose end was dealt with
+let wasAway = false;
 
 let toastTimer = 0;
 function tell(text) {
@@ -151,6 +160,7 @@ async function restoreAll() {
   if (document !== null) restoreForm(document);
   else if (byId("model").value === "mini") form.set(MINI);
   if (picture?.url) await source.set(picture.url);
+  if (picture?.url && picture.colours) await source.mask.setColours(picture.colours);
   if (picture?.url && picture.mask) await source.mask.setMask(picture.mask);
   controlNet.units.forEach((unit, index) => {
     if (units?.pictures?.[index]) unit.set(units.pictures[index]);
@@ -166,11 +176,12 @@ function fillFrom(infotext) {
     tell("There are no settings in this text.");
     return;
   }
-  const { form: changes, model, clipSkip } = toForm(parsed);
+  const { form: changes, model, clipSkip, vae } = toForm(parsed);
   byId("prompt").value = parsed.prompt;
   byId("negative").value = parsed.negative;
   form.set(changes);
   byId("clip-skip").value = clipSkip;
+  if (vae !== undefined && [...byId("vae").options].some((o) => o.value === vae)) byId("vae").value = vae;
   const option = [...byId("model").options].find((o) => o.dataset.name === model || o.value === model);
   if (option) byId("model").value = option.value;
   if (byId("page-generate").hidden) tabs.select(form.kind);
@@ -232,16 +243,41 @@ function request() {
     override_settings: { sd_model_checkpoint: byId("model").value, sd_vae: byId("vae").value, CLIP_stop_at_last_layers: Number(byId("clip-skip").value) } };
 }
 
-async function submit(kind, body) {
+function submit(kind, body) {
   showProblem(null);
-  try {
-    const { id } = kind === "extras" ? await jobs.enlarge(body) : await jobs.draw(kind, body);
-    awaited = id;
-    showView("result");
-    await catchUp();
-  } catch (error) {
-    showProblem(error.message);
+  showView("result");
+  return sender.send(kind, body);
+}
+
+// Its events tell the rest, should the list be missed.
+async function accepted(id) {
+  awaited = id;
+  await catchUp().catch(() => {});
+}
+
+function showWaiting(isWaiting) {
+  showProblem(isWaiting ? "The server cannot be reached. This job is sent as soon as it is back; Stop takes it back." : null);
+  showNow();
+}
+
+// One job for each file; request(url) makes it.
+async function submitMany(kind, files, request) {
+  if (files.length > 1 && !confirm(`Make ${files.length} jobs, one for each picture?`)) return;
+  for (const [index, file] of files.entries()) {
+    if (!(await submit(kind, request(await readDataUrl(file))))) return;
+    tell(`${index + 1} of ${files.length} sent.`);
   }
+}
+
+function drawMany(files) {
+  return submitMany("img2img", files, (url) => {
+    const { mask, ...body } = request();
+    return { ...body, init_images: [url] };
+  });
+}
+
+function enlargeMany(files) {
+  return submitMany("extras", files, (url) => extras.toRequest(url));
 }
 
 async function generate() {
@@ -256,7 +292,7 @@ async function showResult(id) {
   try {
     const { pictures, seconds, notes } = await jobs.result(id);
     pictures.sort((a, b) => (b.role === "grid") - (a.role === "grid")); // grids first, else as they were drawn
-    result.set(pictures.map((picture, index) => ({ ...picture, name: `${id}-${index + 1}.png` })), `${seconds.toFixed(1)} s`);
+    result.set(pictures.map((picture, index) => ({ ...picture, name: `${id}-${index + 1}.png` })), `drawn in ${seconds.toFixed(1)} s`);
     if (pictures.length) form.lastSeed = pictures[0].seed;
     if (notes.length) tell(notes.join("; "));
   } catch (error) {
@@ -303,8 +339,7 @@ async function catchUp() {
 
 function showNow() {
   const { running } = queue;
-  byId("interrupt").disabled = running === null;
-  byId("interrupt-here").hidden = running === null;
+  byId("interrupt").disabled = byId("interrupt-here").hidden = running === null && sender.unsent === null;
   byId("skip").disabled = running === null;
   byId("queue-count").textContent = queue.jobs.size ? `${queue.jobs.size}` : "";
   result.follow(running);
@@ -325,7 +360,8 @@ function showQueue({ jobs: count, paused }) {
 }
 
 const onRunning = (work) => () => queue.running && work(queue.running.id).catch((error) => tell(error.message));
-const stop = onRunning(jobs.interrupt);
+const interrupt = onRunning(jobs.interrupt);
+const stop = () => (sender.unsent === null ? interrupt() : sender.forget());
 const skip = onRunning(jobs.skip);
 
 // ---- lists
@@ -345,7 +381,9 @@ async function fillLists() {
   styles.set(styleList);
   form.setLists({
     refiners: pairs(["None", ...names]),
-    hrModels: pairs(["Use same checkpoint", ...names]),
+    hrSamplers: [["Use same sampler", "The same"], ...pairs(samplers.map((s) => s.name))],
+    hrSchedulers: [["Use same scheduler", "The same"], ...schedulers.map((s) => [s.label, s.label])],
+    hrModels: [["Use same checkpoint", "The same"], ...pairs(names)],
     samplers: pairs(samplers.map((s) => s.name)),
     schedulers: schedulers.map((s) => [s.label, s.label]),
     hrUpscalers: pairs([...latent.map((l) => l.name), ...upscalers.map((u) => u.name).filter((name) => name !== "None")]),
@@ -397,7 +435,13 @@ async function showUser() {
 
 function linkChanged(isOpen) {
   byId("offline").hidden = isOpen;
-  if (isOpen) catchUp().then(() => gallery.reload(), () => {});
+  if (!isOpen) return void (wasAway = true);
+  for (const kept of [keptForm, keptSource, keptUnits]) kept.retry();
+  catchUp().then(() => gallery.reload()).then(() => sender.retry()).catch(() => {});
+  if (!wasAway) return;
+  wasAway = false;
+  listsChanged();
+  tell("The server is there again.");
 }
 
 async function begin() {

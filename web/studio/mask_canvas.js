@@ -1,5 +1,6 @@
-// The picture to start from with a mask painted over it: brush, eraser, undo and redo, zoom and pan by keys, wheel or two
-// fingers, and room added around it for outpainting. The mask has the picture's own size; what is painted changes.
+// The picture to start from with two layers painted over it: a mask (what is painted changes) and colours (a sketch that
+// belongs to the picture). Brush, eraser, undo and redo, zoom and pan by keys, wheel or two fingers, and room added around
+// it for outpainting. Both layers have the picture's own size.
 import { make } from "../common/dom.js";
 import { loadImage } from "./files.js";
 import { bindKeys } from "./mask_keys.js";
@@ -9,26 +10,40 @@ const UNDO_BYTES = 192 << 20;
 const PAINT = "#ff2d78"; // seen on light pictures and dark ones
 const HIGHEST = 520; // pixels, beside the form
 
+const layer = () => document.createElement("canvas").getContext("2d", { willReadFrequently: true });
+const pixelsOf = (context) => context.getImageData(0, 0, context.canvas.width, context.canvas.height);
+
+function isPainted(context) {
+  const { data } = pixelsOf(context);
+  for (let i = 3; i < data.length; i += 4) if (data[i] > 0) return true;
+  return false;
+}
+
 export class MaskCanvas {
   constructor(place, onChange) {
     this.onChange = onChange;
     this.place = place;
     this.image = null;
-    this.mask = document.createElement("canvas");
-    this.context = this.mask.getContext("2d", { willReadFrequently: true });
+    this.context = layer();
+    this.mask = this.context.canvas;
+    this.colours = layer();
+    this.hasMask = false;
+    this.hasColours = false;
     this.past = [];
     this.future = [];
     this.cursor = null; // where the brush is, in the canvas's pixels
     this.canvas = make("canvas", { class: "mask", width: 400, height: 300, tabindex: 0, role: "application",
-      "aria-label": "Picture to start from; paint what is to change. Arrows: move the brush, Space: paint, E: eraser, brackets: brush size, plus and minus: zoom" });
+      "aria-label": "Picture to start from; paint what is to change. Arrows: move the brush, Space: paint, E: eraser, C: mask or colours, brackets: brush size, plus and minus: zoom" });
     this.brush = make("input", { type: "range", min: 2, max: 200, value: 40, "aria-label": "Brush size", title: "Brush size ([ and ])" });
     this.eraser = make("button", { type: "button", text: "Eraser", "aria-pressed": "false", title: "Eraser (E)", onclick: () => this.#toggleEraser() });
     const tool = (text, title, onclick) => make("button", { type: "button", class: "quiet", text, title, "aria-label": title, onclick });
+    this.sketch = make("button", { type: "button", text: "Colours", "aria-pressed": "false", title: "Paint colours into the picture instead of the mask (C)", onclick: () => this.#toggleSketch() });
+    this.colour = make("input", { type: "color", value: "#d03020", "aria-label": "Colour", title: "Colour of the brush", hidden: true });
     this.undoButton = tool("↶", "Undo (Ctrl+Z)", () => this.undo());
     this.redoButton = tool("↷", "Redo (Ctrl+Shift+Z)", () => this.redo());
-    place.append(this.canvas, make("div", { class: "row mask-tools" }, this.brush, this.eraser, this.undoButton, this.redoButton,
+    place.append(this.canvas, make("div", { class: "row mask-tools" }, this.brush, this.sketch, this.colour, this.eraser), make("div", { class: "row mask-tools" }, this.undoButton, this.redoButton,
       tool("−", "Zoom out (-)", () => this.zoomBy(0.8)), tool("+", "Zoom in (+)", () => this.zoomBy(1.25)), tool("Fit", "The whole picture (0)", () => this.fit()),
-      tool("Invert", "Paint the rest instead", () => this.invert()), tool("Clear", "Nothing painted", () => this.clear())));
+      tool("Invert", "Mask the rest instead", () => this.invert()), tool("Clear", "Nothing painted", () => this.clear())));
     this.fit();
     bindPointers(this);
     this.canvas.addEventListener("keydown", (event) => this.#key(event));
@@ -37,11 +52,15 @@ export class MaskCanvas {
   }
 
   async show(url) {
+    this.eraser.setAttribute("aria-pressed", false);
+    if (this.isSketching) this.#toggleSketch(); // a new picture begins with the mask
     this.image = url === null ? null : await loadImage(url);
-    this.mask.width = this.image?.naturalWidth ?? 1;
-    this.mask.height = this.image?.naturalHeight ?? 1;
+    for (const { canvas } of [this.context, this.colours]) {
+      canvas.width = this.image?.naturalWidth ?? 1;
+      canvas.height = this.image?.naturalHeight ?? 1;
+    }
     [this.past, this.future] = [[], []];
-    this.hasMask = false;
+    [this.hasMask, this.hasColours] = [false, false];
     this.#resize();
     this.fit();
     this.#showTools();
@@ -68,19 +87,47 @@ export class MaskCanvas {
     return flat.toDataURL("image/png");
   }
 
-  // A mask as maskUrl() gave it, of this picture.
+  // The picture with its colours as a PNG, or null when it has none.
+  colouredUrl() {
+    if (this.image === null || !this.hasColours) return null;
+    const flat = document.createElement("canvas");
+    flat.width = this.mask.width;
+    flat.height = this.mask.height;
+    this.#flatten(flat.getContext("2d"), 0, 0);
+    return flat.toDataURL("image/png");
+  }
+
+  #flatten(context, x, y) {
+    context.drawImage(this.image, x, y);
+    context.drawImage(this.colours.canvas, x, y);
+  }
+
+  // The colours alone, for keeping, and back.
+  coloursUrl() {
+    return this.hasColours ? this.colours.canvas.toDataURL("image/png") : null;
+  }
+
+  async setColours(url) {
+    const image = await loadImage(url);
+    this.colours.clearRect(0, 0, this.mask.width, this.mask.height);
+    this.colours.drawImage(image, 0, 0, this.mask.width, this.mask.height);
+    this.changed(this.colours);
+  }
+
+  // A mask in white on black, as maskUrl() gave it or from a file: laid over the picture, whatever its size.
   async setMask(url) {
     const image = await loadImage(url);
+    this.remember(this.context);
     this.context.clearRect(0, 0, this.mask.width, this.mask.height);
     this.context.drawImage(image, 0, 0, this.mask.width, this.mask.height);
     const all = this.context.getImageData(0, 0, this.mask.width, this.mask.height);
-    for (let i = 0; i < all.data.length; i += 4) all.data[i + 3] = all.data[i];
+    for (let i = 0; i < all.data.length; i += 4) all.data[i + 3] = (Math.max(all.data[i], all.data[i + 1], all.data[i + 2]) * all.data[i + 3]) / 255;
     this.context.putImageData(all, 0, 0);
     this.context.globalCompositeOperation = "source-in";
     this.context.fillStyle = PAINT;
     this.context.fillRect(0, 0, this.mask.width, this.mask.height);
     this.context.globalCompositeOperation = "source-over";
-    this.changed();
+    this.changed(this.context);
   }
 
   // Adds room, pixels on each side, painted: returns the enlarged picture's URL.
@@ -92,7 +139,7 @@ export class MaskCanvas {
     wide.height = height + top + bottom;
     const context = wide.getContext("2d");
     context.drawImage(this.image, 0, 0, wide.width, wide.height); // stretched below, so that the border has colours
-    context.drawImage(this.image, left, top);
+    this.#flatten(context, left, top);
     const url = wide.toDataURL("image/png");
     await this.show(url);
     const overlap = (room) => (room > 0 ? 8 : 0); // so that the seam is drawn anew
@@ -100,35 +147,36 @@ export class MaskCanvas {
     this.context.fillStyle = PAINT;
     this.context.fillRect(0, 0, wide.width, wide.height);
     this.context.clearRect(x, y, left + width - overlap(right) - x, top + height - overlap(bottom) - y);
-    this.changed();
+    this.changed(this.context);
     return url;
   }
 
   clear() {
     this.remember();
-    this.context.clearRect(0, 0, this.mask.width, this.mask.height);
+    this.target.clearRect(0, 0, this.mask.width, this.mask.height);
     this.changed();
   }
 
   invert() {
-    this.remember();
+    this.remember(this.context);
     this.context.globalCompositeOperation = "xor";
     this.context.fillStyle = PAINT;
     this.context.fillRect(0, 0, this.mask.width, this.mask.height);
     this.context.globalCompositeOperation = "source-over";
-    this.changed();
+    this.changed(this.context);
   }
 
-  #pixels() {
-    return this.context.getImageData(0, 0, this.mask.width, this.mask.height);
+  // The layer that the brush paints on.
+  get target() {
+    return this.isSketching ? this.colours : this.context;
   }
 
   #turn(from, to) {
-    const pixels = from.pop();
-    if (pixels === undefined) return;
-    to.push(this.#pixels());
-    this.context.putImageData(pixels, 0, 0);
-    this.changed();
+    const step = from.pop();
+    if (step === undefined) return;
+    to.push({ on: step.on, pixels: pixelsOf(step.on) });
+    step.on.putImageData(step.pixels, 0, 0);
+    this.changed(step.on);
   }
 
   undo() {
@@ -139,8 +187,8 @@ export class MaskCanvas {
     this.#turn(this.future, this.past);
   }
 
-  remember() {
-    this.past.push(this.#pixels());
+  remember(on = this.target) {
+    this.past.push({ on, pixels: pixelsOf(on) });
     this.future = [];
     const most = Math.max(3, Math.floor(UNDO_BYTES / (4 * this.mask.width * this.mask.height)));
     if (this.past.length > most) this.past.shift();
@@ -148,7 +196,8 @@ export class MaskCanvas {
 
   // Back to before the last remember(), as if it had not been.
   forget() {
-    this.context.putImageData(this.past.pop(), 0, 0);
+    const { on, pixels } = this.past.pop();
+    on.putImageData(pixels, 0, 0);
     this.draw();
   }
 
@@ -166,8 +215,17 @@ export class MaskCanvas {
     return this.eraser.getAttribute("aria-pressed") === "true";
   }
 
+  #toggleSketch() {
+    this.sketch.setAttribute("aria-pressed", !this.isSketching);
+    this.colour.hidden = !this.isSketching;
+  }
+
+  get isSketching() {
+    return this.sketch.getAttribute("aria-pressed") === "true";
+  }
+
   #key(event) {
-    const keys = { e: () => this.#toggleEraser(), "[": () => this.brush.stepDown(8), "]": () => this.brush.stepUp(8), 0: () => this.fit(),
+    const keys = { e: () => this.#toggleEraser(), c: () => this.#toggleSketch(), "[": () => this.brush.stepDown(8), "]": () => this.brush.stepUp(8), 0: () => this.fit(),
       "+": () => this.zoomBy(1.25), "=": () => this.zoomBy(1.25), "-": () => this.zoomBy(0.8) };
     const controls = { z: () => (event.shiftKey ? this.redo() : this.undo()), y: () => this.redo() };
     const act = (event.ctrlKey || event.metaKey ? controls : keys)[event.key.toLowerCase()];
@@ -178,10 +236,9 @@ export class MaskCanvas {
     event.stopPropagation();
   }
 
-  changed() {
-    const { data } = this.#pixels();
-    this.hasMask = false;
-    for (let i = 3; i < data.length && !this.hasMask; i += 4) this.hasMask = data[i] > 0;
+  changed(on = this.target) {
+    if (on === this.colours) this.hasColours = isPainted(on);
+    else this.hasMask = isPainted(on);
     this.#showTools();
     this.draw();
     this.onChange();
@@ -209,9 +266,9 @@ export class MaskCanvas {
   }
 
   stroke(from, to) {
-    const { context } = this;
+    const context = this.target;
     context.globalCompositeOperation = this.isErasing ? "destination-out" : "source-over";
-    context.strokeStyle = PAINT;
+    context.strokeStyle = this.isSketching ? this.colour.value : PAINT;
     context.lineWidth = Number(this.brush.value) / this.scale;
     context.lineCap = "round";
     context.beginPath();
@@ -246,7 +303,7 @@ export class MaskCanvas {
     const { x, y } = this.#origin;
     const { scale } = this;
     context.imageSmoothingEnabled = scale < 2;
-    context.drawImage(this.image, x, y, this.mask.width * scale, this.mask.height * scale);
+    for (const what of [this.image, this.colours.canvas]) context.drawImage(what, x, y, this.mask.width * scale, this.mask.height * scale);
     context.globalAlpha = 0.6;
     context.drawImage(this.mask, x, y, this.mask.width * scale, this.mask.height * scale);
     context.globalAlpha = 1;

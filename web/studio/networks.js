@@ -1,6 +1,7 @@
 // LoRAs, embeddings and checkpoints as cards with pictures: search, click to use.
 import { make } from "../common/dom.js";
 import { documents, lists } from "./api.js";
+import { openNetworkSheet } from "./network_sheet.js";
 import { toggleInPrompt } from "./prompt_box.js";
 
 const KINDS = [["", "All"], ["lora", "LoRA"], ["embedding", "Embeddings"], ["checkpoint", "Checkpoints"]];
@@ -9,7 +10,7 @@ const NAMES = { lora: "LoRA", embedding: "Embedding", checkpoint: "Checkpoint" }
 export class Networks {
   // onModel(title): a checkpoint was chosen. shownPicture(): the gallery's number of the picture in the middle, or null.
   constructor(place, prompt, { onModel, shownPicture, tell }) {
-    Object.assign(this, { prompt, onModel, shownPicture, tell, cards: [], own: {}, kind: "" });
+    Object.assign(this, { prompt, onModel, shownPicture, tell, cards: [], own: {}, wishes: {}, kind: "" });
     this.search = make("input", { type: "search", placeholder: "search", "aria-label": "Search networks" });
     this.search.addEventListener("input", () => this.#filter());
     this.weight = make("input", { type: "number", id: "lora-weight", min: -2, max: 2, step: 0.05, value: 1 });
@@ -24,7 +25,8 @@ export class Networks {
   async load(afresh) {
     try {
       if (afresh) await Promise.all([lists.refreshLoras(), lists.refreshModels()]);
-      const [{ networks }, own] = await Promise.all([lists.networks(), documents.load("thumbnails").catch(() => null)]);
+      const [{ networks }, own, wishes] = await Promise.all([lists.networks(), ...["thumbnails", "loras"].map((name) => documents.load(name).catch(() => null))]);
+      this.wishes = wishes?.loras ?? {};
       this.own = own?.pictures ?? {};
       this.cards = networks.map((network) => ({ ...network, test: { lora: `<lora:${network.name}:`, embedding: network.name }[network.kind] }));
       this.#show();
@@ -44,7 +46,8 @@ export class Networks {
     else if (card.kind === "embedding") toggleInPrompt(this.prompt, card.name);
     else {
       const tag = this.prompt.value.match(/<lora:[^>]*>/g)?.find((text) => text.startsWith(card.test));
-      toggleInPrompt(this.prompt, tag ?? `<lora:${card.name}:${Number(this.weight.value)}>`);
+      const added = this.#tag(card);
+      toggleInPrompt(this.prompt, tag === undefined || this.prompt.value.includes(added) ? added : tag);
     }
     this.#mark();
   }
@@ -67,6 +70,29 @@ export class Networks {
     }
   }
 
+  // What fits the piece of a name that is being typed.
+  complete({ text, isTag }) {
+    const wanted = text.toLowerCase();
+    const kind = isTag ? "lora" : "embedding";
+    const fits = this.cards.filter((card) => card.kind === kind && card.name.toLowerCase().includes(wanted) && (isTag || card.name !== text));
+    const first = (card) => (card.name.toLowerCase().startsWith(wanted) ? 0 : 1);
+    return fits.sort((a, b) => first(a) - first(b)).map((card) => ({ text: isTag ? this.#tag(card) : card.name, label: card.name }));
+  }
+
+  // What a LoRA is called by, with what the user wants of it.
+  #tag(card) {
+    const { weight = Number(this.weight.value), words } = this.wishes[card.name] ?? {};
+    return `<lora:${card.name}:${weight}>${words ? ` ${words}` : ""}`;
+  }
+
+  #inform(card) {
+    openNetworkSheet(card, { own: this.wishes[card.name], tell: this.tell, onWord: (word) => toggleInPrompt(this.prompt, word),
+      onKeep: (wish) => {
+        this.wishes = { ...this.wishes, [card.name]: wish };
+        documents.save("loras", { loras: this.wishes }).catch((error) => this.tell(error.message));
+      } });
+  }
+
   #show() {
     for (const card of this.cards) {
       const url = this.#picture(card);
@@ -75,7 +101,8 @@ export class Networks {
       card.button = make("button", { type: "button", class: "card", title: card.title, onclick: () => this.#use(card) }, picture,
         make("strong", { text: card.name }), make("span", { class: "unit", text: NAMES[card.kind] }));
       card.row = make("li", {}, card.button, make("button", { type: "button", class: "quiet picture", text: "▣", title: "Take the picture in the middle for this card",
-        "aria-label": `Picture for ${card.name}`, onclick: () => this.#keepPicture(card) }));
+        "aria-label": `Picture for ${card.name}`, onclick: () => this.#keepPicture(card) }),
+        ...(card.kind === "lora" ? [make("button", { type: "button", class: "quiet picture about", text: "i", title: "Its weight and words", "aria-label": `About ${card.name}`, onclick: () => this.#inform(card) })] : []));
     }
     this.#filter();
     this.#mark();

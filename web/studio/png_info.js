@@ -12,7 +12,7 @@ export class PngInfo {
     this.text = make("pre", { id: "pnginfo-text" });
     const tool = (text, onclick) => make("button", { type: "button", text, onclick });
     this.tools = make("div", { class: "row", hidden: true }, tool("Use these settings", () => onUse(this.text.textContent)),
-      tool("To image", () => onSend("img2img", { url: this.url })), tool("To upscale", () => onSend("extras", { url: this.url })));
+      tool("To image", () => onSend("img2img", { url: this.url })), tool("To inpaint", () => onSend("inpaint", { url: this.url })), tool("To upscale", () => onSend("extras", { url: this.url })));
     this.tell = tell;
     place.append(this.input, this.drop, this.tools, this.text);
     acceptPictures(place, (file) => this.#take(file));

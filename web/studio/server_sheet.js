@@ -1,6 +1,6 @@
 // What administrators see: load, memory, disk, who has jobs; and the limits, which they set.
 import { byId, make } from "../common/dom.js";
-import { admin } from "./api.js";
+import { admin, jobs } from "./api.js";
 
 const EVERY = 2000; // ms
 const LIMITS = [["jobs_per_user", "Jobs of one user"], ["max_side", "Pixels of a side"], ["max_batch", "Pictures at a time"],
@@ -18,7 +18,8 @@ export class ServerSheet {
     this.inputs = LIMITS.map(([name, label]) => ({ name, label, input: make("input", { type: "number", id: `limit-${name}`, min: 1, required: true }) }));
     const form = make("form", {}, make("h3", { text: "Limits" }), make("div", { class: "group" }, ...this.inputs.map(({ label, input }) =>
       make("div", { class: "field" }, make("label", { for: input.id, text: label }), input))), make("div", { class: "row" },
-      make("button", { type: "submit", class: "primary", text: "Set limits" }), make("button", { type: "button", text: "Close", onclick: () => this.sheet.close() })));
+      make("button", { type: "submit", class: "primary", text: "Set limits" }), make("button", { type: "button", text: "Free the memory", title: "Models leave the device; the next job loads its own again", onclick: () => this.#free() }),
+      make("button", { type: "button", text: "Close", onclick: () => this.sheet.close() })));
     form.addEventListener("submit", (event) => {
       event.preventDefault();
       this.#limit();
@@ -54,6 +55,16 @@ export class ServerSheet {
     this.users.hidden = state.users.length === 0;
     this.users.replaceChildren(make("caption", { text: "Users" }), make("tr", {}, ...["Name", "Jobs", "Role"].map((text) => make("th", { scope: "col", text }))),
       ...state.users.map(({ name, jobs, admin: isAdmin }) => make("tr", {}, make("td", { text: name }), make("td", { text: String(jobs) }), make("td", { text: isAdmin ? "administrator" : "user" }))));
+  }
+
+  async #free() {
+    try {
+      await jobs.unload();
+      this.tell("The models have left the device's memory.");
+      await this.#load();
+    } catch (error) {
+      this.tell(error.message);
+    }
   }
 
   async #limit() {
