@@ -297,6 +297,18 @@ begins_with_noise(const RvPass *pass)
     return pass->inpaint != NULL && r->strength >= 1.0 && !blends_estimates(r) && r->fill == RV_FILL_ORIGINAL;
 }
 
+/* What a mask is filled with is drawn apart, and stays as it is. */
+static void
+boost_noise(const RvPass *pass, float *noise)
+{
+    float factor = (float)(1.0 + pass->request->noise_boost);
+    gsize count = pass->count * (gsize)pass->request->images;
+    if (pass->start == NULL || pass->request->noise_boost == 0.0)
+        return;
+    for (gsize i = 0; i < count; i++)
+        noise[i] *= factor;
+}
+
 bool
 rv_pass_sample(RvPass *pass, GError **error)
 {
@@ -310,6 +322,7 @@ rv_pass_sample(RvPass *pass, GError **error)
         return false;
     if (pass->inpaint != NULL && pass->start != NULL)
         rv_inpaint_fill(pass->inpaint, r->fill, noise, pass->start);
+    boost_noise(pass, noise);
     rv_sampler_begin(pass->sampler, begins_with_noise(pass) ? NULL : pass->start, noise);
     RvGuidance guidance = guidance_of(pass);
     g_autofree float *output = g_new(float, pass->count *(gsize)r->images);

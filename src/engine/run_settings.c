@@ -271,6 +271,8 @@ rv_run_infotext(const RvPipeline *pipeline, const RvRequest *r, const RvRunSetti
     rv_infotext_set(info, "RNG", noise_names[r->noise]);
     add_sampler_settings(info, r, &settings->sampler);
     describe_mask(info, r);
+    if (r->init != NULL && r->noise_boost != 0.0)
+        rv_infotext_set_number(info, "Noise multiplier", 1.0 + r->noise_boost);
     describe_hires(info, r);
     if (r->tiling)
         rv_infotext_set(info, "Tiling", "True");

@@ -57,6 +57,7 @@ rv_later_end(RvLater *later)
 {
     if (later->message != NULL) {
         g_signal_handlers_disconnect_by_data(later->message, later);
+        rv_answer_note_time(later->message);
         soup_server_message_unpause(later->message);
         g_object_unref(later->message);
     }

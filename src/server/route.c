@@ -83,6 +83,28 @@ wants_socket(SoupServerMessage *message)
 
 /* ---- answering ---- */
 
+#define BEGAN_KEY "reverie-began"
+
+static void
+note_begin(SoupServerMessage *message)
+{
+    gint64 *now = g_new(gint64, 1);
+    *now = g_get_monotonic_time();
+    g_object_set_data_full(G_OBJECT(message), BEGAN_KEY, now, g_free);
+}
+
+void
+rv_answer_note_time(SoupServerMessage *message)
+{
+    char text[G_ASCII_DTOSTR_BUF_SIZE];
+    const gint64 *began = g_object_get_data(G_OBJECT(message), BEGAN_KEY);
+    if (began == NULL)
+        return;
+    double seconds = (double)(g_get_monotonic_time() - *began) / G_USEC_PER_SEC;
+    soup_message_headers_replace(soup_server_message_get_response_headers(message), "X-Process-Time",
+                                 g_ascii_formatd(text, sizeof text, "%.4f", seconds));
+}
+
 void
 rv_answer_text(const RvCall *call, guint status, const char *type, const char *text)
 {
@@ -444,6 +466,7 @@ on_early(SoupServer *soup, SoupServerMessage *message, const char *path, GHashTa
 {
     RvServer *server = user;
     RvCall call = { .server = server, .message = message, .query = query };
+    note_begin(message);
     set_headers(server, message);
     check(&call, path);
     /* libsoup reads a body to its end before it answers, unless the client waits for "100 Continue": what was
@@ -526,6 +549,7 @@ on_request(SoupServer *soup, SoupServerMessage *message, const char *path, GHash
         refuse(&call, 400, "the address is not UTF-8 text");
     else
         route->handler(&call);
+    rv_answer_note_time(message); /* not the last word where the answer comes later */
 }
 
 void

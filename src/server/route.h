@@ -60,6 +60,10 @@ struct RvRoute {
 extern const RvRoute rv_routes[], rv_studio_routes[], rv_sdapi_routes[]; /* end with a row without a path */
 extern const RvRoute *const rv_route_tables[];                           /* these, then NULL */
 
+/* The header X-Process-Time: seconds since the request's headers were read. Of answers that come later, too,
+ * before they are written. */
+void rv_answer_note_time(SoupServerMessage *message);
+
 /* Answers. The status is an HTTP one; JSON is one object per line. */
 void rv_answer_text(const RvCall *call, guint status, const char *type, const char *text);
 void rv_answer_json(const RvCall *call, guint status, JsonBuilder *builder);

@@ -45,6 +45,13 @@ rv_server_studio(RvServer *server)
     return server->studio;
 }
 
+double
+rv_server_start_seconds(RvServer *server)
+{
+    gint64 until = server->ready_us != 0 ? server->ready_us : g_get_monotonic_time();
+    return (double)(until - server->start_us) / G_USEC_PER_SEC;
+}
+
 RvIdle *
 rv_server_idle(RvServer *server)
 {
@@ -232,6 +239,8 @@ on_mirror_change(const GError *error, void *user)
         g_main_loop_quit(server->loop);
         return;
     }
+    if (server->ready_us == 0)
+        server->ready_us = g_get_monotonic_time();
     printf("reverie: ready on %s\n", server->url);
     fflush(stdout);
     rv_notify("READY=1\nSTATUS=drawing");
@@ -370,7 +379,7 @@ keep_frame_memory(void)
 bool
 rv_server_run(const RvServeOptions *options, const char *model, GError **error)
 {
-    RvServer server = { .options = options };
+    RvServer server = { .options = options, .start_us = g_get_monotonic_time() };
     keep_frame_memory();
     rv_log_set_json(strcmp(options->log, "json") == 0);
     signal(SIGPIPE, SIG_IGN);

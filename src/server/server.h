@@ -21,6 +21,7 @@ RvRecording *rv_server_recording(RvServer *server);
 RvUdpMux *rv_server_udp_mux(RvServer *server); /* NULL: no --udp-port */
 const RvServeOptions *rv_server_options(RvServer *server);
 struct RvIdle *rv_server_idle(RvServer *server);
+double rv_server_start_seconds(RvServer *server); /* until it was ready; so far while it is not */
 
 /* Gives up all models, the mirror's too unless it is in use; who needs one loads it again. `done` comes on
  * the main loop when their memory is free. */

@@ -29,7 +29,8 @@ struct RvServer {
     guint replies;      /* of such, that are being written */
     char *url, *settings_path;
     bool is_stopping;
-    gint64 stop_us; /* when that began */
+    gint64 stop_us;            /* when that began */
+    gint64 start_us, ready_us; /* when it was started, and ready; 0: not yet */
     struct RvIdle *idle;
     guint save; /* source: settings are to be kept */
     GError *failure;

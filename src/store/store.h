@@ -40,6 +40,8 @@ typedef struct {
     char *error, *info, *notes; /* NULL without; notes: a JSON array of text */
     double seconds;
     char *due; /* what is still to be made of its pictures; NULL: nothing */
+    gint64
+        settles; /* rv_store_add_job(): of that job nothing is due any more, in the same change; 0: of none */
 } RvJobRow;
 void rv_job_row_free(RvJobRow *row); /* accepts NULL */
 G_DEFINE_AUTOPTR_CLEANUP_FUNC(RvJobRow, rv_job_row_free)
@@ -84,7 +86,7 @@ RvJobRow *rv_store_find_job(RvStore *store, const char *user, const char *name);
 /* Arrays of RvJobRow without `request`. Live: queued and running, of everybody, by place; with `request`. */
 GPtrArray *rv_store_live_jobs(RvStore *store);
 GPtrArray *rv_store_ended_jobs(RvStore *store, const char *user, int limit, gint64 before_id);
-/* Ended ones of everybody with something due, of which there is no grid yet. */
+/* Ended ones of everybody with something due. */
 GPtrArray *rv_store_due_jobs(RvStore *store);
 /* Of everybody, that ended before then; ids. */
 GArray *rv_store_old_jobs(RvStore *store, gint64 ended_before);
@@ -92,8 +94,9 @@ GArray *rv_store_old_jobs(RvStore *store, gint64 ended_before);
 /* ---- pictures ---- */
 
 GPtrArray *rv_store_job_pictures(RvStore *store, const char *user, gint64 job); /* RvPictureRow, in order */
-void rv_store_add_picture(RvStore *store, RvPictureRow *row, RvStoreDone done,
-                          void *user_data); /* takes row */
+/* Takes `row`. `settles`: of that job nothing is due any more, in the same change; 0: of none. */
+void rv_store_add_picture(RvStore *store, RvPictureRow *row, gint64 settles, RvStoreDone done,
+                          void *user_data);
 bool rv_store_has_picture_path(RvStore *store, const char *path);
 
 typedef enum { RV_GALLERY_ALL, RV_GALLERY_FAVOURITES, RV_GALLERY_TRASH } RvGalleryShelf;

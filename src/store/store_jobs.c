@@ -101,12 +101,18 @@ write_files(GPtrArray *files, GError **error)
     return true;
 }
 
+bool
+rv_store_settle(sqlite3 *db, gint64 id, GError **error)
+{
+    return id == 0 || rv_sql_run(db, error, "UPDATE jobs SET due = NULL WHERE id = ?", "i", id);
+}
+
 static bool
 run_add(sqlite3 *db, gpointer data, GError **error)
 {
     JobChange *change = data;
     const RvJobRow *r = change->row;
-    return write_files(change->files, error) &&
+    return write_files(change->files, error) && rv_store_settle(db, r->settles, error) &&
            rv_sql_run(db, error,
                       "INSERT INTO jobs (" COLUMNS
                       ", request) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
@@ -176,7 +182,7 @@ static bool
 run_settle(sqlite3 *db, gpointer data, GError **error)
 {
     const JobChange *change = data;
-    return rv_sql_run(db, error, "UPDATE jobs SET due = NULL WHERE id = ?", "i", change->ids[0]);
+    return rv_store_settle(db, change->ids[0], error);
 }
 
 void
@@ -283,9 +289,7 @@ GPtrArray *
 rv_store_due_jobs(RvStore *store)
 {
     return read_all(rv_sql_prepare(store->reader, NULL,
-                                   "SELECT " COLUMNS " FROM jobs WHERE due IS NOT NULL AND ended > 0 AND NOT"
-                                   " EXISTS (SELECT 1 FROM pictures WHERE job = jobs.id AND role = 'grid')",
-                                   ""),
+                                   "SELECT " COLUMNS " FROM jobs WHERE due IS NOT NULL AND ended > 0", ""),
                     false);
 }
 

@@ -71,16 +71,32 @@ rv_store_insert_picture(sqlite3 *db, RvPictureRow *r, GError **error)
     return true;
 }
 
+typedef struct {
+    RvPictureRow *row;
+    gint64 settles;
+} Addition;
+
+static void
+addition_free(gpointer data)
+{
+    Addition *addition = data;
+    rv_picture_row_free(addition->row);
+    g_free(addition);
+}
+
 static bool
 run_add(sqlite3 *db, gpointer data, GError **error)
 {
-    return rv_store_insert_picture(db, data, error);
+    const Addition *addition = data;
+    return rv_store_settle(db, addition->settles, error) && rv_store_insert_picture(db, addition->row, error);
 }
 
 void
-rv_store_add_picture(RvStore *store, RvPictureRow *row, RvStoreDone done, void *user_data)
+rv_store_add_picture(RvStore *store, RvPictureRow *row, gint64 settles, RvStoreDone done, void *user_data)
 {
-    rv_store_change(store, run_add, row, (GDestroyNotify)rv_picture_row_free, done, user_data);
+    Addition *addition = g_new(Addition, 1);
+    *addition = (Addition) { row, settles };
+    rv_store_change(store, run_add, addition, addition_free, done, user_data);
 }
 
 typedef struct {

@@ -101,6 +101,7 @@ rv_studio_job_new(RvStudioKind kind)
         .subseed = -1,
         .eta = -1.0,
         .denoising_strength = -1.0,
+        .initial_noise_multiplier = 1.0,
         .mask_blur_x = 4.0,
         .mask_blur_y = 4.0,
         .mask_round = true,

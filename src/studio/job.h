@@ -60,7 +60,8 @@ struct RvStudioJob {
     RvStudioInput mask;        /* white or opaque: change */
     RvStudioInput latent_mask; /* with a mask: another one for the latent */
     double denoising_strength; /* below 0: the model's own */
-    int resize_mode;           /* 0 stretch, 1 crop, 2 fill, 3 latent */
+    double initial_noise_multiplier;
+    int resize_mode; /* 0 stretch, 1 crop, 2 fill, 3 latent */
     double mask_blur_x, mask_blur_y;
     bool mask_round;       /* the latent's mask is 0 or 1 */
     int inpainting_fill;   /* 0 fill, 1 original, 2 noise, 3 nothing */
@@ -109,6 +110,8 @@ struct RvStudioJob {
     /* What is to be made of its pictures once it ended, for whoever submitted it (rv_studio_on_due()); kept
      * with the job, but no member of its JSON. NULL: nothing. */
     char *due;
+    gint64
+        follows; /* a job that is done: what is due of it is due of this one, once it is accepted; 0: none */
     char *extra; /* JSON that is kept with the job and given back, for whoever submitted it; or NULL */
 };
 

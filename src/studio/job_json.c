@@ -56,6 +56,7 @@ const RvJobField rv_job_fields[] = {
     JOB(mask, RV_JOB_INPUT, 0, 0),
     JOB(latent_mask, RV_JOB_INPUT, 0, 0),
     JOB(denoising_strength, RV_JOB_NUMBER, -1, 1),
+    JOB(initial_noise_multiplier, RV_JOB_NUMBER, 0, 10),
     JOB(resize_mode, RV_JOB_INT, 0, 3),
     JOB(mask_blur_x, RV_JOB_NUMBER, 0, 1024),
     JOB(mask_blur_y, RV_JOB_NUMBER, 0, 1024),
@@ -134,6 +135,8 @@ add_input(JsonBuilder *json, const char *name, const RvStudioInput *input, RvStu
     g_autofree char *text = write(input, user);
     if (name != NULL)
         rv_json_add_text(json, name, text);
+    else
+        json_builder_add_string_value(json, text);
 }
 
 /* Absent texts stay out. */

@@ -310,6 +310,7 @@ add_init(Draw *draw, guint index, GError **error)
     r->mask = draw->mask;
     r->latent_mask = draw->latent_mask;
     r->strength = job->denoising_strength;
+    r->noise_boost = job->initial_noise_multiplier - 1.0;
     r->mask_blur = job->mask_blur_x;
     r->mask_blur_y = job->mask_blur_y > 0.0 ? job->mask_blur_y : -1.0;
     r->resize = (RvResizeMode)job->resize_mode;
@@ -476,6 +477,8 @@ static bool
 draw_unit(Painter *painter, const RvPainterModels *models, RvUnit *unit, GError **error)
 {
     const RvStudioJob *job = unit->spec;
+    if (job->kind != RV_STUDIO_TXT2IMG && job->init_images->len == 0)
+        return rv_error_set(error, RV_ERROR_INVALID, "init_images", NULL, "the job's picture is gone");
     if (job->kind == RV_STUDIO_EXTRAS)
         return draw_extras(painter, unit, error);
     if (job->init_images->len <= 1 && !rv_prompts_have_wildcards(job))

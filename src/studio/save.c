@@ -82,13 +82,26 @@ same_content(const char *path, GBytes *bytes)
     return g_file_get_contents(path, &data, &size, NULL) && size == wanted && memcmp(data, given, size) == 0;
 }
 
-/* The same picture, written just before a crash that forgot it. */
-static char *
-find_leftover(RvUnit *unit, GBytes *bytes)
+/* Several batches may find the same file, and may have drawn the same picture. */
+static bool
+claim(const char *path)
 {
-    for (guint i = 0; unit->leftovers != NULL && i < unit->leftovers->len; i++)
-        if (same_content(g_ptr_array_index(unit->leftovers, i), bytes))
-            return g_ptr_array_steal_index(unit->leftovers, i);
+    static GMutex mutex;
+    static GHashTable *taken;
+    g_mutex_lock(&mutex);
+    if (taken == NULL)
+        taken = g_hash_table_new_full(g_str_hash, g_str_equal, g_free, NULL);
+    bool is_free = g_hash_table_add(taken, g_strdup(path));
+    g_mutex_unlock(&mutex);
+    return is_free;
+}
+
+char *
+rv_save_take_leftover(GPtrArray *leftovers, GBytes *bytes)
+{
+    for (guint i = 0; leftovers != NULL && i < leftovers->len; i++)
+        if (same_content(g_ptr_array_index(leftovers, i), bytes) && claim(g_ptr_array_index(leftovers, i)))
+            return g_ptr_array_steal_index(leftovers, i);
     return NULL;
 }
 
@@ -164,7 +177,7 @@ write_sample(const RvUnit *unit, const RvDrawn *drawn, guint index, GBytes *byte
 static char *
 write_one(RvUnit *unit, const RvDrawn *drawn, guint index, GBytes *bytes, const char *ending, GError **error)
 {
-    char *leftover = find_leftover(unit, bytes);
+    char *leftover = rv_save_take_leftover(unit->leftovers, bytes);
     if (leftover != NULL)
         return leftover;
     if (unit->is_numbered && drawn->role == RV_STUDIO_SAMPLE)

@@ -14,5 +14,8 @@ typedef struct {
  * free with g_free. Any thread. */
 char *rv_save_named(const char *outputs, const char *folder, const RvSaveName *name, GBytes *bytes,
                     const char *ending, GError **error);
+/* The path of the same picture, written just before a crash that forgot it, taken out of `leftovers` (char *;
+ * may be NULL), for nobody else to take; NULL: there is none. */
+char *rv_save_take_leftover(GPtrArray *leftovers, GBytes *bytes);
 /* "png", "jpg" or "webp", by the content. */
 const char *rv_save_ending(GBytes *bytes);

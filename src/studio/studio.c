@@ -154,6 +154,7 @@ RvStudio *
 rv_studio_new(const RvStudioOptions *options, GError **error)
 {
     RvStudio *studio = g_new0(RvStudio, 1);
+    studio->opened_us = g_get_real_time();
     studio->data = g_canonicalize_filename(options->data, NULL);
     studio->outputs = options->outputs != NULL ? g_canonicalize_filename(options->outputs, NULL)
                                                : g_build_filename(studio->data, "outputs", NULL);

@@ -145,6 +145,8 @@ typedef struct {
     GBytes *bytes;        /* a reference is taken */
     const char *infotext; /* may be NULL */
     gint64 seed, job;     /* job: that it belongs to; 0: none */
+    bool settles;         /* with it nothing more is due of the job */
+    bool is_again;        /* a crash may have left its file, unknown to the store: then that one is taken */
 } RvStudioKeep;
 /* `done` may be NULL; the path is absolute. */
 void rv_studio_keep_picture(RvStudio *studio, const char *user, const RvStudioKeep *what,
@@ -152,7 +154,8 @@ void rv_studio_keep_picture(RvStudio *studio, const char *user, const RvStudioKe
                             void *user_data);
 
 /* Of a job that is done something is due (its `due`), and whoever submitted it is gone, with the server that
- * was, or before. */
+ * was, or before. It is settled by rv_studio_settle(), by a picture that is kept (`settles`), or by a job
+ * that `follows` it: each with what it stands for, whole or not at all. */
 typedef void (*RvStudioOnDue)(const char *user, gint64 id, const char *due, void *user_data);
 /* Of those that ended before, and from now on; once for each as long as the studio lives. */
 void rv_studio_on_due(RvStudio *studio, RvStudioOnDue on_due, void *user_data);

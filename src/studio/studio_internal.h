@@ -55,7 +55,8 @@ struct RvStudio {
     RvEventLog *events;
     RvStudioLimits limits;
     char *data, *outputs, *vae, *paused;
-    char *stall; /* what the store said when it last took no job's pictures; NULL: it took them */
+    char *stall;      /* what the store said when it last took no job's pictures; NULL: it took them */
+    gint64 opened_us; /* g_get_real_time() */
     gint64 next_id;
     gint64 submitting; /* job that is being submitted; 0 */
     RvStarts starts;
@@ -89,6 +90,9 @@ void rv_studio_on_end(RvWorker *worker, RvUnit *unit, void *user);
 double rv_studio_estimate(RvStudio *studio, const RvLiveJob *job); /* seconds of a batch; 0: not known */
 void rv_studio_check_disk(RvStudio *studio);
 void rv_studio_purge(RvStudio *studio);
+/* Paths of files below the folder, written since then (seconds since 1970), that no row knows: what a crash
+ * left of batches. */
+GPtrArray *rv_studio_leftovers(RvStudio *studio, const char *folder, gint64 since);
 char *rv_studio_user_folder(const char *user); /* a safe file name */
 
 void rv_studio_set_paused(RvStudio *studio, const char *why); /* NULL: goes on */

@@ -12,6 +12,7 @@ typedef struct {
     RvStudio *studio;
     RvStudioKeep what; /* texts and bytes are its own */
     char *user, *folder, *path;
+    GPtrArray *leftovers; /* char *; NULL: none */
     int width, height;
     void (*done)(const char *path, const GError *error, void *user_data);
     void *user_data;
@@ -29,6 +30,7 @@ keeping_free(Keeping *keeping)
     g_free(keeping->user);
     g_free(keeping->folder);
     g_free(keeping->path);
+    g_clear_pointer(&keeping->leftovers, g_ptr_array_unref);
     g_free(keeping);
 }
 
@@ -68,7 +70,9 @@ write_it(GTask *task, gpointer source, gpointer data, GCancellable *cancellable)
     if (picture != NULL) {
         keeping->width = picture->width;
         keeping->height = picture->height;
-        keeping->path = write_named(keeping, picture, &error);
+        keeping->path = rv_save_take_leftover(keeping->leftovers, keeping->what.bytes);
+        if (keeping->path == NULL)
+            keeping->path = write_named(keeping, picture, &error);
     }
     if (error != NULL)
         g_task_return_error(task, error);
@@ -130,7 +134,15 @@ on_written(GObject *source, GAsyncResult *result, gpointer user)
         .created = g_get_real_time() / G_USEC_PER_SEC,
         .in_gallery = true,
     };
-    rv_store_add_picture(keeping->studio->store, row, on_stored, keeping);
+    rv_store_add_picture(keeping->studio->store, row, keeping->what.settles ? keeping->what.job : 0,
+                         on_stored, keeping);
+}
+
+static GPtrArray *
+leftovers_of(RvStudio *studio, const char *user, gint64 job, const char *folder)
+{
+    g_autoptr(RvJobRow) row = rv_store_get_job(studio->store, user, job);
+    return row != NULL ? rv_studio_leftovers(studio, folder, row->created) : NULL;
 }
 
 void
@@ -153,6 +165,8 @@ rv_studio_keep_picture(RvStudio *studio, const char *user, const RvStudioKeep *w
     keeping->what.styles = g_strdup(what->styles);
     keeping->what.infotext = g_strdup(what->infotext);
     keeping->what.bytes = g_bytes_ref(what->bytes);
+    if (what->is_again)
+        keeping->leftovers = leftovers_of(studio, user, what->job, keeping->folder);
     g_autoptr(GTask) task = g_task_new(NULL, NULL, on_written, keeping);
     g_task_set_task_data(task, keeping, NULL);
     g_task_run_in_thread(task, write_it);

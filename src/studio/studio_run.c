@@ -133,9 +133,15 @@ output_folder(RvStudio *studio, const RvLiveJob *job, const RvStudioJob *spec)
     return g_strdup_printf("%s/%s/%s-images", studio->outputs, user, rv_studio_kind_name(spec->kind));
 }
 
-/* Files since the job was made that no row knows: what a crash left of its batch. Unfinished ones go. */
+static gint64
+changed_us(const GStatBuf *info)
+{
+    return (gint64)info->st_mtim.tv_sec * G_USEC_PER_SEC + info->st_mtim.tv_nsec / 1000;
+}
+
+/* Unfinished ones are none, nor are those of this process. */
 static void
-find_leftovers(RvStudio *studio, const RvLiveJob *job, const char *folder, int depth, GPtrArray *found)
+find_leftovers(RvStudio *studio, const char *folder, gint64 since, int depth, GPtrArray *found)
 {
     g_autoptr(GDir) dir = depth > 0 ? g_dir_open(folder, 0, NULL) : NULL;
     for (const char *name; dir != NULL && (name = g_dir_read_name(dir)) != NULL;) {
@@ -145,11 +151,33 @@ find_leftovers(RvStudio *studio, const RvLiveJob *job, const char *folder, int d
         if (g_lstat(path, &info) != 0)
             continue;
         if (S_ISDIR(info.st_mode))
-            find_leftovers(studio, job, path, depth - 1, found);
+            find_leftovers(studio, path, since, depth - 1, found);
+        else if (!g_str_has_prefix(name, ".tmp-") && info.st_mtime >= since &&
+                 changed_us(&info) < studio->opened_us && !rv_store_has_picture_path(studio->store, relative))
+            g_ptr_array_add(found, g_steal_pointer(&path));
+    }
+}
+
+GPtrArray *
+rv_studio_leftovers(RvStudio *studio, const char *folder, gint64 since)
+{
+    GPtrArray *found = g_ptr_array_new_with_free_func(g_free);
+    find_leftovers(studio, folder, since, MAX_DEPTH, found);
+    return found;
+}
+
+/* Files that were not finished when the server was killed. */
+static void
+remove_unfinished(const char *folder, int depth)
+{
+    g_autoptr(GDir) dir = depth > 0 ? g_dir_open(folder, 0, NULL) : NULL;
+    for (const char *name; dir != NULL && (name = g_dir_read_name(dir)) != NULL;) {
+        g_autofree char *path = g_build_filename(folder, name, NULL);
+        GStatBuf info;
+        if (g_lstat(path, &info) == 0 && S_ISDIR(info.st_mode))
+            remove_unfinished(path, depth - 1);
         else if (g_str_has_prefix(name, ".tmp-"))
             g_unlink(path);
-        else if (info.st_mtime >= job->row->created && !rv_store_has_picture_path(studio->store, relative))
-            g_ptr_array_add(found, g_steal_pointer(&path));
     }
 }
 
@@ -178,8 +206,8 @@ make_unit(RvLiveJob *job)
     unit->is_numbered = spec->save_images;
     unit->began = unix_now();
     if (job->resumed > 0 && unit->is_numbered) {
-        unit->leftovers = g_ptr_array_new_with_free_func(g_free);
-        find_leftovers(studio, job, unit->folder, MAX_DEPTH, unit->leftovers);
+        remove_unfinished(unit->folder, MAX_DEPTH);
+        unit->leftovers = rv_studio_leftovers(studio, unit->folder, job->row->created);
     }
     job->resumed = MAX(job->resumed - 1, 0);
     return unit;

@@ -11,13 +11,6 @@
 
 /* ---- live jobs ---- */
 
-static void
-waiters_clear(RvLiveJob *job)
-{
-    g_array_set_size(job->waiters, 0);
-    job->has_submitter = false;
-}
-
 int
 rv_studio_job_batches(const RvStudioJob *spec)
 {
@@ -48,6 +41,7 @@ rv_live_job_new(RvStudio *studio, const char *user, RvStudioJob *spec, gint64 id
         .created = g_get_real_time() / G_USEC_PER_SEC,
         .batches = rv_studio_job_batches(spec),
         .due = g_strdup(spec->due),
+        .settles = spec->follows,
     };
     job->waiters = g_array_new(FALSE, FALSE, sizeof(RvStudioWaiter));
     job->pictures = g_ptr_array_new_with_free_func((GDestroyNotify)rv_studio_picture_free);
@@ -395,7 +389,8 @@ reject(RvLiveJob *job, const GError *error)
     rv_queue_remove(studio->queue, job->id);
     if (job->has_submitter) {
         RvStudioWaiter waiter = g_array_index(job->waiters, RvStudioWaiter, 0);
-        waiters_clear(job);
+        g_array_set_size(job->waiters, 0);
+        job->has_submitter = false;
         if (waiter.on_accepted != NULL)
             waiter.on_accepted(0, error, waiter.user);
     }

@@ -401,6 +401,56 @@ def test_grids_of_a_server_that_was_killed(folder):
             assert sizes[wanted[3]] == (128, 128) and sizes[wanted[1]] != sizes[wanted[3]], sizes
 
 
+def of_every_kind(server, picture, mask):
+    """Jobs with pictures to start from, and scripts whose next job begins with what the last one drew; 24 pictures are kept."""
+    redraw = {**GRID, "steps": 8, "denoising_strength": 0.6, "init_images": [picture]}
+    for path, body in (
+            ("/sdapi/v1/img2img?wait=0", {**redraw, "script_name": "Loopback", "script_args": [3, 0.5, "Linear", "None"], "n_iter": 2, "seed": 100}),  # 6 + 2 grids
+            ("/sdapi/v1/img2img?wait=0", {**redraw, "script_name": "SD upscale", "script_args": ["", 16, "Lanczos", 2], "seed": 200}),  # 1
+            ("/sdapi/v1/img2img?wait=0", {**redraw, "mask": mask, "n_iter": 2, "seed": 300}),  # 2 + 1 grid
+            ("/sdapi/v1/img2img?wait=0", {**redraw, "init_images": [picture, mask], "batch_size": 2, "seed": 400, "do_not_save_grid": True}),  # 2
+            ("/sdapi/v1/txt2img?wait=0", {**GRID, "enable_hr": True, "firstpass_image": picture, "seed": 500}),  # 1
+            ("/sdapi/v1/txt2img?wait=0", {**GRID, "script_name": "x/y/z plot", "script_args": ["Seed", "601-603"]}),  # 3 + 1 grid
+            ("/api/v1/jobs", {"kind": "extras", "init_images": [picture] * 3, "upscaler_1": "Lanczos", "save_images": True}),  # 3
+            ("/api/v1/jobs", {**SMALL, "n_iter": 2, "save_images": True, "seed": 700})):  # 2
+        status, answer = call(server, path, "POST", body)
+        assert status == 202, (path, answer)
+
+
+def kept_files(folder):
+    return sorted((path.parent.parent.name, path.name.split("-", 1)[1] if path.name[0].isdigit() else "grid", path.read_bytes())
+                  for path in (folder / "outputs").rglob("*.png"))
+
+
+def all_kept(server):
+    eventually(lambda: server.json("/api/v1/gallery?limit=1000")["total"] >= 24, "all pictures are kept", 120)
+    eventually(lambda: server.json("/api/v1/jobs")["queue"]["jobs"] == 0, "nothing is left to do")
+
+
+def test_jobs_of_every_kind_of_a_server_that_was_killed(folder):
+    """They go on from what was drawn, as if nothing had been: the same pictures, each once."""
+    with studio(folder / "whole") as server:
+        drawn = [submit(server, seed=n) for n in (1, 2)]
+        picture, mask = (server.json(f"/api/v1/jobs/{done(server, job)['id']}/result")["images"][0] for job in drawn)
+        of_every_kind(server, picture, mask)
+        all_kept(server)
+    chance = random.Random(815)
+    for n in range(9):
+        with studio(folder / "torn") as server:
+            if n == 0:
+                of_every_kind(server, picture, mask)
+            time.sleep(chance.uniform(0.02, 0.3))
+            server.process.send_signal(signal.SIGKILL)
+            server.process.wait()
+    for _ in range(2):
+        with studio(folder / "torn") as server:
+            all_kept(server)
+            assert [(kind, name) for kind, name, _ in kept_files(folder / "torn")] == [(kind, name) for kind, name, _ in kept_files(folder / "whole")]
+            assert kept_files(folder / "torn") == kept_files(folder / "whole")
+            assert server.json("/api/v1/gallery?limit=1000")["total"] == 24
+            assert all(job["state"] == "done" for job in server.json("/api/v1/jobs?limit=1000")["jobs"])
+
+
 def test_a_grid_that_found_no_room(folder):
     database = folder / "reverie.db"
     with studio(folder) as server:
@@ -434,7 +484,7 @@ def test_grids_of_a_folder_that_is_damaged(folder):
     with studio(folder) as server:
         for job in jobs:
             done(server, job)
-        eventually(lambda: server.logs().count("grid-not-made") == 3, "it says so")
+        eventually(lambda: server.logs().count("not-finished") == 3, "it says so")
         assert grids(server, folder) == [] and server.status("/healthz") == 200
 
 

@@ -64,17 +64,25 @@ def test_validation(_):
             assert status == 422, (path, body, status, answer)
             return answer["detail"]
         assert detail("png-info", {}) == [{"loc": ["body", "image"], "msg": "field required", "type": "value_error.missing"}]
-        found = detail("txt2img", {"steps": "many", "width": 0, "seed": 1.5, "styles": ["a", 1], "tiling": "perhaps", "prompt": {},
+        found = detail("txt2img", {"steps": "many", "width": 0, "seed": "1.5", "styles": ["a", []], "tiling": "perhaps", "prompt": {}, "subseed": 1e300,
                                    "override_settings": [], "script_args": {}, "denoising_strength": 1.5})
         assert {tuple(p["loc"]): p["type"] for p in found} == {
             ("body", "steps"): "type_error.integer", ("body", "width"): "value_error.number.not_ge",
-            ("body", "seed"): "type_error.integer", ("body", "styles", 1): "type_error.str", ("body", "tiling"): "type_error.bool",
+            ("body", "seed"): "type_error.integer", ("body", "subseed"): "type_error.integer", ("body", "styles", 1): "type_error.str", ("body", "tiling"): "type_error.bool",
             ("body", "prompt"): "type_error.str", ("body", "override_settings"): "type_error.dict",
             ("body", "script_args"): "type_error.list", ("body", "denoising_strength"): "value_error.number.not_le"}
         assert detail("txt2img", "")[0]["loc"] == ["body"]
-        assert detail("txt2img", "[]")[0]["type"] == "value_error.jsondecode"
+        for body in ("[]", "[1]", "5", '"a"'):
+            assert detail("txt2img", body) == [{"loc": ["body"], "msg": "value is not a valid dict", "type": "type_error.dict"}], body
+        assert detail("txt2img", "null") == [{"loc": ["body"], "msg": "field required", "type": "value_error.missing"}]
+        assert detail("img2img", {"init_images": [None]})[0]["type"] == "type_error.none.not_allowed"
         broken = detail("txt2img", '{"steps": 1,,}')[0]
         assert broken["type"] == "value_error.jsondecode" and broken["loc"][0] == "body" and 10 < broken["loc"][1] < 15, broken
+        assert broken["ctx"]["pos"] == broken["loc"][1] and broken["msg"].endswith(f"line 1 column {broken['ctx']['colno']} (char {broken['ctx']['pos']})")
+        loose = server.ok("/sdapi/v1/txt2img", {"steps": 1.9, "width": "64", "height": " 64 ", "seed": True, "tiling": "off", "cfg_scale": "2.5",
+                                                "prompt": 5, "negative_prompt": False, "send_images": 1})  # what pydantic 1 makes of these
+        wanted = {"steps": 1, "width": 64, "height": 64, "seed": 1, "tiling": False, "cfg_scale": 2.5, "prompt": "5", "negative_prompt": "False"}
+        assert {name: loose["parameters"][name] for name in wanted} == wanted and len(loose["images"]) == 1
         assert detail("txt2img", '{"a":' * 100 + "1" + "}" * 100)
         assert detail("txt2img", b'{"prompt":"\xff"}')
         assert detail("extra-single-image", {"image": gradient(), "upscaling_resize": 0})[0]["type"] == "value_error.number.not_gt"
@@ -92,19 +100,22 @@ def test_refusals(_):
                 (422, "txt2img", {"alwayson_scripts": {"ADetailer": {"args": [True, {}]}}}, "ADetailer"),
                 (422, "txt2img", {"restore_faces": True}, "restore_faces"), (404, "txt2img", {"refiner_checkpoint": "x"}, "no such model"),
                 (422, "txt2img", {"s_min_uncond": 5}, "s_min_uncond"), (422, "txt2img", {"batch_size": 16, "n_iter": 256}, "pictures"),
-                (422, "img2img", {"init_images": ["not base64!"]}, "Invalid encoded image"),
-                (422, "img2img", {"init_images": [base64.b64encode(b"no picture").decode()]}, "Invalid encoded image"),
-                (422, "img2img", {"init_images": ["http://127.0.0.1:1/a.png"]}, "Requests not allowed"),
-                (422, "img2img", {"init_images": [gradient()] * 2}, "batch"),
-                (422, "img2img", {"init_images": [gradient()], "mask": "x"}, "Invalid encoded image"),
-                (404, "txt2img", {"override_settings": {"sd_model_checkpoint": "no such"}}, "no such"),
+                (500, "img2img", {"init_images": ["not base64!"]}, "Invalid encoded image"),
+                (500, "img2img", {"init_images": [base64.b64encode(b"no picture").decode()]}, "Invalid encoded image"),
+                (500, "img2img", {"init_images": ["http://127.0.0.1:1/a.png"]}, "Requests not allowed"),
+                (500, "img2img", {"init_images": [gradient()] * 2}, "bad number of images passed: 2; expecting 1 or less"),
+                (500, "img2img", {"init_images": [gradient()], "mask": "x"}, "Invalid encoded image"),
+                (422, "txt2img", {"alwayson_scripts": {"no such": {}}}, "always on script no such not found"),
                 (501, "interrogate", {"image": gradient()}, "describes"), (404, "interrogate", {"image": "x", "model": "y"}, "Model not found"),
-                (404, "extra-single-image", {}, "Image not found"), (400, "png-info", {"image": "https://a.example/b.png"}, "Requests"),
+                (404, "extra-single-image", {}, "Image not found"), (500, "extra-single-image", {"image": "x"}, "Invalid encoded image"), (500, "png-info", {"image": "https://a.example/b.png"}, "Requests"),
                 (422, "extra-single-image", {"image": gradient(), "gfpgan_visibility": 1}, "faces"),
                 (501, "server-kill", {}, "whoever started it"), (501, "train/embedding", {}, "train")):
             got, answer = server.call("/sdapi/v1/" + path, body)
             assert got == status and word in answer["detail"], (path, body, got, answer)
             assert set(answer) == {"error", "detail", "body", "errors"}, answer
+        unknown = server.txt2img(override_settings={"sd_model_checkpoint": "no such"}, override_settings_restore_afterwards=False)
+        assert "no such" in info(unknown)["comments"], "as A1111 leaves it out, but says so"
+        assert "no such" not in server.ok("/sdapi/v1/options")["sd_model_checkpoint"]
         assert server.call("/sdapi/v1/nothing")[1]["detail"] == "Not Found"
         status, answer = server.call("/sdapi/v1/txt2img", method="GET")
         assert status == 405 and answer["detail"] == "Method Not Allowed"
@@ -152,7 +163,7 @@ def test_options(folder):
         for name in (models[0]["title"], models[0]["model_name"]):
             server.ok("/sdapi/v1/options", {**options, "sd_model_checkpoint": name, "no_such_option": 5})
         status, answer = server.call("/sdapi/v1/options", {"sd_model_checkpoint": "no such"})
-        assert status == 404 and "no such" in answer["errors"]
+        assert status == 500 and answer["error"] == "RuntimeError" and answer["errors"] == "model 'no such' not found"
         status, answer = server.call("/sdapi/v1/options", {"jpeg_quality": 70, "emphasis": "None"})
         assert status == 422 and answer["detail"][0]["loc"] == ["body", "emphasis"]
         assert server.ok("/sdapi/v1/options")["jpeg_quality"] == 80  # all or nothing
@@ -197,6 +208,12 @@ def test_lists(_):
         assert idle["progress"] == 0 and idle["state"]["job_count"] == 0 and idle["current_image"] is None
         status, answer = server.call("/sdapi/v1/progress?skip_current_image=perhaps")
         assert status == 422 and answer["detail"][0]["loc"] == ["query", "skip_current_image"]
+        startup = server.ok("/internal/profile-startup")
+        assert startup["total"] > 0 and isinstance(startup["records"], dict)
+        assert {"sd_model_checkpoint", "CLIP_stop_at_last_layers"} <= {o["name"] for o in server.ok("/internal/quicksettings-hint")}
+        for path, body in (("samplers", None), ("txt2img", json.dumps(SMALL)), ("png-info", json.dumps({"image": gradient()}))):
+            headers = server.request("/sdapi/v1/" + path, "POST" if body else "GET", body, {"Content-Type": "application/json"} if body else {})[1]
+            assert 0 <= float(headers["X-Process-Time"]) < 60, path
         waiting = server.ok("/internal/progress", {"id_task": "none"})
         assert not waiting["active"] and waiting["textinfo"] == "Waiting..." and waiting["progress"] is None
         assert server.call("/free", {}) == (200, {})
@@ -211,16 +228,18 @@ def test_controlnet(_):
                                                  "controlnet_processor_res": 48})
         assert edges["info"] == "Success" and [size(i) for i in edges["images"]] == [(48, 48), (48, 96)]
         for status, body in ((422, {"controlnet_module": "no such", "controlnet_input_images": [gradient()]}),
-                             (422, {"controlnet_module": "canny"}), (400, {"controlnet_module": "canny", "controlnet_input_images": ["x"]})):
+                             (422, {"controlnet_module": "canny"}), (500, {"controlnet_module": "canny", "controlnet_input_images": ["x"]})):
             assert server.call("/controlnet/detect", body)[0] == status, body
         unit = {"model": "x", "image": gradient()}
         for change, word in (({"module": "no such"}, "module"), ({"model": "None"}, "model"), ({"image": None}, "picture"),
                              ({"control_mode": "sideways"}, "control_mode"), ({"resize_mode": 9}, "resize_mode"),
-                             ({"weight": "much"}, "weight"), ({"image": "x"}, "Invalid encoded image"), ({"mask": gradient()}, "masks"),
+                             ({"weight": "much"}, "weight"), ({"mask": gradient()}, "masks"),
                              ({}, "x")):
             body = {**SMALL, "alwayson_scripts": {"controlnet": {"args": [{**unit, **change}]}}}
             status, answer = server.call("/sdapi/v1/txt2img", body)
             assert status == (422 if change else 404) and word in answer["detail"], (change, answer)
+        body = {**SMALL, "alwayson_scripts": {"controlnet": {"args": [{**unit, "image": "x"}]}}}
+        assert server.call("/sdapi/v1/txt2img", body)[0] == 500
 
 
 def test_description(_):

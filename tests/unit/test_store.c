@@ -146,7 +146,7 @@ test_gallery(void)
             g_strdup_printf("anna/%s/d/%d.png", i % 2 ? "txt2img-images" : "txt2img-grids", i);
         g_autofree char *text = g_strdup_printf("100%% picture_%d\nSteps: 1, Model: %s%s", i,
                                                 i % 5 ? "one" : "two", i % 2 ? ", RNG: NV" : "");
-        rv_store_add_picture(store, make_picture(0, "anna", path, text), NULL, NULL);
+        rv_store_add_picture(store, make_picture(0, "anna", path, text), 0, NULL, NULL);
     }
     rv_store_flush(store);
     g_assert_cmpint(count(store, "anna", (RvGalleryFilter) { 0 }), ==, 10);

@@ -103,11 +103,13 @@ is_page_only(const char *name)
     return false;
 }
 
-/* A script that is not here may be named as long as it is not to do anything. */
+/* A script that is not here may be named as long as it is said that it is not to do anything. */
 static bool
 is_off(JsonArray *args)
 {
-    if (args == NULL || json_array_get_length(args) == 0)
+    if (args == NULL)
+        return false;
+    if (json_array_get_length(args) == 0)
         return true;
     JsonNode *first = json_array_get_element(args, 0);
     return json_node_get_value_type(first) == G_TYPE_BOOLEAN && !json_node_get_boolean(first);
@@ -122,6 +124,8 @@ add_script(RvStudioJob *job, const char *name, JsonNode *node, RvRefusal *refusa
     if (g_ascii_strcasecmp(name, "controlnet") == 0)
         return args == NULL || rv_controlnet_add_units(job, args, refusal);
     if (is_page_only(name) || is_off(args))
+        return true;
+    if (g_ascii_strcasecmp(name, SOFT_INPAINTING) == 0 && args == NULL)
         return true;
     if (job->kind == RV_STUDIO_IMG2IMG && g_ascii_strcasecmp(name, SOFT_INPAINTING) == 0)
         return add_soft_inpainting(job, args, refusal);

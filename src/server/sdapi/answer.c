@@ -166,6 +166,17 @@ subseed_of(const RvScriptPicture *picture)
     return json_node_init_int(json_node_alloc(), picture->subseed);
 }
 
+/* A1111's Processed.comments: what was asked for in vain. */
+static char *
+comments_of(const RvAnswerInput *input)
+{
+    GString *text = g_string_new(input->note);
+    for (guint i = 0; i < input->result->notes->len; i++)
+        g_string_append_printf(text, "%s%s", text->len > 0 ? "\n" : "",
+                               (const char *)g_ptr_array_index(input->result->notes, i));
+    return g_string_free(text, FALSE);
+}
+
 /* The studio's, put right for pictures that came from several jobs or are grids. */
 static char *
 info_of(const RvAnswerInput *input, const GPtrArray *pictures)
@@ -191,6 +202,8 @@ info_of(const RvAnswerInput *input, const GPtrArray *pictures)
                             ? json_array_ref(json_object_get_array_member(input->fields, "styles"))
                             : json_array_new();
     json_object_set_array_member(info, "styles", styles);
+    g_autofree char *comments = comments_of(input);
+    json_object_set_string_member(info, "comments", comments);
     g_autoptr(JsonNode) root = json_node_init_object(json_node_alloc(), info);
     return json_to_string(root, FALSE);
 }

@@ -7,6 +7,7 @@ typedef struct {
     bool is_img2img;
     RvStudioResult *result; /* the last one */
     RvScript *script;       /* NULL without */
+    const char *note;       /* of the request itself, beside the result's; or NULL */
 } RvAnswerInput;
 
 /* Will a grid of the job's `pictures` be kept? `result` is not looked at. False also when it could not be

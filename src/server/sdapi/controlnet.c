@@ -4,6 +4,7 @@
 #include "media/annotate.h"
 #include "server/sdapi/handlers.h"
 #include "server/sdapi/picture_text.h"
+#include "server/sdapi/plan.h"
 #include "server/sdapi/schemas.h"
 #include "server/sdapi/user_data.h"
 
@@ -138,21 +139,28 @@ at_resolution(const RvPicture *picture, int resolution, GError **error)
     return rv_picture_resize(picture, width, height, RV_FILTER_LANCZOS, error);
 }
 
+/* NULL with a refusal. */
 static char *
-detect_one(JsonObject *fields, const char *text, GError **error)
+detect_one(JsonObject *fields, const char *text, RvRefusal *refusal)
 {
     static const RvPictureStyle png = { RV_PICTURE_PNG, 0, false };
-    g_autoptr(RvPicture) picture = rv_picture_text_load(text, error);
+    g_autoptr(GError) error = NULL;
+    g_autoptr(RvPicture) picture = rv_picture_text_load(text, &error);
+    if (picture == NULL) {
+        rv_refusal_set_picture(refusal, error);
+        return NULL;
+    }
     g_autoptr(RvPicture) sized =
-        picture != NULL
-            ? at_resolution(picture, (int)rv_fields_integer(fields, "controlnet_processor_res"), error)
-            : NULL;
+        at_resolution(picture, (int)rv_fields_integer(fields, "controlnet_processor_res"), &error);
     g_autoptr(RvPicture) map =
         sized != NULL ? rv_annotate(sized, rv_fields_text(fields, "controlnet_module"),
                                     rv_fields_number(fields, "controlnet_threshold_a", 0.0),
-                                    rv_fields_number(fields, "controlnet_threshold_b", 0.0), error)
+                                    rv_fields_number(fields, "controlnet_threshold_b", 0.0), &error)
                       : NULL;
-    return map != NULL ? rv_picture_text_encode(map, &png, NULL, error) : NULL;
+    char *answer = map != NULL ? rv_picture_text_encode(map, &png, NULL, &error) : NULL;
+    if (answer == NULL)
+        rv_refusal_set(refusal, rv_error_status(error), "%s", error->message);
+    return answer;
 }
 
 static RvReply
@@ -160,7 +168,7 @@ detect(RvTask *task)
 {
     g_autoptr(JsonObject) fields = NULL;
     g_autoptr(JsonArray) images = json_array_new();
-    g_autoptr(GError) error = NULL;
+    g_auto(RvRefusal) refusal = { 0 };
     RvReply reply;
     if (!rv_task_fields(task, &fields, NULL, &reply))
         return reply;
@@ -172,9 +180,9 @@ detect(RvTask *task)
         return rv_reply_problem(422, "HTTPException", count == 0 ? "No image selected" : "Too many images",
                                 "");
     for (guint i = 0; i < count; i++) {
-        g_autofree char *text = detect_one(fields, json_array_get_string_element(inputs, i), &error);
+        g_autofree char *text = detect_one(fields, json_array_get_string_element(inputs, i), &refusal);
         if (text == NULL)
-            return rv_reply_error(error);
+            return rv_refusal_reply(&refusal);
         json_array_add_string_element(images, text);
     }
     JsonObject *answer = json_object_new();

@@ -126,7 +126,7 @@ check_mask(const char *mask, RvRefusal *refusal)
         return true;
     g_autoptr(RvPicture) picture = rv_picture_text_load(mask, &error);
     if (picture == NULL)
-        rv_refusal_set(refusal, 422, "ControlNet: %s", error->message);
+        rv_refusal_set_picture(refusal, error);
     else if (!is_black(picture))
         rv_refusal_set(refusal, 422, "ControlNet: masks of units are not supported");
     else
@@ -153,7 +153,7 @@ set_picture(RvStudioControl *control, const RvStudioJob *job, JsonObject *fields
     g_autoptr(RvPicture) picture = rv_picture_text_load(text, &error);
     g_autoptr(GBytes) bytes = picture != NULL ? rv_picture_text_decode(text, &error) : NULL;
     if (bytes == NULL) {
-        rv_refusal_set(refusal, 422, "ControlNet: %s", error->message);
+        rv_refusal_set_picture(refusal, error);
         return false;
     }
     rv_studio_input_set(&control->image, bytes);

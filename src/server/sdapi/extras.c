@@ -71,7 +71,7 @@ add_picture(RvStudioJob *job, const char *text, RvRefusal *refusal)
     g_autoptr(RvPicture) picture = rv_picture_text_load(text, &error);
     g_autoptr(GBytes) bytes = picture != NULL ? rv_picture_text_decode(text, &error) : NULL;
     if (bytes == NULL) {
-        rv_refusal_set(refusal, 422, "%s", error->message);
+        rv_refusal_set_picture(refusal, error);
         return false;
     }
     rv_studio_job_add_init(job, bytes);
@@ -113,7 +113,7 @@ plan(RvTask *task)
         set_sizes(extras->job, fields, extras->options, &refusal) &&
         (extras->is_batch ? add_list(extras->job, json_object_get_array_member(fields, "imageList"), &refusal)
                           : add_picture(extras->job, rv_fields_text(fields, "image"), &refusal));
-    return ok ? reply : rv_reply_problem(refusal.status, refusal.kind, refusal.detail, "");
+    return ok ? reply : rv_refusal_reply(&refusal);
 }
 
 /* ---- the answer: in a thread ---- */

@@ -91,37 +91,48 @@ node_of_double(double value)
     return json_node_init_double(node, value);
 }
 
+/* A text as Python's int() and float() read it: blanks around it do not count. NULL: no number. */
 static bool
-number_of(JsonNode *node, double *value)
+number_of_text(const char *given, bool is_whole, double *value)
 {
-    GType type = json_node_get_value_type(node);
-    if (type == G_TYPE_INT64 || type == G_TYPE_DOUBLE || type == G_TYPE_BOOLEAN) {
-        *value = type == G_TYPE_BOOLEAN ? json_node_get_boolean(node) : json_node_get_double(node);
-        return isfinite(*value);
-    }
-    if (type != G_TYPE_STRING)
-        return false;
-    const char *text = json_node_get_string(node);
+    g_autofree char *text = g_strstrip(g_strdup(given));
+    const char *digits = is_whole ? "+-0123456789" : "+-.0123456789eE";
     char *end;
     *value = g_ascii_strtod(text, &end);
-    return end != text && *end == '\0' && isfinite(*value);
+    return end != text && *end == '\0' && strspn(text, digits) == strlen(text) && isfinite(*value);
 }
 
+static bool
+number_of(JsonNode *node, bool is_whole, double *value)
+{
+    GType type = json_node_get_value_type(node);
+    if (type == G_TYPE_STRING)
+        return number_of_text(json_node_get_string(node), is_whole, value);
+    *value = type == G_TYPE_BOOLEAN ? json_node_get_boolean(node) : json_node_get_double(node);
+    return isfinite(*value);
+}
+
+/* Fractions are cut off; a text must be a whole number. */
 static JsonNode *
 as_integer(JsonNode *node)
 {
     double value;
-    if (json_node_get_value_type(node) == G_TYPE_INT64)
+    gint64 exact;
+    GType type = json_node_get_value_type(node);
+    if (type == G_TYPE_INT64)
         return json_node_copy(node);
-    bool is_whole = number_of(node, &value) && floor(value) == value && fabs(value) <= EXACT_LIMIT;
-    return is_whole ? node_of_int((gint64)value) : NULL;
+    if (type == G_TYPE_STRING &&
+        g_ascii_string_to_signed(json_node_get_string(node), 10, G_MININT64, G_MAXINT64, &exact, NULL))
+        return node_of_int(exact);
+    bool fits = number_of(node, true, &value) && fabs(value) <= EXACT_LIMIT;
+    return fits ? node_of_int((gint64)value) : NULL;
 }
 
 static JsonNode *
 as_number(JsonNode *node)
 {
     double value;
-    return number_of(node, &value) ? node_of_double(value) : NULL;
+    return number_of(node, false, &value) ? node_of_double(value) : NULL;
 }
 
 static JsonNode *
@@ -137,7 +148,7 @@ as_bool(JsonNode *node)
     if (json_node_get_value_type(node) == G_TYPE_STRING) {
         g_autofree char *text = g_ascii_strdown(json_node_get_string(node), -1);
         found = g_strv_contains(yes, text) ? 1 : g_strv_contains(no, text) ? 0 : -1;
-    } else if (number_of(node, &value) && (value == 0.0 || value == 1.0)) {
+    } else if (number_of(node, false, &value) && (value == 0.0 || value == 1.0)) {
         found = (int)value;
     }
     return found >= 0 ? json_node_init_boolean(json_node_alloc(), found) : NULL;
@@ -149,20 +160,23 @@ as_text(JsonNode *node)
     GType type = json_node_get_value_type(node);
     if (type == G_TYPE_STRING)
         return json_node_copy(node);
-    if (type != G_TYPE_INT64 && type != G_TYPE_DOUBLE)
-        return NULL;
-    g_autofree char *text = json_to_string(node, FALSE);
+    g_autofree char *number = type != G_TYPE_BOOLEAN ? json_to_string(node, FALSE) : NULL;
+    const char *text = number != NULL ? number : json_node_get_boolean(node) ? "True" : "False";
     return json_node_init_string(json_node_alloc(), text);
 }
 
-/* The item that is no text, -1 when all are. */
-static int
-find_no_text(JsonArray *array)
+/* A list of texts; NULL when item `*wrong` cannot be one. */
+static JsonNode *
+as_texts(JsonArray *array, guint *wrong)
 {
-    for (guint i = 0; i < json_array_get_length(array); i++)
-        if (json_node_get_value_type(json_array_get_element(array, i)) != G_TYPE_STRING)
-            return (int)i;
-    return -1;
+    g_autoptr(JsonArray) texts = json_array_new();
+    for (*wrong = 0; *wrong < json_array_get_length(array); ++*wrong) {
+        JsonNode *item = json_array_get_element(array, *wrong);
+        if (!JSON_NODE_HOLDS_VALUE(item))
+            return NULL;
+        json_array_add_element(texts, as_text(item));
+    }
+    return json_node_init_array(json_node_alloc(), texts);
 }
 
 static JsonNode *
@@ -251,14 +265,17 @@ read_field(const RvField *field, JsonNode *node, const char *place, RvFieldProbl
     bool is_number = field->kind == RV_FIELD_INTEGER || field->kind == RV_FIELD_NUMBER;
     if (is_number && !check_bounds(field, json_node_get_double(value), place, problems))
         return NULL;
-    if (field->kind == RV_FIELD_TEXTS || field->kind == RV_FIELD_PICTURES) {
-        int wrong = find_no_text(json_node_get_array(value));
-        if (wrong >= 0) {
-            add_problem(problems, place, field->name, wrong, "str type expected", "type_error.str");
-            return NULL;
-        }
-    }
-    return g_steal_pointer(&value);
+    if (field->kind != RV_FIELD_TEXTS && field->kind != RV_FIELD_PICTURES)
+        return g_steal_pointer(&value);
+    guint wrong;
+    JsonArray *array = json_node_get_array(value);
+    JsonNode *texts = as_texts(array, &wrong);
+    if (texts == NULL && JSON_NODE_HOLDS_NULL(json_array_get_element(array, wrong)))
+        add_problem(problems, place, field->name, (int)wrong, "none is not an allowed value",
+                    "type_error.none.not_allowed");
+    else if (texts == NULL)
+        add_problem(problems, place, field->name, (int)wrong, "str type expected", "type_error.str");
+    return texts;
 }
 
 JsonObject *
@@ -277,48 +294,70 @@ rv_fields_read(const RvFieldSet *set, JsonObject *body, const char *place, RvFie
     return ok ? g_steal_pointer(&fields) : NULL;
 }
 
-/* Where the parser stopped: its messages begin "<data>:LINE:COLUMN:". */
-static int
-offset_of(const char *text, gsize size, const char *message)
+/* Where the parser stopped: its messages begin "<data>:LINE:COLUMN:". False when it does not say. */
+static bool
+place_of(const char *message, int *line, int *column)
 {
-    int line, column;
     const char *numbers = strstr(message, "<data>:");
-    if (numbers == NULL || sscanf(numbers, "<data>:%d:%d", &line, &column) != 2)
-        return 0;
+    *line = *column = 1;
+    return numbers != NULL && sscanf(numbers, "<data>:%d:%d", line, column) == 2;
+}
+
+static int
+offset_of(const char *text, gsize size, int line, int column)
+{
     gsize at = 0;
     for (; line > 1 && at < size; at++)
         line -= text[at] == '\n';
     return (int)MIN(at + (gsize)MAX(column - 1, 0), size);
 }
 
+/* In FastAPI's words, as far as our parser knows them. */
 static void
 add_syntax_problem(const char *text, gsize size, const char *message, RvFieldProblems *problems)
 {
-    JsonObject *problem = json_object_new();
-    JsonArray *loc = json_array_new();
-    json_array_add_string_element(loc, "body");
-    json_array_add_int_element(loc, offset_of(text, size, message));
-    json_object_set_array_member(problem, "loc", loc);
-    json_object_set_string_member(problem, "msg", message);
-    json_object_set_string_member(problem, "type", "value_error.jsondecode");
-    json_array_add_object_element(problems, problem);
+    int line, column;
+    const char *known = strstr(message, "Parse error: "), *what = message;
+    if (place_of(message, &line, &column) && known != NULL)
+        what = known + strlen("Parse error: ");
+    int offset = offset_of(text, size, line, column);
+    g_autofree char *whole = g_strdup_printf("%s: line %d column %d (char %d)", what, line, column, offset);
+    JsonObject *problem = add_problem(problems, "body", NULL, offset, whole, "value_error.jsondecode");
+    JsonObject *context = json_object_new();
+    json_object_set_string_member(context, "msg", what);
+    json_object_set_int_member(context, "pos", offset);
+    json_object_set_int_member(context, "lineno", line);
+    json_object_set_int_member(context, "colno", column);
+    json_object_set_object_member(problem, "ctx", context);
+}
+
+/* The body, when it is an object. */
+static JsonObject *
+object_of(const char *text, gsize size, RvFieldProblems *problems)
+{
+    g_autoptr(GError) error = NULL;
+    g_autoptr(JsonNode) root = rv_json_parse_any(text, size, &error);
+    if (root == NULL)
+        add_syntax_problem(text, size, error->message, problems);
+    else if (JSON_NODE_HOLDS_NULL(root))
+        add_problem(problems, "body", NULL, -1, "field required", "value_error.missing");
+    else if (!JSON_NODE_HOLDS_OBJECT(root))
+        add_problem(problems, "body", NULL, -1, "value is not a valid dict", "type_error.dict");
+    else
+        return json_node_dup_object(root);
+    return NULL;
 }
 
 JsonObject *
 rv_fields_parse(const RvFieldSet *set, const char *text, gsize size, JsonObject **given,
                 RvFieldProblems *problems)
 {
-    g_autoptr(GError) error = NULL;
     if (size == 0) {
         add_problem(problems, "body", NULL, -1, "field required", "value_error.missing");
         return NULL;
     }
-    g_autoptr(JsonObject) body = rv_json_parse_object(text, size, &error);
-    if (body == NULL) {
-        add_syntax_problem(text, size, error->message, problems);
-        return NULL;
-    }
-    JsonObject *fields = rv_fields_read(set, body, "body", problems);
+    g_autoptr(JsonObject) body = object_of(text, size, problems);
+    JsonObject *fields = body != NULL ? rv_fields_read(set, body, "body", problems) : NULL;
     if (given != NULL && fields != NULL)
         *given = g_steal_pointer(&body);
     return fields;

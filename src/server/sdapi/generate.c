@@ -6,7 +6,7 @@
 #include "server/sdapi/handlers.h"
 #include "server/sdapi/plan.h"
 #include "server/sdapi/schemas.h"
-#include "server/sdapi/script.h"
+#include "server/sdapi/script_private.h"
 #include "server/sdapi/user_data.h"
 #include "server/server.h"
 #include "store/store.h"
@@ -19,15 +19,18 @@ typedef struct {
     JsonArray *styles;
     GPtrArray *upscalers;
     JsonObject *fields, *options;
-    JsonObject *to_keep;   /* override_settings that stay; NULL: none do */
-    bool model_is_guessed; /* it is only an infotext's */
-    RvStudioJob *job;      /* to be submitted next */
-    RvScript *script;      /* NULL without */
+    JsonObject *to_keep; /* override_settings that stay; NULL: none do */
+    char *wanted_model;  /* by override_settings or an infotext; NULL */
+    char *note;          /* what was left out of the request; NULL: nothing */
+    RvStudioJob *job;    /* to be submitted next */
+    RvScript *script;    /* NULL without */
     RvStudioResult *result;
+    GArray *ended;   /* gint64: jobs that the script has gone on from, in order */
+    GPtrArray *past; /* RvStudioResult: theirs, after a restart; NULL */
     gint64 id;       /* of the job that is in the queue; 0: none */
-    bool is_due;     /* the job says that a grid is to be made of it */
+    bool is_due;     /* the job says what is to be made of it */
     GPtrArray *kept; /* RvScriptPicture that go into the user's outputs; NULL */
-    guint keeping;   /* of them on their way */
+    guint keeping;   /* of them the one on its way */
     RvReply reply;   /* until they are there */
     GError *error;   /* of one that could not be kept */
 } Generation;
@@ -42,41 +45,62 @@ generation_free(gpointer data)
     g_clear_pointer(&g->fields, json_object_unref);
     g_clear_pointer(&g->options, json_object_unref);
     g_clear_pointer(&g->to_keep, json_object_unref);
+    g_free(g->wanted_model);
+    g_free(g->note);
     rv_studio_job_free(g->job);
     rv_script_free(g->script);
     rv_studio_result_unref(g->result);
+    g_clear_pointer(&g->ended, g_array_unref);
+    g_clear_pointer(&g->past, g_ptr_array_unref);
     g_clear_pointer(&g->kept, g_ptr_array_unref);
     rv_reply_clear(&g->reply);
     g_clear_error(&g->error);
     g_free(g);
 }
 
-static RvReply
-refusal_reply(const RvRefusal *refusal)
+static Generation *
+generation_new(RvServer *server, const char *user, bool is_img2img)
 {
-    return rv_reply_problem(refusal->status, refusal->kind, refusal->detail, "");
+    Generation *g = g_new0(Generation, 1);
+    g->is_img2img = is_img2img;
+    g->styles = rv_user_styles(server, user);
+    g->upscalers = rv_server_upscalers(server);
+    g->ended = g_array_new(FALSE, FALSE, sizeof(gint64));
+    return g;
 }
 
-/* ---- what is due of a job, should the server stop before its grid is kept ---- */
+/* ---- what is due of a job, should the server stop before all of it is kept ---- */
 
-/* The request as far as grids are made of it: its pictures are not. */
+/* Its pictures are what the script's next job begins with. */
+static bool
+goes_on(const Generation *g)
+{
+    return g->script != NULL && !rv_script_has_one_job(g->script);
+}
+
+static JsonArray *
+ids_of(const GArray *ids)
+{
+    JsonArray *list = json_array_new();
+    for (guint i = 0; i < ids->len; i++)
+        json_array_add_int_element(list, g_array_index(ids, gint64, i));
+    return list;
+}
+
+/* The request; as far as grids are made of it, without its pictures. */
 static void
 note_due(Generation *g)
 {
     static const char *const pictures[] = { "init_images", "mask", "latent_mask", "firstpass_image",
                                             "alwayson_scripts" };
-    RvAnswerInput input = { g->fields, g->options, g->is_img2img, NULL, g->script };
-    if (!rv_answer_keeps_grid(&input, rv_studio_job_pictures(g->job)))
+    RvAnswerInput input = { g->fields, g->options, g->is_img2img, NULL, g->script, NULL };
+    if (!goes_on(g) && !rv_answer_keeps_grid(&input, rv_studio_job_pictures(g->job)))
         return;
-    JsonObject *fields = json_object_new(), *due = json_object_new();
-    JsonObjectIter iter;
-    const char *name;
-    JsonNode *value;
-    json_object_iter_init(&iter, g->fields);
-    while (json_object_iter_next(&iter, &name, &value))
-        json_object_set_member(fields, name, json_node_copy(value));
-    for (gsize i = 0; i < G_N_ELEMENTS(pictures); i++)
+    JsonObject *fields = rv_script_copy(g->fields), *due = json_object_new();
+    for (gsize i = 0; !goes_on(g) && i < G_N_ELEMENTS(pictures); i++)
         json_object_remove_member(fields, pictures[i]);
+    json_object_set_array_member(due, "jobs", ids_of(g->ended));
+    g->job->follows = g->ended->len > 0 ? g_array_index(g->ended, gint64, g->ended->len - 1) : 0;
     json_object_set_boolean_member(due, "img2img", g->is_img2img);
     json_object_set_object_member(due, "fields", fields);
     json_object_set_object_member(due, "options", json_object_ref(g->options));
@@ -104,10 +128,11 @@ merge_options(Generation *g, JsonObject *given, RvReply *reply)
         *reply = rv_reply_invalid(g_steal_pointer(&problems));
         return false;
     }
-    g->model_is_guessed = json_object_has_member(from_text, "sd_model_checkpoint") &&
-                          (overrides == NULL || !json_object_has_member(overrides, "sd_model_checkpoint"));
+    if (json_object_has_member(from_text, "sd_model_checkpoint") ||
+        (overrides != NULL && json_object_has_member(overrides, "sd_model_checkpoint")))
+        g->wanted_model = g_strdup(rv_fields_text(g->options, "sd_model_checkpoint"));
     if (overrides != NULL && !rv_fields_bool(g->fields, "override_settings_restore_afterwards"))
-        g->to_keep = json_object_ref(overrides);
+        g->to_keep = rv_script_copy(overrides);
     return true;
 }
 
@@ -127,7 +152,7 @@ plan(RvTask *task)
     else if (refusal.detail == NULL)
         g->job = rv_plan_job(g->fields, g->is_img2img, g->options, g->styles, &refusal);
     if (g->job == NULL)
-        return refusal_reply(&refusal);
+        return rv_refusal_reply(&refusal);
     note_due(g);
     return reply;
 }
@@ -139,12 +164,12 @@ answer(RvTask *task)
 {
     Generation *g = task->data;
     g_autoptr(GError) error = NULL;
-    RvAnswerInput input = { g->fields, g->options, g->is_img2img, g->result, g->script };
+    RvAnswerInput input = { g->fields, g->options, g->is_img2img, g->result, g->script, g->note };
     JsonObject *object = rv_answer_generation(&input, &g->kept, &error);
     return object != NULL ? rv_reply_object(object) : rv_reply_error(error);
 }
 
-/* ---- grids into the outputs, before the answer: on the main loop ---- */
+/* ---- what scripts and grids made into the outputs, before the answer: on the main loop ---- */
 
 static void
 settle(RvTask *task)
@@ -154,16 +179,18 @@ settle(RvTask *task)
         rv_studio_settle(rv_server_studio(task->server), g->result->id);
 }
 
+static void keep(RvTask *task, const RvScriptPicture *picture);
+
+/* One after the other, so that after a crash their number says which are there. */
 static void
-on_kept(const char *path, const GError *error, void *user)
+keep_next(RvTask *task)
 {
-    RvTask *task = user;
     Generation *g = task->data;
-    if (error != NULL && g->error == NULL)
-        g->error = g_error_copy(error);
-    if (--g->keeping > 0)
-        return;
     RvReply reply = g->reply;
+    if (g->error == NULL && g->kept != NULL && g->keeping < g->kept->len) {
+        keep(task, g_ptr_array_index(g->kept, g->keeping));
+        return;
+    }
     g->reply = (RvReply) { 0 };
     if (g->error != NULL) {
         rv_reply_clear(&reply);
@@ -172,6 +199,16 @@ on_kept(const char *path, const GError *error, void *user)
         settle(task);
     }
     rv_task_end(task, reply);
+}
+
+static void
+on_kept(const char *path, const GError *error, void *user)
+{
+    RvTask *task = user;
+    Generation *g = task->data;
+    g->error = error != NULL ? g_error_copy(error) : NULL;
+    g->keeping++;
+    keep_next(task);
 }
 
 static void
@@ -196,7 +233,9 @@ keep(RvTask *task, const RvScriptPicture *picture)
                           .bytes = picture->bytes,
                           .infotext = picture->infotext,
                           .seed = picture->seed,
-                          .job = g->result->id };
+                          .job = g->result->id,
+                          .settles = g->is_due && g->keeping + 1 == g->kept->len,
+                          .is_again = g->past != NULL };
     rv_studio_keep_picture(rv_server_studio(task->server), task->user, &what, on_kept, task);
 }
 
@@ -204,15 +243,8 @@ static void
 on_answered(RvTask *task, RvReply reply)
 {
     Generation *g = task->data;
-    if (g->kept == NULL || g->kept->len == 0) {
-        settle(task);
-        rv_task_end(task, reply);
-        return;
-    }
     g->reply = reply;
-    g->keeping = g->kept->len;
-    for (guint i = 0, count = g->kept->len; i < count; i++)
-        keep(task, g_ptr_array_index(g->kept, i));
+    keep_next(task);
 }
 
 /* ---- the queue: on the main loop ---- */
@@ -243,7 +275,11 @@ plan_next(RvTask *task)
     Generation *g = task->data;
     g_auto(RvRefusal) refusal = { 0 };
     g->job = rv_script_next(g->script, g->result, &refusal);
-    return refusal.detail != NULL ? refusal_reply(&refusal) : (RvReply) { 0 };
+    if (refusal.detail != NULL)
+        return rv_refusal_reply(&refusal);
+    if (g->job != NULL)
+        note_due(g);
+    return (RvReply) { 0 };
 }
 
 static void
@@ -267,6 +303,7 @@ on_done(RvStudioResult *result, void *user)
     task->waits_for_job = false;
     rv_studio_result_unref(g->result);
     g->result = rv_studio_result_ref(result);
+    g_array_append_val(g->ended, result->id);
     if (result->state == RV_STUDIO_FAILED)
         rv_task_end(task, rv_reply_error(result->error));
     else if (result->state != RV_STUDIO_DONE)
@@ -300,16 +337,32 @@ submit(RvTask *task)
         rv_task_end(task, rv_reply_error(error));
 }
 
-/* An infotext from elsewhere may name a model that is not here: then the user's own is meant. */
 static void
-check_guessed_model(RvTask *task)
+use_own_model(const Generation *g, RvStudioJob *job)
+{
+    if (g_strcmp0(job->model, g->wanted_model) == 0)
+        rv_studio_set_text(&job->model, rv_fields_text(g->own_options, "sd_model_checkpoint"));
+    for (guint i = 0; i < job->parts->len; i++)
+        use_own_model(g, g_ptr_array_index(job->parts, i));
+}
+
+/* As A1111 has it: a model that is not here is not meant by override_settings, nor by an infotext from
+ * elsewhere. */
+static void
+check_wanted_model(RvTask *task)
 {
     Generation *g = task->data;
-    g_autofree char *path = g->job->model != NULL
-                                ? rv_studio_find_model(rv_server_studio(task->server), g->job->model, NULL)
+    g_autofree char *path = g->wanted_model != NULL
+                                ? rv_studio_find_model(rv_server_studio(task->server), g->wanted_model, NULL)
                                 : NULL;
-    if (path == NULL)
-        rv_studio_set_text(&g->job->model, rv_fields_text(g->own_options, "sd_model_checkpoint"));
+    if (g->wanted_model == NULL || path != NULL)
+        return;
+    g->note = g_strdup_printf("there is no model '%s': it was drawn with the user's own", g->wanted_model);
+    json_object_set_member(g->options, "sd_model_checkpoint",
+                           json_node_copy(json_object_get_member(g->own_options, "sd_model_checkpoint")));
+    if (g->to_keep != NULL)
+        json_object_remove_member(g->to_keep, "sd_model_checkpoint");
+    use_own_model(g, g->job);
 }
 
 static void
@@ -320,8 +373,7 @@ on_planned(RvTask *task, RvReply reply)
         rv_task_end(task, reply);
         return;
     }
-    if (g->model_is_guessed)
-        check_guessed_model(task);
+    check_wanted_model(task);
     if (g->to_keep != NULL)
         rv_user_options_change(task->server, task->user, g->to_keep, NULL);
     if (task->message == NULL) /* the client has gone already */
@@ -334,11 +386,8 @@ static void
 serve(const RvCall *call, bool is_img2img)
 {
     RvTask *task = rv_task_new(call);
-    Generation *g = g_new0(Generation, 1);
-    g->is_img2img = is_img2img;
+    Generation *g = generation_new(call->server, call->user, is_img2img);
     g->own_options = rv_user_options(call->server, call->user);
-    g->styles = rv_user_styles(call->server, call->user);
-    g->upscalers = rv_server_upscalers(call->server);
     task->data = g;
     task->free_data = generation_free;
     rv_task_watch_client(task, on_gone);
@@ -357,8 +406,9 @@ rv_sdapi_img2img(const RvCall *call)
     serve(call, true);
 }
 
-/* ---- grids whose request is gone: after a restart ---- */
+/* ---- requests that are gone, after a restart ---- */
 
+/* The script is led through what is there. */
 static RvReply
 plan_again(RvTask *task)
 {
@@ -366,16 +416,24 @@ plan_again(RvTask *task)
     g_auto(RvRefusal) refusal = { 0 };
     RvScriptInput input = { g->fields, g->is_img2img, g->options, g->styles, g->upscalers };
     g->script = rv_script_new(&input, &refusal);
+    if (goes_on(g))
+        g->job = rv_script_next(g->script, NULL, &refusal);
+    for (guint i = 0; g->script != NULL && refusal.detail == NULL && i < g->past->len; i++) {
+        rv_studio_job_free(g->job);
+        g->job = rv_script_next(g->script, g_ptr_array_index(g->past, i), &refusal);
+    }
     if (refusal.detail != NULL)
-        return refusal_reply(&refusal);
-    return g->script != NULL ? plan_next(task) : (RvReply) { 0 };
+        return rv_refusal_reply(&refusal);
+    if (g->job != NULL)
+        note_due(g);
+    return (RvReply) { 0 };
 }
 
 /* It will not be different the next time. */
 static void
 give_up(RvTask *task, gint64 id, const char *why)
 {
-    rv_log(RV_LOG_WARNING, "grid-not-made", "job", rv_log_int(id), "why", why, NULL);
+    rv_log(RV_LOG_WARNING, "not-finished", "job", rv_log_int(id), "why", why, NULL);
     rv_studio_settle(rv_server_studio(task->server), id);
     rv_task_end(task, rv_reply_null());
 }
@@ -388,9 +446,21 @@ on_planned_again(RvTask *task, RvReply reply)
         rv_reply_clear(&reply);
         give_up(task, g->result->id, "its request is refused now");
     } else {
-        rv_task_run(task, answer, on_answered);
+        on_next_planned(task, reply);
     }
 }
+
+/* Grids that were kept already; what is not a grid is kept alone. */
+static guint
+grids_of(const RvStudioResult *result)
+{
+    guint count = 0;
+    for (guint i = 0; i < result->pictures->len; i++)
+        count += ((const RvStudioPicture *)g_ptr_array_index(result->pictures, i))->role == RV_STUDIO_GRID;
+    return count;
+}
+
+static void load_next(RvTask *task);
 
 static void
 on_loaded(RvStudioResult *result, const GError *error, void *user)
@@ -398,36 +468,64 @@ on_loaded(RvStudioResult *result, const GError *error, void *user)
     RvTask *task = user;
     Generation *g = task->data;
     if (result == NULL || result->pictures->len == 0) {
-        give_up(task, g->id, error != NULL ? error->message : "its pictures are gone");
+        give_up(task, g_array_index(g->ended, gint64, g->ended->len - 1),
+                error != NULL ? error->message : "its pictures are gone");
         return;
     }
-    g->id = 0;
+    g_ptr_array_add(g->past, rv_studio_result_ref(result));
+    if (g->past->len < g->ended->len) {
+        load_next(task);
+        return;
+    }
     g->result = rv_studio_result_ref(result);
+    g->keeping = grids_of(result);
     rv_task_run(task, plan_again, on_planned_again);
+}
+
+static void
+load_next(RvTask *task)
+{
+    const Generation *g = task->data;
+    rv_studio_load_result(rv_server_studio(task->server), task->user,
+                          g_array_index(g->ended, gint64, g->past->len), NULL, on_loaded, task);
+}
+
+/* False when it cannot be read. */
+static bool
+read_due(Generation *g, const char *text)
+{
+    g_autoptr(JsonNode) root = json_from_string(text, NULL);
+    JsonObject *due = root != NULL && JSON_NODE_HOLDS_OBJECT(root) ? json_node_get_object(root) : NULL;
+    JsonNode *fields = due != NULL ? json_object_get_member(due, "fields") : NULL,
+             *options = due != NULL ? json_object_get_member(due, "options") : NULL,
+             *jobs = due != NULL ? json_object_get_member(due, "jobs") : NULL;
+    if (fields == NULL || options == NULL || !JSON_NODE_HOLDS_OBJECT(fields) ||
+        !JSON_NODE_HOLDS_OBJECT(options))
+        return false;
+    g->is_img2img = json_object_get_boolean_member_with_default(due, "img2img", FALSE);
+    g->fields = json_object_ref(json_node_get_object(fields));
+    g->options = json_object_ref(json_node_get_object(options));
+    JsonArray *list = jobs != NULL && JSON_NODE_HOLDS_ARRAY(jobs) ? json_node_get_array(jobs) : NULL;
+    for (guint i = 0; list != NULL && i < json_array_get_length(list); i++) {
+        gint64 id = json_array_get_int_element(list, i);
+        g_array_append_val(g->ended, id);
+    }
+    return true;
 }
 
 void
 rv_sdapi_on_due(const char *user, gint64 id, const char *due, void *data)
 {
-    g_autoptr(JsonNode) root = json_from_string(due, NULL);
     RvTask *task = rv_task_new_alone(data, user);
-    Generation *g = g_new0(Generation, 1);
+    Generation *g = generation_new(data, user, false);
     task->data = g;
     task->free_data = generation_free;
-    JsonObject *object = root != NULL && JSON_NODE_HOLDS_OBJECT(root) ? json_node_get_object(root) : NULL;
-    JsonNode *fields = object != NULL ? json_object_get_member(object, "fields") : NULL;
-    JsonNode *options = object != NULL ? json_object_get_member(object, "options") : NULL;
-    if (fields == NULL || options == NULL || !JSON_NODE_HOLDS_OBJECT(fields) ||
-        !JSON_NODE_HOLDS_OBJECT(options)) {
+    g->is_due = true;
+    if (!read_due(g, due)) {
         give_up(task, id, "what is due of it cannot be read");
         return;
     }
-    g->id = id;
-    g->is_due = true;
-    g->is_img2img = json_object_get_boolean_member_with_default(object, "img2img", FALSE);
-    g->fields = json_object_ref(json_node_get_object(fields));
-    g->options = json_object_ref(json_node_get_object(options));
-    g->styles = rv_user_styles(task->server, user);
-    g->upscalers = rv_server_upscalers(task->server);
-    rv_studio_load_result(rv_server_studio(task->server), user, id, NULL, on_loaded, task);
+    g_array_append_val(g->ended, id);
+    g->past = g_ptr_array_new_with_free_func((GDestroyNotify)rv_studio_result_unref);
+    load_next(task);
 }

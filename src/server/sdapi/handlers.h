@@ -5,7 +5,8 @@
 /* txt2img.c, img2img.c */
 void rv_sdapi_txt2img(const RvCall *call);
 void rv_sdapi_img2img(const RvCall *call);
-/* An RvStudioOnDue of an RvServer: makes the grid that its request is not there for any more. */
+/* An RvStudioOnDue of an RvServer: goes on with a request that is not there any more, to the script's next
+ * job or to the grid that is kept. */
 void rv_sdapi_on_due(const char *user, gint64 id, const char *due, void *server);
 
 /* extras.c, pnginfo.c */
@@ -24,6 +25,7 @@ void rv_sdapi_pending(const RvCall *call);
 /* options.c */
 void rv_sdapi_options(const RvCall *call);
 void rv_sdapi_cmd_flags(const RvCall *call);
+void rv_sdapi_option_names(const RvCall *call);
 
 /* models.c */
 void rv_sdapi_checkpoints(const RvCall *call);
@@ -50,6 +52,7 @@ void rv_sdapi_refused(const RvCall *call); /* what this server does not do, plai
 /* memory.c */
 void rv_sdapi_memory(const RvCall *call);
 void rv_sdapi_sysinfo(const RvCall *call);
+void rv_sdapi_profile_startup(const RvCall *call);
 
 /* script_info.c */
 void rv_sdapi_scripts(const RvCall *call);

@@ -88,3 +88,15 @@ rv_sdapi_sysinfo(const RvCall *call)
     json_object_set_object_member(info, "RAM", host_memory());
     rv_reply_send(call, rv_reply_object(info));
 }
+
+/* In A1111's shape; its parts are not timed here. */
+void
+rv_sdapi_profile_startup(const RvCall *call)
+{
+    JsonObject *profile = json_object_new(), *records = json_object_new();
+    double seconds = rv_server_start_seconds(call->server);
+    json_object_set_double_member(records, "until ready", seconds);
+    json_object_set_double_member(profile, "total", seconds);
+    json_object_set_object_member(profile, "records", records);
+    rv_reply_send(call, rv_reply_object(profile));
+}

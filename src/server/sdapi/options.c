@@ -46,7 +46,7 @@ read_changes(const RvCall *call, JsonObject *given, JsonObject *changes, RvReply
     g_autofree char *title = rv_studio_model_title(rv_server_studio(call->server), model);
     g_autofree char *message = g_strdup_printf("model '%s' not found", model);
     if (title == NULL) {
-        *reply = rv_reply_problem(404, "RuntimeError", message, message);
+        *reply = rv_reply_problem(500, "RuntimeError", message, message);
         return false;
     }
     json_object_set_string_member(changes, "sd_model_checkpoint", title);
@@ -104,4 +104,18 @@ rv_sdapi_cmd_flags(const RvCall *call)
     json_object_set_boolean_member(flags, "no_hashing", FALSE);
     json_object_set_boolean_member(flags, "nowebui", FALSE);
     rv_reply_send(call, rv_reply_object(flags));
+}
+
+void
+rv_sdapi_option_names(const RvCall *call)
+{
+    JsonArray *list = json_array_new();
+    const RvField *field;
+    for (guint i = 0; (field = rv_field_at(&rv_schema_options, i)) != NULL; i++) {
+        JsonObject *item = json_object_new();
+        json_object_set_string_member(item, "name", field->name);
+        json_object_set_string_member(item, "label", field->help);
+        json_array_add_object_element(list, item);
+    }
+    rv_reply_send(call, rv_reply_array(list));
 }

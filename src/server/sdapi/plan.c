@@ -23,9 +23,28 @@ rv_refusal_set(RvRefusal *refusal, guint status, const char *format, ...)
     va_end(args);
 }
 
+RvReply
+rv_refusal_reply(const RvRefusal *refusal)
+{
+    return rv_reply_problem(refusal->status, refusal->kind, refusal->detail,
+                            refusal->errors != NULL ? refusal->errors : "");
+}
+
+void
+rv_refusal_set_picture(RvRefusal *refusal, const GError *error)
+{
+    const char *reason = strchr(error->message, ':');
+    bool is_bad = g_error_matches(error, RV_ERROR, RV_ERROR_INVALID) ||
+                  g_error_matches(error, RV_ERROR, RV_ERROR_USAGE);
+    int length = is_bad && reason != NULL ? (int)(reason - error->message) : (int)strlen(error->message);
+    rv_refusal_set(refusal, is_bad ? 500 : 503, "%.*s", length, error->message);
+    refusal->errors = is_bad && reason != NULL ? g_strdup(error->message) : NULL;
+}
+
 void
 rv_refusal_clear(RvRefusal *refusal)
 {
+    g_clear_pointer(&refusal->errors, g_free);
     g_clear_pointer(&refusal->kind, g_free);
     g_clear_pointer(&refusal->detail, g_free);
 }
@@ -148,8 +167,6 @@ refuse_fields(JsonObject *f, RvRefusal *refusal)
         rv_refusal_set(refusal, 422, "firstpass_image stands for hires fix's first pass: set enable_hr");
     else if (!is_nothing(rv_fields_text(f, "latent_mask")) && is_nothing(rv_fields_text(f, "mask")))
         rv_refusal_set(refusal, 422, "latent_mask needs a mask");
-    else if (rv_fields_number(f, "initial_noise_multiplier", 1.0) != 1.0)
-        rv_refusal_set(refusal, 422, "initial_noise_multiplier can only be 1");
     else if (rv_fields_number(f, "s_min_uncond", 0.0) != 0.0)
         rv_refusal_set(refusal, 422, "s_min_uncond can only be 0");
     else
@@ -307,8 +324,7 @@ check_picture(const char *text, RvRefusal *refusal)
     g_autoptr(RvPicture) picture = rv_picture_text_load(text, &error);
     if (picture != NULL)
         return rv_picture_text_decode(text, NULL);
-    rv_refusal_set(refusal, g_error_matches(error, RV_ERROR, RV_ERROR_NO_MEMORY) ? 503 : 422, "%s",
-                   error->message);
+    rv_refusal_set_picture(refusal, error);
     return NULL;
 }
 
@@ -373,7 +389,8 @@ set_init_images(RvStudioJob *job, JsonObject *fields, RvRefusal *refusal)
         return false;
     }
     if (count > (guint)job->batch_size && count > 1) {
-        rv_refusal_set(refusal, 422, "init_images: %u pictures for a batch of %d", count, job->batch_size);
+        rv_refusal_set(refusal, 500, "bad number of images passed: %u; expecting %d or less", count,
+                       job->batch_size);
         return false;
     }
     if (count > 1)
@@ -407,8 +424,10 @@ set_mask(RvStudioJob *job, JsonObject *fields, RvRefusal *refusal)
 }
 
 static bool
-set_redraw(RvStudioJob *job, JsonObject *fields, RvRefusal *refusal)
+set_redraw(RvStudioJob *job, JsonObject *fields, JsonObject *options, RvRefusal *refusal)
 {
+    job->initial_noise_multiplier = rv_fields_number(
+        fields, "initial_noise_multiplier", rv_fields_number(options, "initial_noise_multiplier", 1.0));
     job->denoising_strength = rv_fields_number(fields, "denoising_strength", 0.75);
     job->resize_mode = (int)rv_fields_integer(fields, "resize_mode");
     return set_init_images(job, fields, refusal) && set_mask(job, fields, refusal);
@@ -426,7 +445,7 @@ rv_plan_job(JsonObject *fields, bool is_img2img, JsonObject *options, JsonArray 
     g_autoptr(RvStudioJob) job = rv_studio_job_new(is_img2img ? RV_STUDIO_IMG2IMG : RV_STUDIO_TXT2IMG);
     bool ok = refuse_fields(fields, refusal) && set_prompts(job, fields, options, styles, refusal) &&
               set_common(job, fields, options, refusal) &&
-              (is_img2img ? set_redraw(job, fields, refusal) : set_hires(job, fields, refusal)) &&
+              (is_img2img ? set_redraw(job, fields, options, refusal) : set_hires(job, fields, refusal)) &&
               rv_always_on_apply(job, fields, refusal);
     return ok ? g_steal_pointer(&job) : NULL;
 }

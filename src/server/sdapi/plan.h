@@ -2,13 +2,19 @@
  * options and styles filled in. Any thread. */
 #pragma once
 #include "server/sdapi/settings.h"
+#include "server/sdapi/task.h"
 #include "studio/job.h"
 
 /* A refusal in A1111's shape. */
 typedef struct {
     guint status;
     char *kind, *detail;
+    char *errors; /* more about it; NULL: nothing */
 } RvRefusal;
+RvReply rv_refusal_reply(const RvRefusal *refusal);
+/* Of a picture that rv_picture_text_load() did not take: with A1111's status, 500, and its words, "Invalid
+ * encoded image". */
+void rv_refusal_set_picture(RvRefusal *refusal, const GError *error);
 void rv_refusal_set(RvRefusal *refusal, guint status, const char *format, ...) G_GNUC_PRINTF(3, 4);
 void rv_refusal_clear(RvRefusal *refusal);
 G_DEFINE_AUTO_CLEANUP_CLEAR_FUNC(RvRefusal, rv_refusal_clear)

@@ -40,6 +40,7 @@ static const struct {
     { "Hires prompt", "hr_prompt", NULL },
     { "Hires negative prompt", "hr_negative_prompt", NULL },
     { "Hires checkpoint", "hr_checkpoint_name", NULL },
+    { "Noise multiplier", "initial_noise_multiplier", NULL },
     { "Mask blur", "mask_blur", NULL },
     { "Masked area padding", "inpaint_full_res_padding", NULL },
     { "Model hash", NULL, "sd_model_checkpoint" },

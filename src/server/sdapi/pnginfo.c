@@ -4,6 +4,7 @@
 #include "media/infotext.h"
 #include "server/sdapi/handlers.h"
 #include "server/sdapi/picture_text.h"
+#include "server/sdapi/plan.h"
 
 /* What A1111 says of settings that a picture is silent about. */
 static const struct {
@@ -80,8 +81,11 @@ read_info(RvTask *task)
     g_autoptr(RvPicture) picture = *text != '\0' ? rv_picture_text_load(text, &error) : NULL;
     if (*text == '\0')
         return rv_reply_problem(404, "HTTPException", "Image not found", "");
-    if (picture == NULL)
-        return rv_reply_error(error);
+    if (picture == NULL) {
+        g_auto(RvRefusal) refusal = { 0 };
+        rv_refusal_set_picture(&refusal, error);
+        return rv_refusal_reply(&refusal);
+    }
     const char *infotext = rv_picture_infotext(picture);
     JsonObject *answer = json_object_new();
     json_object_set_string_member(answer, "info", infotext != NULL ? infotext : "");

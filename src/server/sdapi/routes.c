@@ -88,7 +88,9 @@ const RvRoute rv_sdapi_routes[] = {
     POST("/internal/progress", rv_sdapi_internal_progress, "How far a job is",
          .body = &rv_schema_internal_progress),
     GET("/internal/sysinfo", rv_sdapi_sysinfo, "Version and memory"),
-    GET("/internal/quicksettings-hint", rv_sdapi_empty_list, "Nothing: the page is another one"),
+    GET("/internal/profile-startup", rv_sdapi_profile_startup,
+        "Seconds that the server took until it was ready"),
+    GET("/internal/quicksettings-hint", rv_sdapi_option_names, "Options and what they are"),
 
     POST("/free", rv_sdapi_free, "ComfyUI's name for unload-checkpoint", .body = &rv_schema_free),
     { "POST", "/v1/images/generations", RV_AUTH_REQUIRED, .handler = rv_openai_images,

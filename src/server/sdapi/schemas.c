@@ -113,7 +113,7 @@ static const RvField redraw[] = {
     BOOL("inpaint_full_res", "true", "Work on the mask's surroundings at the full size"),
     INTEGER("inpaint_full_res_padding", "0", 0, 1024, "Pixels around the mask"),
     INTEGER("inpainting_mask_invert", "0", 0, 1, "1: change where the mask is black"),
-    NUMBER("initial_noise_multiplier", "null", 0, 10, "Of the starting noise"),
+    NUMBER("initial_noise_multiplier", "null", 0, 10, "Of the starting noise; null: as the option"),
     PICTURE("latent_mask", "null", "With mask: another one for the latent"),
     BOOL("include_init_images", "false", "Echo init_images and mask"),
     NUMBER("hr_distilled_cfg", "3.5", 0, 1000, "For models that are not supported; ignored"),

@@ -91,7 +91,7 @@ first(RvScript *script, RvRefusal *refusal)
     g_autoptr(RvPicture) picture = text != NULL ? rv_picture_text_load(text, &error) : NULL;
     if (picture == NULL) {
         if (error != NULL)
-            rv_refusal_set(refusal, 422, "%s", error->message);
+            rv_refusal_set_picture(refusal, error);
         return NULL;
     }
     if (picture->width * upscale->scale > MAX_SIDE || picture->height * upscale->scale > MAX_SIDE) {

@@ -204,6 +204,7 @@ rv_task_answer(RvTask *task, RvReply reply)
         task->server->replies++;
         g_signal_connect(task->message, "finished", G_CALLBACK(on_written), task->server);
         set_reply(task->message, &reply);
+        rv_answer_note_time(task->message);
         soup_server_message_unpause(task->message);
         g_clear_object(&task->message);
     }
