@@ -224,15 +224,16 @@ test_refusals(void)
     expect_refusal("no/such/folder.db", RV_ERROR_IO);
 }
 
-/* Of ended jobs, without a grid, and not settled: only these are told of. */
+/* Of ended jobs, and not settled, by itself, by a picture or by a job that follows: only these are told of. */
 static void
 test_due(void)
 {
     delivered = 0;
     RvStore *store = open_store("due.db");
-    for (gint64 id = 1; id <= 5; id++) {
+    for (gint64 id = 1; id <= 6; id++) {
         RvJobRow row = make_row(id, "anna");
-        row.due = id == 5 ? NULL : (char *)"{\"a\":\"ü\"}";
+        row.due = id == 6 ? NULL : (char *)"{\"a\":\"ü\"}";
+        row.settles = id == 6 ? 5 : 0;
         rv_store_add_job(store, &row, NULL, on_done, NULL);
         if (id == 1)
             continue; /* goes on */
@@ -240,12 +241,13 @@ test_due(void)
         GPtrArray *pictures = g_ptr_array_new_with_free_func((GDestroyNotify)rv_picture_row_free);
         RvPictureRow *picture = make_picture(id, "anna", "anna/0.png", "");
         g_free(picture->role);
-        picture->role = g_strdup(id == 3 ? "grid" : "sample");
+        picture->role = g_strdup("sample");
         g_ptr_array_add(pictures, picture);
         rv_store_update_job(store, &row, pictures, on_done, NULL);
     }
     rv_store_settle_job(store, 4);
-    wait_for(9);
+    rv_store_add_picture(store, make_picture(3, "anna", "anna/grid.png", ""), 3, on_done, NULL);
+    wait_for(12);
     rv_store_close(store);
     store = open_store("due.db");
     g_autoptr(GPtrArray) rows = rv_store_due_jobs(store);
