@@ -224,7 +224,8 @@ test_refusals(void)
     expect_refusal("no/such/folder.db", RV_ERROR_IO);
 }
 
-/* Of ended jobs, and not settled, by itself, by a picture or by a job that follows: only these are told of. */
+/* Of ended jobs, and not settled, by itself, by a picture or by a job that follows: only these are told of.
+ */
 static void
 test_due(void)
 {
