@@ -402,11 +402,13 @@ def test_grids_of_a_server_that_was_killed(folder):
 
 
 def of_every_kind(server, picture, mask):
-    """Jobs with pictures to start from, and scripts whose next job begins with what the last one drew; 24 pictures are kept."""
+    """Jobs with pictures to start from, and scripts whose next job begins with what the last one drew; 27 pictures are kept."""
     redraw = {**GRID, "steps": 8, "denoising_strength": 0.6, "init_images": [picture]}
     for path, body in (
             ("/sdapi/v1/img2img?wait=0", {**redraw, "script_name": "Loopback", "script_args": [3, 0.5, "Linear", "None"], "n_iter": 2, "seed": 100}),  # 6 + 2 grids
             ("/sdapi/v1/img2img?wait=0", {**redraw, "script_name": "SD upscale", "script_args": ["", 16, "Lanczos", 2], "seed": 200}),  # 1
+            ("/sdapi/v1/img2img?wait=0", {**redraw, "script_name": "Outpainting mk2", "script_args": ["", 32, 4, ["left", "down"]], "batch_size": 2,
+                                          "width": 128, "height": 128, "seed": 900}),  # 2 + 1 grid
             ("/sdapi/v1/img2img?wait=0", {**redraw, "mask": mask, "n_iter": 2, "seed": 300}),  # 2 + 1 grid
             ("/sdapi/v1/img2img?wait=0", {**redraw, "init_images": [picture, mask], "batch_size": 2, "seed": 400, "do_not_save_grid": True}),  # 2
             ("/sdapi/v1/txt2img?wait=0", {**GRID, "enable_hr": True, "firstpass_image": picture, "seed": 500}),  # 1
@@ -423,7 +425,7 @@ def kept_files(folder):
 
 
 def all_kept(server):
-    eventually(lambda: server.json("/api/v1/gallery?limit=1000")["total"] >= 24, "all pictures are kept", 120)
+    eventually(lambda: server.json("/api/v1/gallery?limit=1000")["total"] >= 27, "all pictures are kept", 120)
     eventually(lambda: server.json("/api/v1/jobs")["queue"]["jobs"] == 0, "nothing is left to do")
 
 
@@ -447,7 +449,7 @@ def test_jobs_of_every_kind_of_a_server_that_was_killed(folder):
             all_kept(server)
             assert [(kind, name) for kind, name, _ in kept_files(folder / "torn")] == [(kind, name) for kind, name, _ in kept_files(folder / "whole")]
             assert kept_files(folder / "torn") == kept_files(folder / "whole")
-            assert server.json("/api/v1/gallery?limit=1000")["total"] == 24
+            assert server.json("/api/v1/gallery?limit=1000")["total"] == 27
             assert all(job["state"] == "done" for job in server.json("/api/v1/jobs?limit=1000")["jobs"])
 
 

@@ -118,6 +118,12 @@ def test_redraw(_):
             assert size(answer["images"][0]) == (64, 64), mode
         two = server.img2img(init_images=[gradient(), gradient(64, 32)], batch_size=2, steps=2)
         assert len(two["images"]) == 2
+        fields = {"init_images": [gradient()], "steps": 4}
+        louder, plain = server.img2img(**fields, initial_noise_multiplier=1.2), server.img2img(**fields)
+        assert read_infotext(info(louder)["infotexts"][0])[2]["Noise multiplier"] == "1.2" and louder["images"] != plain["images"]
+        for more in {"override_settings": {"initial_noise_multiplier": 1.2}}, {"infotext": info(louder)["infotexts"][0]}:
+            assert pixels(server.img2img(**fields, **more)["images"][0]) == pixels(louder["images"][0]), more
+        assert pixels(server.img2img(**fields, initial_noise_multiplier=1)["images"][0]) == pixels(plain["images"][0])
         url = server.img2img(init_images=["data:image/png;base64," + gradient()], steps=2)
         assert info(url)["denoising_strength"] == 0.75
 
@@ -173,6 +179,19 @@ def test_scripts(_):
         assert [size(i) for i in loop["images"]] == [(128, 64), (64, 64), (64, 64)] and info(loop)["all_seeds"] == [7, 8]
         large = server.img2img(init_images=[gradient()], script_name="SD upscale", script_args=["", 16, "Lanczos", 1.5], steps=2)
         assert [size(i) for i in large["images"]] == [(96, 96)]
+        def outpaint(*args, **more):
+            return server.img2img(init_images=[gradient()], width=128, height=128, steps=2, script_name="Outpainting mk2", script_args=["", *args], **more)
+        start = pixels(gradient())[2]
+        for sides, wanted, left, top in (["right"], (128, 64), 0, 0), (["left", "up"], (128, 128), 64, 64), ("down", (64, 128), 0, 0):
+            picture = pixels(outpaint(64, 0, sides)["images"][0])
+            assert picture[:2] == wanted
+            assert all(picture[2][top + y][3 * left:3 * left + 192] == start[y] for y in range(64)), (sides, "what was there stays")
+        several = outpaint(64, 8, ["right"], 1, 0.05, batch_size=2, n_iter=2)
+        assert [size(i) for i in several["images"]] == [(256, 128)] + 4 * [(128, 64)] and info(several)["all_seeds"] == [7, 8, 9, 10]
+        assert len(set(several["images"])) == 5
+        for args, word in ((["sideways"], "direction"), ([], "no side"), (["left"], "larger")):
+            status, answer = server.call("/sdapi/v1/img2img", {**SMALL, "init_images": [gradient()], "script_name": "outpainting mk2", "script_args": ["", 64, 8, args]})
+            assert status == 422 and word in answer["detail"], answer
         for name, arguments in (("x/y/z plot", ["Steps", "abc"]), ("x/y/z plot", ["FP8 mode", "x"]), ("x/y/z plot", ["Seed", ""]),
                                 ("x/y/z plot", ["Seed", "1-1000"]), ("prompt matrix", [False, False, "neither"])):
             status, answer = server.call("/sdapi/v1/txt2img", {**SMALL, "script_name": name, "script_args": arguments})

@@ -5,6 +5,7 @@
 
 #include <jpeglib.h>
 
+#include "media/outpaint_noise.h"
 #include "media/picture.h"
 
 static RvPicture *
@@ -462,6 +463,41 @@ test_too_long_for_jpeg(void)
     g_assert_error(error, RV_ERROR, RV_ERROR_USAGE);
 }
 
+/* The missing part gets stripes of its own, in the known ones' colours and width; what is known stays. */
+static void
+test_outpaint_noise(void)
+{
+    enum { WIDTH = 96, HEIGHT = 64, KNOWN = 64 };
+    static guint8 mask[WIDTH * HEIGHT];
+    g_autoptr(RvPicture) picture = rv_picture_new(WIDTH, HEIGHT, false, NULL);
+    for (int i = 0; i < WIDTH * HEIGHT; i++) {
+        bool is_light = i / WIDTH / 8 % 2 == 0;
+        mask[i] = i % WIDTH >= KNOWN ? 255 : 0;
+        memset(picture->rgb + 3 * i, mask[i] != 0 ? 0 : is_light ? 200 : 40, 3);
+    }
+    g_autoptr(RvPicture) again = rv_picture_copy(picture, NULL), whole = rv_picture_copy(picture, NULL);
+    g_assert_true(rv_outpaint_noise(picture, mask, 1.0, 0.05, NULL));
+    g_assert_true(rv_outpaint_noise(again, mask, 1.0, 0.05, NULL));
+    g_assert_cmpmem(picture->rgb, WIDTH * HEIGHT * 3, again->rgb, WIDTH * HEIGHT * 3);
+    int right = 0, light = 0, count = 0;
+    for (int i = 0; i < WIDTH * HEIGHT; i++) {
+        int value = picture->rgb[3 * i], wanted = i / WIDTH / 8 % 2 == 0 ? 200 : 40;
+        g_assert_true(value == 200 || value == 40);
+        if (mask[i] == 0)
+            g_assert_cmpint(value, ==, wanted);
+        right += mask[i] != 0 && value == wanted;
+        light += mask[i] != 0 && value == 200;
+        count += mask[i] != 0;
+    }
+    g_assert_cmpint(abs(2 * right - count), >, count / 2); /* stripes, in phase or not; plain noise: near 0 */
+    g_assert_cmpint(abs(light - count / 2), <=, count / 50);
+    memset(mask, 0, sizeof mask);
+    g_assert_true(rv_outpaint_noise(whole, mask, 1.0, 0.05, NULL));
+    g_assert_cmpint(whole->rgb[3 * KNOWN], ==, 0);
+    memset(mask, 255, sizeof mask); /* nothing is known */
+    g_assert_true(rv_outpaint_noise(whole, mask, 0.0, 1.0, NULL));
+}
+
 int
 main(int argc, char **argv)
 {
@@ -491,5 +527,6 @@ main(int argc, char **argv)
     g_test_add_func("/picture/text/survives", test_infotext_survives);
     g_test_add_func("/picture/text/exif-byte-orders", test_exif_byte_orders);
     g_test_add_func("/picture/text/too-long-for-jpeg", test_too_long_for_jpeg);
+    g_test_add_func("/picture/outpaint-noise", test_outpaint_noise);
     return g_test_run();
 }

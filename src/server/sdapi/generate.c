@@ -408,6 +408,19 @@ rv_sdapi_img2img(const RvCall *call)
 
 /* ---- requests that are gone, after a restart ---- */
 
+/* What was kept before, when all jobs were done. */
+static guint
+count_kept(const Generation *g)
+{
+    bool is_own = g->script != NULL && g->script->class->keeps_pictures;
+    guint count = 0;
+    for (guint i = 0; i < g->result->pictures->len; i++) {
+        const RvStudioPicture *picture = g_ptr_array_index(g->result->pictures, i);
+        count += picture->role == RV_STUDIO_GRID || (is_own && picture->gallery_id != 0);
+    }
+    return count;
+}
+
 /* The script is led through what is there. */
 static RvReply
 plan_again(RvTask *task)
@@ -426,6 +439,8 @@ plan_again(RvTask *task)
         return rv_refusal_reply(&refusal);
     if (g->job != NULL)
         note_due(g);
+    else
+        g->keeping = count_kept(g);
     return (RvReply) { 0 };
 }
 
@@ -450,16 +465,6 @@ on_planned_again(RvTask *task, RvReply reply)
     }
 }
 
-/* Grids that were kept already; what is not a grid is kept alone. */
-static guint
-grids_of(const RvStudioResult *result)
-{
-    guint count = 0;
-    for (guint i = 0; i < result->pictures->len; i++)
-        count += ((const RvStudioPicture *)g_ptr_array_index(result->pictures, i))->role == RV_STUDIO_GRID;
-    return count;
-}
-
 static void load_next(RvTask *task);
 
 static void
@@ -478,7 +483,6 @@ on_loaded(RvStudioResult *result, const GError *error, void *user)
         return;
     }
     g->result = rv_studio_result_ref(result);
-    g->keeping = grids_of(result);
     rv_task_run(task, plan_again, on_planned_again);
 }
 

@@ -4,8 +4,10 @@
 
 #define MAX_VARIANTS 256
 
-static const RvScriptClass *const classes[] = { &rv_script_matrix, &rv_script_file, &rv_script_xyz,
-                                                &rv_script_loopback, &rv_script_upscale };
+static const RvScriptClass *const classes[] = {
+    &rv_script_matrix,   &rv_script_file,    &rv_script_xyz,
+    &rv_script_loopback, &rv_script_upscale, &rv_script_outpaint
+};
 
 /* ---- variants ---- */
 

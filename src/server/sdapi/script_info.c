@@ -4,8 +4,10 @@
 #include "server/sdapi/script_private.h"
 #include "server/sdapi/xyz_axes.h"
 
-static const RvScriptClass *const classes[] = { &rv_script_matrix, &rv_script_file, &rv_script_xyz,
-                                                &rv_script_loopback, &rv_script_upscale };
+static const RvScriptClass *const classes[] = {
+    &rv_script_matrix,   &rv_script_file,    &rv_script_xyz,
+    &rv_script_loopback, &rv_script_upscale, &rv_script_outpaint
+};
 
 /* Names in lower case, as A1111 lists them. */
 static JsonArray *

@@ -125,4 +125,4 @@ static const RvScriptArgument arguments[] = {
     { 0 },
 };
 static const RvScriptInfo info = { "Loopback", false, true, arguments };
-const RvScriptClass rv_script_loopback = { &info, begin, NULL, follow, compose, g_free };
+const RvScriptClass rv_script_loopback = { &info, begin, NULL, follow, compose, g_free, false };

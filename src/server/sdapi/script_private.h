@@ -18,6 +18,7 @@ typedef struct {
     /* Changes the list of pictures to what is answered; NULL: they are answered as they are. */
     bool (*compose)(RvScript *script, GPtrArray *pictures, GError **error);
     GDestroyNotify free_data;
+    bool keeps_pictures; /* its own ones are kept among the outputs, not those of its jobs */
 } RvScriptClass;
 
 struct RvScript {
@@ -29,7 +30,7 @@ struct RvScript {
 };
 
 extern const RvScriptClass rv_script_matrix, rv_script_file, rv_script_xyz, rv_script_loopback,
-    rv_script_upscale;
+    rv_script_upscale, rv_script_outpaint;
 
 /* A variant more, equal to the request: borrowed. */
 RvScriptVariant *rv_script_add_variant(RvScript *script);

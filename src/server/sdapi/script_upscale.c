@@ -239,4 +239,4 @@ static const RvScriptArgument arguments[] = {
     { 0 },
 };
 static const RvScriptInfo info = { "SD upscale", false, true, arguments };
-const RvScriptClass rv_script_upscale = { &info, begin, first, follow, compose, upscale_free };
+const RvScriptClass rv_script_upscale = { &info, begin, first, follow, compose, upscale_free, true };
