@@ -91,3 +91,33 @@ rv_log(RvLogLevel level, const char *event, ...)
     g_string_append(line, json ? "}\n" : "\n");
     fwrite(line->str, 1, line->len, stderr); /* one call: lines of threads do not mix */
 }
+
+/* Of a structured message of GLib; NULL: not there. */
+static const char *
+field(const GLogField *fields, gsize count, const char *key)
+{
+    for (gsize i = 0; i < count; i++) {
+        if (strcmp(fields[i].key, key) == 0 && fields[i].length < 0)
+            return fields[i].value;
+    }
+    return NULL;
+}
+
+static GLogWriterOutput
+write_message(GLogLevelFlags flags, const GLogField *fields, gsize count, gpointer data)
+{
+    const char *domain = field(fields, count, "GLIB_DOMAIN"), *text = field(fields, count, "MESSAGE");
+    if (g_log_writer_default_would_drop(flags, domain))
+        return G_LOG_WRITER_HANDLED;
+    RvLogLevel level = flags & (G_LOG_LEVEL_ERROR | G_LOG_LEVEL_CRITICAL) ? RV_LOG_ERROR
+                       : flags & G_LOG_LEVEL_WARNING                      ? RV_LOG_WARNING
+                                                                          : RV_LOG_INFO;
+    rv_log(level, "message", "from", domain, "text", text != NULL ? text : "", NULL);
+    return G_LOG_WRITER_HANDLED;
+}
+
+void
+rv_log_take_messages(void)
+{
+    g_log_set_writer_func(write_message, NULL, NULL);
+}

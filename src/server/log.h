@@ -12,3 +12,6 @@ void rv_log_set_level(RvLogLevel level); /* events below it are left out; at fir
 void rv_log(RvLogLevel level, const char *event, ...) G_GNUC_NULL_TERMINATED;
 /* A number as text, good until eight more were asked for in this thread. */
 const char *rv_log_int(gint64 number);
+/* From now on GLib's messages, those of libraries too, are events: "message", with `from` and `text`. Once in
+ * a process. */
+void rv_log_take_messages(void);

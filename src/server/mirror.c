@@ -238,6 +238,9 @@ rv_mirror_free(RvMirror *mirror, gint64 deadline_us)
     mirror->refuses = true;
     g_atomic_int_set(&mirror->cancel, 1);
     for (guint i = 0; i < mirror->devices->len; i++)
+        rv_mirror_device_end(g_ptr_array_index(mirror->devices, i));
+    rv_mirror_device_end(mirror->effect);
+    for (guint i = 0; i < mirror->devices->len; i++)
         rv_mirror_device_close(g_ptr_array_index(mirror->devices, i), deadline_us);
     rv_mirror_device_close(mirror->effect, deadline_us);
     rv_prompt_store_close(mirror->prompts, deadline_us);

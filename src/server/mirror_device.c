@@ -427,15 +427,24 @@ rv_mirror_device_park(RvMirrorDevice *device, void (*done)(void *user), void *us
 }
 
 void
+rv_mirror_device_end(RvMirrorDevice *device)
+{
+    Worker *worker = device != NULL ? device->worker : NULL;
+    if (worker == NULL || worker->device == NULL)
+        return;
+    if (device->live_device != NULL)
+        rv_live_remove_device(device->live_device);
+    worker->device = NULL;
+    g_async_queue_push(worker->orders, order_new(NULL, NULL));
+}
+
+void
 rv_mirror_device_close(RvMirrorDevice *device, gint64 deadline_us)
 {
     if (device == NULL)
         return;
     Worker *worker = device->worker;
-    if (device->live_device != NULL)
-        rv_live_remove_device(device->live_device);
-    worker->device = NULL;
-    g_async_queue_push(worker->orders, order_new(NULL, NULL));
+    rv_mirror_device_end(device);
     g_mutex_lock(&worker->mutex);
     while (!worker->has_ended && g_cond_wait_until(&worker->ended, &worker->mutex, deadline_us))
         continue;

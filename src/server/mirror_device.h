@@ -30,6 +30,9 @@ bool rv_mirror_device_is_open(const RvMirrorDevice *device);
  * that its memory is free; the next frame wakes it or opens it again.
  * `done` comes on the main loop, unless the device is closed before. */
 void rv_mirror_device_park(RvMirrorDevice *device, void (*done)(void *user), void *user);
-/* No frame is drawn any more. Waits for the thread until `deadline_us` (monotonic); one that hangs is left
- * behind. Frees `device`; call before rv_live_free(). Accepts NULL. */
+/* No frame is drawn any more, and the thread ends; rv_mirror_device_close() is still to be called. Of several
+ * devices all are ended before one that hangs is waited for. Accepts NULL. */
+void rv_mirror_device_end(RvMirrorDevice *device);
+/* The same, and waits for the thread until `deadline_us` (monotonic); one that hangs is left behind. Frees
+ * `device`; call before rv_live_free(). Accepts NULL. */
 void rv_mirror_device_close(RvMirrorDevice *device, gint64 deadline_us);

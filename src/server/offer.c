@@ -4,6 +4,7 @@
 #include "base/json_build.h"
 #include "base/json_check.h"
 #include "media/webrtc.h"
+#include "server/log.h"
 #include "server/server_internal.h"
 #include "server/transports.h"
 
@@ -59,7 +60,8 @@ static void
 on_ended(const char *why, void *user)
 {
     Peer *peer = user;
-    g_info("WebRTC client %" G_GUINT64_FORMAT " ended: %s", rv_client_id(peer->client), why);
+    rv_log(RV_LOG_INFO, "webrtc-end", "client", rv_log_int((gint64)rv_client_id(peer->client)), "why", why,
+           NULL);
     peer_free(peer);
 }
 

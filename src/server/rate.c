@@ -7,6 +7,9 @@
 #define QUIET_US 2000000
 #define QUIET_MAX_US 60000000
 #define REGRET_US 4000000 /* a rise that is followed by trouble sooner than this was a mistake */
+#define LATE_GAIN 0.125   /* of the moving share of late frames */
+#define LATE_SHARE 0.5    /* that means congestion: fewer are lost packets sent again, or a busy page */
+#define STUCK_US 500000   /* beyond the limit: no frame more is waited for */
 
 /* Each step carries about a fifth less than the one before. */
 static const RvRateStep ladder[] = { { 90, 8 }, { 85, 8 }, { 78, 8 }, { 70, 8 }, { 60, 8 },
@@ -36,6 +39,7 @@ step_down(RvRate *rate, gint64 now_us)
     if (rate->was_rise && now_us - rate->changed_us < REGRET_US)
         rate->quiet_us = MIN(2 * rate->quiet_us, QUIET_MAX_US);
     rate->step = MIN(rate->step + 1, (int)G_N_ELEMENTS(ladder) - 1);
+    rate->late_share = 0; /* what was sent before says nothing of the new step */
     rate->changed_us = now_us;
     rate->was_rise = false;
 }
@@ -81,10 +85,12 @@ void
 rv_rate_delivered(RvRate *rate, gint64 delivery_us, gint64 now_us)
 {
     note_minimum(rate, delivery_us, now_us);
-    if (delivery_us > limit_us(rate)) {
+    bool is_late = delivery_us > limit_us(rate);
+    rate->late_share += LATE_GAIN * (is_late - rate->late_share);
+    if (is_late && rate->late_share > LATE_SHARE)
         step_down(rate, now_us);
+    if (is_late)
         return;
-    }
     gint64 since_us = MAX(rate->changed_us, rate->trouble_us);
     if (rate->step > rate->top && now_us - since_us >= rate->quiet_us)
         step_up(rate, now_us);
@@ -93,7 +99,7 @@ rv_rate_delivered(RvRate *rate, gint64 delivery_us, gint64 now_us)
 void
 rv_rate_blocked(RvRate *rate, gint64 oldest_us, gint64 now_us)
 {
-    if (oldest_us > limit_us(rate))
+    if (oldest_us > limit_us(rate) + STUCK_US)
         step_down(rate, now_us);
 }
 

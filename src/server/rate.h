@@ -1,10 +1,11 @@
 /* rate.h - JPEG quality and size for one receiver, from how long its frames are on the way: the rate
  * adaptation that WebSockets lack.
  *
- * A ladder of quality and size. Down: a frame took longer than the connection's own minimum plus a margin, or
- * results found no room. Up: after a quiet time, which doubles when a rise had to be taken back soon (as in
- * TCP-friendly probing), so that a thin link is not probed for ever. No threads, no clock: times are passed
- * in, in microseconds. */
+ * A ladder of quality and size. Down: most frames of late took longer than the connection's own minimum plus
+ * a margin, or one stays on the way for long; single ones are late wherever packets get lost, and smaller
+ * pictures would not change that. Up: after a quiet time, which doubles when a rise had to be taken back soon
+ * (as in TCP-friendly probing), so that a thin link is not probed for ever. No threads, no clock: times are
+ * passed in, in microseconds. */
 #pragma once
 #include <glib.h>
 #include <stdbool.h>
@@ -19,6 +20,7 @@ typedef struct {
     gint64 changed_us;    /* last step up or down */
     gint64 trouble_us;    /* last sign of congestion */
     gint64 quiet_us;      /* needed before a rise */
+    double late_share;    /* of the last frames */
     bool was_rise;        /* the last change went up */
 } RvRate;
 

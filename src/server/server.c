@@ -382,6 +382,7 @@ rv_server_run(const RvServeOptions *options, const char *model, GError **error)
     RvServer server = { .options = options, .start_us = g_get_monotonic_time() };
     keep_frame_memory();
     rv_log_set_json(strcmp(options->log, "json") == 0);
+    rv_log_take_messages();
     signal(SIGPIPE, SIG_IGN);
     server.loop = g_main_loop_new(NULL, FALSE);
     server.sockets = g_ptr_array_new_with_free_func(g_object_unref);

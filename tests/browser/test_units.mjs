@@ -139,6 +139,12 @@ test("uplink quality: falls while trips grow, rises when quiet, and more slowly 
   assert.equal(quality.level, bottom, "the second rise waits twice as long");
   run(3, 10);
   assert.equal(quality.level, bottom - 1);
+  const level = quality.level;
+  for (let i = 0; i < 300; i++, now += 33) {
+    quality.arrived(i % 4 ? 10 : 150);
+    if (i % 40 < 8) quality.skipped();
+    assert.ok(quality.level <= level, "frames that are late one by one are no reason");
+  }
 });
 
 test("uplink quality: the window covers the round trip", () => {

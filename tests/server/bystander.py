@@ -11,15 +11,15 @@ FRAMES = [numbered(number, 64, 64) for number in range(256)]
 
 
 class Bystander:
-    def __init__(self, port, address="127.0.0.1", fps=20, patience=30):
-        self.port, self.address, self.fps, self.patience = port, address, fps, patience
+    def __init__(self, port, address="127.0.0.1", fps=20, patience=30, path="/ws"):
+        self.port, self.address, self.fps, self.patience, self.path = port, address, fps, patience, path
         self.seen, self.slowest, self.fault = 0, 0.0, None
         self.stopping = threading.Event()
         self.thread = threading.Thread(target=self.run)
 
     def run(self):
         try:
-            ws = WebSocket(self.port, address=self.address)
+            ws = WebSocket(self.port, self.path, address=self.address)
             while not self.stopping.is_set():
                 begun, number = time.monotonic(), (self.seen + 1) % 256
                 ws.send(FRAMES[number])

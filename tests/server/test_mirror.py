@@ -2,7 +2,9 @@
 """The mirror with a real (tiny) model: frames come back drawn, and the live parameters change what is seen."""
 import time
 
-from serve import MODEL, Server, eventually, osc, run_tests
+from bystander import Bystander
+from serve import MODEL, PATIENCE, Server, eventually, osc, run_tests
+from stall import NotAllowed, Stalled
 from ws_client import ACK, FRAME, HEADER, WebSocket, decode, encode, header
 
 SIZE = 64
@@ -191,7 +193,71 @@ def test_two_devices(_):
         assert min(d["served"] for d in stats["devices"]) >= 2, stats["devices"]
         assert stats["frames"]["failed"] == 0
         assert sorted(d["name"] for d in stats["devices"]) == ["cpu", "cpu#2"], "each has a name of its own"
+        try:
+            with Bystander(server.port, path="/ws?effect=invert"):
+                check_stalls(server, mirror, frame)
+        except NotAllowed as reason:
+            print(f"# no device was stalled: {reason}")
         mirror.close()
+
+
+def halves(jpeg):
+    """The mean colours of the left and the right half, whatever its size: six numbers."""
+    width, height, rgb = decode(jpeg)
+    half = 3 * (width // 2)
+    sides = [b"".join(rgb[at:at + half] for at in range(side * half, len(rgb), 3 * width)) for side in (0, 1)]
+    return [sum(side[c::3]) / len(side[c::3]) for side in sides for c in range(3)]
+
+
+def device(server, name):
+    return next(d for d in server.json("/api/stats")["devices"] if d["name"] == name)
+
+
+def check_stalls(server, mirror, frame):
+    """A device that hangs is taken out and its frame given up; the other goes on. While both hang the last picture stays,
+    and another mirror, on a device of its own, notices nothing. Each comes back when it answers."""
+    shown = []  # numbers and pictures
+
+    def flow(until, what):
+        """Frames go in without a pause, whether or not something comes back."""
+        def step():
+            mirror.sequence += 1
+            mirror.send(header(FRAME, mirror.sequence) + frame)
+            while (reply := mirror.receive(0.05)) is not None:
+                number = HEADER.unpack(reply[:HEADER.size])[4]
+                shown.append((number, reply[HEADER.size:]))
+                mirror.send(header(ACK, number))
+            return until()
+        eventually(step, what, 3 * PATIENCE)
+
+    def more(count):
+        begun = len(shown)
+        flow(lambda: len(shown) >= begun + count, f"{count} frames are shown")
+
+    flow(lambda: server.state()["prompts_being_encoded"] == 0, "the prompt is encoded")
+    more(3)
+    drawn = halves(shown[-1][1])
+    with Stalled(server.process.pid, "cpu#2"):
+        flow(lambda: device(server, "cpu#2")["taken_out"] == 1, "the device that hangs is taken out")
+        more(5)
+        assert server.status("/readyz") == 200 and server.metric('reverie_device_up{device="cpu#2"}') == 0
+        with Stalled(server.process.pid, "cpu"):
+            flow(lambda: server.status("/readyz") == 503, "no device works")
+            held, until = len(shown), time.monotonic() + 1
+            flow(lambda: time.monotonic() > until, "a second passes")
+            assert len(shown) == held, "the last picture stays"
+        more(5)
+        assert device(server, "cpu")["brought_back"] == 1 and device(server, "cpu#2")["state"] == "out"
+    flow(lambda: device(server, "cpu#2")["brought_back"] == 1, "the other comes back too")
+    served = device(server, "cpu#2")["served"]
+    flow(lambda: device(server, "cpu#2")["served"] > served, "and draws")
+    numbers = [number for number, _ in shown]
+    assert numbers == sorted(set(numbers)), "never an older one after a newer"
+    furthest = max(distance(halves(jpeg), drawn) for _, jpeg in shown)
+    assert furthest < 0.2 * distance(halves(frame), drawn), f"only drawn pictures were shown, never the camera's: {furthest}"
+    frames = server.json("/api/stats")["frames"]
+    assert frames["failed"] >= 1 and frames["failed"] + frames["late"] >= 2, f"one frame of each was given up: {frames}"
+    assert "cpu#2 is taken out" in server.logs() and "cpu works again" in server.logs()
 
 
 def test_statistics(_):

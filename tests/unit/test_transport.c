@@ -82,6 +82,26 @@ test_rate_follows_the_link(void)
     g_assert_cmpint(changes, <, 60);
 }
 
+/* Packets get lost, and every fourth frame waits until one was sent again: smaller pictures would not help.
+ */
+static void
+test_rate_bears_single_late_frames(void)
+{
+    RvRate rate;
+    gint64 now_us = 1;
+    rv_rate_init(&rate, 85, now_us);
+    rv_rate_set_round_trip(&rate, 40000);
+    for (int i = 0; i < 1800; i++) {
+        gint64 delivery_us = i % 4 == 0 ? 250000 : 45000;
+        rv_rate_blocked(&rate, delivery_us, now_us += 33333);
+        rv_rate_delivered(&rate, delivery_us, now_us);
+        g_assert_cmpint(rate.step, ==, rate.top);
+    }
+    for (int i = 0; i < 60; i++)
+        rv_rate_delivered(&rate, 250000, now_us += 33333);
+    g_assert_cmpint(rate.step, >=, rate.top + 3);
+}
+
 static void
 test_rate_recovers(void)
 {
@@ -160,6 +180,7 @@ main(int argc, char **argv)
     g_test_add_func("/transport/header", test_header_layout);
     g_test_add_func("/transport/bad-headers", test_bad_headers);
     g_test_add_func("/transport/rate", test_rate_follows_the_link);
+    g_test_add_func("/transport/rate-single-late", test_rate_bears_single_late_frames);
     g_test_add_func("/transport/rate-recovers", test_rate_recovers);
     g_test_add_func("/transport/rate-quality", test_rate_never_exceeds_the_quality_asked_for);
     g_test_add_func("/transport/bitrate", test_bitrate_follows_the_link);

@@ -1,4 +1,5 @@
-// How good a JPEG the way to the server carries, judged by how much longer frames take than the shortest trip seen.
+// How good a JPEG the way to the server carries, judged by how many frames take longer than the shortest trip seen. Single
+// ones do wherever packets get lost, and smaller pictures would not change that.
 
 // [JPEG quality, scale of the sides], best first.
 const LADDER = [
@@ -12,11 +13,13 @@ const LADDER = [
 ];
 const START = 1;
 const SLOW = 60; // ms beyond the shortest trip: the queue grows
+const LATE_GAIN = 0.125; // of the moving share of slow frames
+const LATE_SHARE = 0.5; // above which the way is too thin
 const STEP_DOWN = 500; // ms between steps down
 const FIRST_WAIT = 4000; // ms of quiet before a step up; doubled when the step had to be taken back
 const LONGEST_WAIT = 60000;
 const FRAME_INTERVAL = 33; // ms
-const SKIPS = 3; // in a row; one alone is only a busy moment
+const SKIPS = 12; // in a row; fewer are only a busy moment, or a lost packet that is sent again
 
 export class UplinkQuality {
   constructor(now = () => performance.now()) {
@@ -27,6 +30,7 @@ export class UplinkQuality {
     this.wait = FIRST_WAIT;
     this.rose = false;
     this.skips = 0;
+    this.late = 0; // share of the last frames
   }
 
   get jpeg() {
@@ -46,8 +50,11 @@ export class UplinkQuality {
   arrived(roundTrip) {
     this.shortest = Math.min(this.shortest, roundTrip);
     this.skips = 0;
-    if (roundTrip - this.shortest > SLOW) this.#down();
-    else if (this.now() - this.quietSince > this.wait) this.#up();
+    const isLate = roundTrip - this.shortest > SLOW;
+    this.late += LATE_GAIN * (isLate - this.late);
+    if (isLate) {
+      if (this.late > LATE_SHARE) this.#down();
+    } else if (this.now() - this.quietSince > this.wait) this.#up();
   }
 
   // A camera frame found no room.
@@ -61,6 +68,7 @@ export class UplinkQuality {
     if (now - this.changed < STEP_DOWN || this.level === LADDER.length - 1) return;
     if (this.rose) this.wait = Math.min(LONGEST_WAIT, this.wait * 2);
     this.rose = false;
+    this.late = 0;
     this.level++;
     this.changed = now;
   }
