@@ -89,6 +89,16 @@ has_end(const guint8 *data, gsize size)
     return size >= 4 && data[size - 2] == 0xff && data[size - 1] == 0xd9;
 }
 
+static guint64
+count_scans(const guint8 *data, gsize size)
+{
+    guint64 scans = 0;
+    const guint8 *end = data + size - 1;
+    for (const guint8 *at = data; (at = memchr(at, 0xff, (gsize)(end - at))) != NULL; at++)
+        scans += at[1] == 0xda;
+    return scans;
+}
+
 static bool
 read_header(RvJpegCodec *codec, const guint8 *data, gsize size, Header *header, GError **error)
 {
@@ -109,6 +119,8 @@ read_header(RvJpegCodec *codec, const guint8 *data, gsize size, Header *header, 
         header->height > RV_JPEG_MAX_SIDE ||
         (guint64)header->width * (guint64)header->height > RV_JPEG_MAX_PIXELS)
         return invalid(error, "it has more than 16 million pixels");
+    if (count_scans(data, size) * (guint64)header->width * (guint64)header->height > RV_JPEG_MAX_SCANNED)
+        return invalid(error, "it has too many scans for its size");
     return true;
 }
 

@@ -8,6 +8,9 @@
 #define RV_JPEG_MAX_BYTES (16u << 20)
 #define RV_JPEG_MAX_PIXELS (4096u * 4096u) /* as in the file: 100 MB of coefficients when progressive */
 #define RV_JPEG_MAX_SIDE 8192
+/* Pixels times scans. Each scan goes over all blocks, and costs its sender a few bytes: a file of a hundred
+ * kilobytes could keep a core busy for many seconds. Progressive files have about ten. */
+#define RV_JPEG_MAX_SCANNED (4u * RV_JPEG_MAX_PIXELS)
 
 typedef struct RvJpegCodec RvJpegCodec; /* use by one thread at a time */
 

@@ -17,7 +17,7 @@ import urllib.request
 
 from bystander import Bystander
 from ws_client import (ACK, FRAME, GREY, HEADER, PING_KIND, PONG_KIND, PROGRESSIVE, TEXT, YUV444, Closed, WebSocket,
-                       decode, encode, header, numbered, read_number)
+                       decode, encode, header, many_scans, numbered, read_number)
 
 BINARY = os.environ.get("REVERIE", "build/reverie")
 SANITIZED = os.environ.get("REVERIE_SANITIZER", "none") != "none"  # slow: no claims about time or memory
@@ -166,7 +166,8 @@ class BadInput(unittest.TestCase):
         huge = bytearray(good)
         at = huge.index(b"\xff\xc0") + 5
         huge[at : at + 4] = b"\x60\x00\x60\x00"
-        bads = (b"", b"\0" * 100000, b"hello", good[:-200], good[:30], b"\xff\xd8\xff\xd9", bytes(huge), os.urandom(50000))
+        bads = (b"", b"\0" * 100000, b"hello", good[:-200], good[:30], b"\xff\xd8\xff\xd9", bytes(huge), many_scans(4000, 400),
+                os.urandom(50000))
         for sent, bad in enumerate(bads, 1):
             ws.send(bad)
             server.total_becomes("reverie_transport_bad_input_total", bad_before + sent)
@@ -178,6 +179,15 @@ class BadInput(unittest.TestCase):
         self.assertEqual(read_number(ws.receive())[0], 9)
         counters = next(s for s in server.stats()["sessions"] if s["counters"]["bad_input"])["counters"]
         self.assertEqual((counters["bad_input"], counters["frames_in"], counters["frames_out"]), (len(bads) + 3, len(bads) + 1, 1))
+        ws.close()
+
+    def test_costly_pictures_are_bearable(self):
+        """The largest that are taken, and progressive ones in many scans, as fast as they are worked on."""
+        ws = WebSocket(server.port)
+        for frame in (numbered(7, 4096, 4096, quality=30), numbered(8, 2000, 2000, flags=PROGRESSIVE), many_scans(400, 380)):
+            for _ in range(3):
+                ws.send(frame)
+                self.assertEqual(decode(ws.receive(60))[:2], (512, 512))
         ws.close()
 
     def test_too_large_a_message_ends_the_connection(self):

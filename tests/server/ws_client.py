@@ -171,6 +171,13 @@ def numbered(number, width=512, height=512, colour=(200, 60, 110), noise=None, *
     return encode(bar * (height // 8) + body, width, height, **options)
 
 
+def many_scans(side, count):
+    """A progressive JPEG whose last scan is there so many times more: few bytes that take long to decode."""
+    jpeg = encode(bytes(3 * side * side), side, side, subsampling=GREY, flags=PROGRESSIVE)
+    scan = jpeg[jpeg.rindex(b"\xff\xc4"):-2]
+    return jpeg[:-2] + count * scan + jpeg[-2:]
+
+
 def read_bars(jpeg):
     """The red of each of an inverted numbered frame's bars, least significant first: dark for 1."""
     width, height, rgb = decode(jpeg)
