@@ -169,7 +169,8 @@ static gpointer
 stop(gpointer data)
 {
     RvWebrtc *peer = data;
-    gst_element_set_state(peer->pipeline, GST_STATE_NULL);
+    if (peer->pipeline != NULL)
+        gst_element_set_state(peer->pipeline, GST_STATE_NULL);
     if (peer->at_mux != NULL)
         rv_udp_mux_remove(peer->options.mux, peer->at_mux);
     rv_webrtc_unref(peer);
@@ -319,7 +320,8 @@ static gpointer
 negotiate(gpointer data)
 {
     Negotiated *result = data;
-    if (rv_webrtc_build(result->peer, &result->error))
+    /* The first time it may look through all its plugins, for seconds. */
+    if (gst_init_check(NULL, NULL, &result->error) && rv_webrtc_build(result->peer, &result->error))
         result->answer = rv_webrtc_negotiate(result->peer, &result->error);
     g_idle_add_full(G_PRIORITY_DEFAULT, on_negotiated, result, free_negotiated);
     return NULL;
@@ -328,8 +330,6 @@ negotiate(gpointer data)
 RvWebrtc *
 rv_webrtc_answer(const char *offer, gsize size, const RvWebrtcOptions *options, GError **error)
 {
-    if (!gst_is_initialized() && !gst_init_check(NULL, NULL, error))
-        return NULL;
     g_autoptr(RvSdpOffer) parsed = rv_sdp_offer_parse(offer, size, options->codec, error);
     if (parsed == NULL)
         return NULL;

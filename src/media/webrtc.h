@@ -28,8 +28,9 @@ typedef struct {
 } RvWebrtcOptions;
 
 typedef struct {
-    const char *codec; /* "VP8" */
-    int bitrate;       /* what the encoder may use, bits per second */
+    const char *codec;   /* "VP8" */
+    const char *encoder; /* "vp8enc"; NULL before the answer */
+    int bitrate;         /* what the encoder may use, bits per second */
     double sent_bps, received_bps, loss;
     gint64 round_trip_us;
     guint64 frames_in, frames_out;

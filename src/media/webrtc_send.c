@@ -34,19 +34,6 @@ static const Encoder h264_encoders[] = {
     { "openh264enc", "complexity=low rate-control=bitrate gop-size=3000", "bitrate", 1 },
 };
 
-static const Encoder *
-find_encoder(RvVideoCodec codec)
-{
-    const Encoder *list = codec == RV_VIDEO_H264 ? h264_encoders : vp8_encoders;
-    gsize count = codec == RV_VIDEO_H264 ? G_N_ELEMENTS(h264_encoders) : G_N_ELEMENTS(vp8_encoders);
-    for (gsize i = 0; i < count; i++) {
-        g_autoptr(GstElementFactory) factory = gst_element_factory_find(list[i].factory);
-        if (factory != NULL)
-            return &list[i];
-    }
-    return NULL;
-}
-
 static void
 add_extension(GstCaps *caps, int id, const char *uri)
 {
@@ -161,22 +148,58 @@ on_deep_element(GstBin *bin, GstBin *parent, GstElement *element, gpointer data)
     gst_pad_add_probe(pad, GST_PAD_PROBE_TYPE_BUFFER, on_maybe_resent, data, NULL);
 }
 
+/* Owned. An encoder that is there may still be of no use: the graphics card is gone, or has no session left.
+ */
+static GstElement *
+open_sender(const RvSdpOffer *offer, const Encoder *encoder, GError **error)
+{
+    g_autofree char *description = describe_sender(offer, encoder);
+    GstElement *sender = gst_parse_bin_from_description(description, TRUE, error);
+    if (sender == NULL)
+        return NULL;
+    gst_object_ref_sink(sender);
+    if (gst_element_set_state(sender, GST_STATE_READY) != GST_STATE_CHANGE_FAILURE)
+        return sender;
+    gst_element_set_state(sender, GST_STATE_NULL);
+    gst_object_unref(sender);
+    rv_error_set(error, RV_ERROR_FAILED, NULL, NULL, "%s does not start", encoder->factory);
+    return NULL;
+}
+
+/* With the first encoder that works. */
+static GstElement *
+find_sender(RvWebrtc *peer, GError **error)
+{
+    const RvSdpOffer *offer = peer->offer;
+    bool is_h264 = offer->codec == RV_VIDEO_H264;
+    const Encoder *encoder = is_h264 ? h264_encoders : vp8_encoders;
+    gsize count = is_h264 ? G_N_ELEMENTS(h264_encoders) : G_N_ELEMENTS(vp8_encoders);
+    g_autoptr(GError) cause = NULL;
+    for (; count > 0; encoder++, count--) {
+        g_autoptr(GstElementFactory) factory = gst_element_factory_find(encoder->factory);
+        if (factory == NULL)
+            continue;
+        g_clear_error(&cause);
+        GstElement *sender = open_sender(offer, encoder, &cause);
+        if (sender == NULL)
+            continue;
+        peer->bitrate_property = encoder->bitrate_property;
+        peer->bitrate_unit = encoder->bitrate_unit;
+        peer->stats.encoder = encoder->factory;
+        return sender;
+    }
+    rv_error_set(error, RV_ERROR_FAILED, NULL, "install gstreamer1.0-plugins-good and -ugly",
+                 "no encoder for %s%s%s", rv_video_codec_name(offer->codec), cause != NULL ? ": " : "",
+                 cause != NULL ? cause->message : "");
+    return NULL;
+}
+
 bool
 rv_webrtc_add_sender(RvWebrtc *peer, GError **error)
 {
-    const Encoder *encoder = find_encoder(peer->offer->codec);
-    if (encoder == NULL)
-        return rv_error_set(error, RV_ERROR_FAILED, NULL, "install gstreamer1.0-plugins-good and -ugly",
-                            "no encoder for %s", rv_video_codec_name(peer->offer->codec));
-    g_autofree char *description = describe_sender(peer->offer, encoder);
-    g_autoptr(GError) cause = NULL;
-    GstElement *sender = gst_parse_bin_from_description(description, TRUE, &cause);
+    g_autoptr(GstElement) sender = find_sender(peer, error);
     if (sender == NULL)
-        return rv_error_set(error, RV_ERROR_FAILED, NULL,
-                            "install the GStreamer plugins that README.md names", "no video sender: %s",
-                            cause->message);
-    peer->bitrate_property = encoder->bitrate_property;
-    peer->bitrate_unit = encoder->bitrate_unit;
+        return false;
     g_signal_connect(peer->pipeline, "deep-element-added", G_CALLBACK(on_deep_element), peer);
     gst_bin_add(GST_BIN(peer->pipeline), sender);
     peer->source = gst_bin_get_by_name(GST_BIN(sender), "source");

@@ -56,12 +56,20 @@ on_frame(RvPicture *picture, void *user)
         g_debug("a frame was not taken: %s", error->message);
 }
 
+static const char *
+id_text(const Peer *peer)
+{
+    return rv_log_int((gint64)rv_client_id(peer->client));
+}
+
 static void
 on_ended(const char *why, void *user)
 {
     Peer *peer = user;
-    rv_log(RV_LOG_INFO, "webrtc-end", "client", rv_log_int((gint64)rv_client_id(peer->client)), "why", why,
-           NULL);
+    RvWebrtcStats stats;
+    rv_webrtc_stats(peer->peer, &stats);
+    rv_log(RV_LOG_INFO, "webrtc-end", "client", id_text(peer), "why", why, "bitrate",
+           rv_log_int(stats.bitrate), "round_trip_us", rv_log_int(stats.round_trip_us), NULL);
     peer_free(peer);
 }
 
@@ -94,9 +102,20 @@ answer_description(const RvCall *call, const char *sdp, guint64 client)
 }
 
 static void
+log_answer(const Peer *peer)
+{
+    RvWebrtcStats stats;
+    rv_webrtc_stats(peer->peer, &stats);
+    rv_log(RV_LOG_INFO, "webrtc-answer", "client", id_text(peer), "codec", stats.codec, "encoder",
+           stats.encoder, NULL);
+}
+
+static void
 on_answer(const char *sdp, const GError *error, void *user)
 {
     Peer *peer = user;
+    if (error == NULL)
+        log_answer(peer);
     if (peer->message != NULL) {
         RvCall call = { .server = peer->server, .message = peer->message };
         *(error == NULL ? &peer->server->offers_answered : &peer->server->offers_refused) += 1;

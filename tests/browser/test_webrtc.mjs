@@ -21,7 +21,7 @@ test("frames return inverted and in order over WebRTC", async () => {
   const page = await openMirror(browser, server.url, { query: "autoconnect&debug&transport=auto" });
   await waitForLink(page, { state: "live", transport: "webrtc" });
   await waitForFrames(page, 60);
-  await page.waitForFunction(() => /^about [\d.]+ ms$/.test(document.querySelectorAll("#figures dd")[1]?.textContent), null, { timeout: 5000 });
+  await page.waitForFunction(() => /^about p50 [\d.]+ ms, p99 [\d.]+ ms$/.test(document.querySelectorAll("#figures dd")[1]?.textContent), null, { timeout: 5000 });
   assert.match(await page.evaluate(() => document.querySelectorAll("#figures dd")[2].textContent), /wait .* device .* pace /);
   const shown = await colourAt(page, "picture", 0.5, 0.5);
   assert.ok(isNear(shown, INVERTED, CODEC_ERROR), `shown ${shown}, wanted ${INVERTED}`);

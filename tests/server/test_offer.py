@@ -28,12 +28,12 @@ OFFER = (pathlib.Path(__file__).resolve().parent.parent / "data" / "sdp" / "chro
 
 
 class Server:
-    def __init__(self, *options):
+    def __init__(self, *options, env=None):
         self.data = tempfile.TemporaryDirectory()
         self.log = tempfile.TemporaryFile()
         self.process = subprocess.Popen(
             [BINARY, "serve", "--effect", "invert", "--size", "128x128", "--listen", "127.0.0.1:0", "--data", self.data.name,
-             *options], stdout=subprocess.PIPE, stderr=self.log, text=True, env={**os.environ, **SANITIZER})
+             *options], stdout=subprocess.PIPE, stderr=self.log, text=True, env={**os.environ, **SANITIZER, **(env or {})})
         self.port = int(re.search(r":(\d+)$", self.process.stdout.readline())[1])
 
     def post(self, body, path="/offer"):
@@ -145,6 +145,23 @@ class Offers(unittest.TestCase):
                                    f"Content-Length: {len(body)}\r\n\r\n{body}".encode())
                 time.sleep(pause)
         self.assertEqual(self.server.offer()[0], 200)
+
+
+@unittest.skipIf(SANITIZED or "REVERIE_FAKE_NVENC_PLUGIN" not in os.environ, "loads a plugin")
+class Encoders(unittest.TestCase):
+    def test_the_cards_encoder_is_used_if_it_works(self):
+        """With a stand-in for it. GStreamer looks through its plugins at the first offer: nobody else waits for that."""
+        with tempfile.TemporaryDirectory() as folder:
+            plugin = pathlib.Path(os.environ["REVERIE_FAKE_NVENC_PLUGIN"])
+            (pathlib.Path(folder) / plugin.name).symlink_to(plugin)
+            paths = {"GST_PLUGIN_PATH": folder, "GST_REGISTRY": folder + "/registry"}
+            for state, encoder in (("", "nvh264enc"), ("busy", "x264enc")):
+                server = Server(env={**paths, "REVERIE_FAKE_NVENC": state})
+                with Bystander(server.port):
+                    self.assertEqual(server.offer(path="/offer?codec=h264")[0], 200)
+                server.stop()
+                server.log.seek(0)
+                self.assertIn(f"codec=H264 encoder={encoder}\n", server.log.read().decode())
 
 
 def free_udp_port():

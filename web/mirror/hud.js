@@ -25,7 +25,8 @@ export class Hud {
   #draw() {
     const now = this.stats.snapshot();
     this.#text("shown", `${now.fps.toFixed(1)} fps, every ${ms(now.interval?.p50)}, p99 ${ms(now.interval?.p99)}`);
-    this.#text("age of the frame", now.age ? `p50 ${ms(now.age.p50)}, p99 ${ms(now.age.p99)}` : `about ${ms(now.estimate)}`);
+    const age = now.age ?? now.estimate;
+    this.#text("age of the frame", `${now.age ? "" : "about "}p50 ${ms(age?.p50)}, p99 ${ms(age?.p99)}`);
     this.#text("server", now.stages.map(({ name, p50 }) => `${name} ${p50.toFixed(1)}`).join(" · ") || "–");
     this.#text("network", `↑ ${now.up.toFixed(1)} ↓ ${now.down.toFixed(1)} Mb/s, trip ${ms(now.roundTrip)}${now.codec ? `, ${now.codec}` : ""}`);
     this.#text("left out, late", `${now.dropped}, ${now.late}`);

@@ -14,7 +14,7 @@ export class Stats {
     this.late = 0; // frames that came after a newer one
     this.roundTrip = null;
     this.codec = null; // of the pictures that come, as WebRTC names it
-    this.estimate = null; // of the age, in milliseconds, where frames do not tell theirs
+    this.estimate = null; // {p50, p99} of the age, in milliseconds, where frames do not tell theirs
     this.isWatched = false; // somebody looks at the figures
     this.last = null;
   }

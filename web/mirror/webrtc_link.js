@@ -2,10 +2,12 @@
 // "connected" but shows nothing new for FRAME_LIMIT has failed.
 
 import { getStats } from "../common/server.js";
+import { WindowStats } from "../common/window_stats.js";
 
 const CONNECT_LIMIT = 3000; // ms from the answer to a connection
 const FRAME_LIMIT = 1500; // ms without a new picture
 const GATHER_LIMIT = 500; // ms; the server learns further addresses from the packets themselves
+const RTP_TICKS = 90; // a millisecond
 const START_KBIT = 4000; // Chrome would begin at 300 kbit/s and scale the picture down
 
 // Tells Chrome's encoder where to start; others ignore the parameter.
@@ -49,6 +51,7 @@ export class WebrtcLink {
     this.context = this.canvas.getContext("2d", { alpha: false });
     this.abort = new AbortController();
     this.timers = [];
+    this.ways = new WindowStats(10); // milliseconds
     this.lastPicture = 0;
     this.answered = 0;
     this.live = false;
@@ -148,10 +151,19 @@ export class WebrtcLink {
     const [width, height] = [this.video.videoWidth, this.video.videoHeight];
     if (!width || this.video.readyState < HTMLMediaElement.HAVE_CURRENT_DATA) return; // nothing would be drawn: black
     this.lastPicture = performance.now();
+    this.#noteWay(frame.rtpTimestamp);
     this.display.show(this.video, { order: frame.presentedFrames, width, height });
     if (this.live) return;
     this.live = true;
     this.onlive();
+  }
+
+  // How long the picture was on its way, less what the first one was: the server's clock is not ours, and wraps.
+  #noteWay(timestamp) {
+    if (timestamp === undefined) return;
+    const ticks = Math.round(this.lastPicture * RTP_TICKS - timestamp);
+    this.firstWay ??= ticks;
+    this.ways.add(((ticks - this.firstWay) | 0) / RTP_TICKS, this.lastPicture);
   }
 
   #watch() {
@@ -196,7 +208,8 @@ export class WebrtcLink {
   }
 
   // A frame over WebRTC does not say when it was captured: its age is put together from encoding here, the round trip,
-  // the server's own age of this session's frames, and what receiving and decoding take.
+  // the server's own age of this session's frames, and what receiving and decoding take. What its slowest add: the
+  // server's slowest, and those on the way here.
   async #estimateAge(work) {
     const [before, since] = [this.work, (name) => work[name] - this.work[name]];
     const encoding = (1000 * since("encoding")) / since("encoded");
@@ -206,8 +219,10 @@ export class WebrtcLink {
     const { sessions } = await getStats().catch(() => ({ sessions: [] }));
     const own = sessions.find((session) => session.id === this.client);
     if (!own || this.done) return;
+    const way = this.ways.summary();
     const age = encoding + (this.stats.roundTrip ?? 0) + own.age_ms.p50 + receiving;
-    this.stats.estimate = Number.isFinite(age) ? age : null;
+    const spread = own.age_ms.p99 - own.age_ms.p50 + (way ? way.p99 - way.p50 : 0);
+    this.stats.estimate = Number.isFinite(age) ? { p50: age, p99: age + spread } : null;
     for (const [name, stage] of [["wait", "wait"], ["device", "service"], ["pace", "hold"]])
       this.stats.stage(name, own.stages_ms[stage].p50);
   }
