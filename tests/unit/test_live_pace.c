@@ -149,6 +149,30 @@ test_slow_device_is_not_held(void)
     }
 }
 
+/* What evenness costs is the way from the median to the p99 of the service, and little more. */
+static void
+test_hold_costs_what_it_must(void)
+{
+    static const int services[] = { 5, 15, 31, 40, 80, 150, 450 };
+    static const double jitters[] = { 0, 0.03, 0.2 };
+    for (guint i = 0; i < G_N_ELEMENTS(services) * G_N_ELEMENTS(jitters); i++) {
+        gint64 service = services[i / G_N_ELEMENTS(jitters)] * MS, spread = 0, age[2];
+        for (int paced = 0; paced < 2; paced++) {
+            World *world = world_new(NULL);
+            Client *client = world_add_client(
+                world, &(RvLiveSessionOptions) { .pace = paced ? RV_PACE_SMOOTH : RV_PACE_OFF });
+            world_add_machine(world, service, NULL)->jitter = jitters[i % G_N_ELEMENTS(jitters)];
+            client_camera(client, 29.7);
+            world_run(world, 60 * SECOND);
+            RvLiveSessionStats stats = client_stats(client);
+            spread = stats.service.p99 - stats.service.p50;
+            age[paced] = stats.age.p50;
+            world_free(world);
+        }
+        g_assert_cmpint(age[1], <=, age[0] + spread + service / 50 + MS / 2);
+    }
+}
+
 static void
 test_budget_bounds_the_hold(void)
 {
@@ -395,6 +419,7 @@ main(int argc, char **argv)
 {
     g_test_init(&argc, &argv, NULL);
     g_test_add_func("/live/pace/slow-device", test_slow_device_is_not_held);
+    g_test_add_func("/live/pace/what-it-must", test_hold_costs_what_it_must);
     g_test_add_func("/live/pace/parse", test_parse);
     g_test_add_func("/live/pace/age_is_as_promised", test_age_is_as_promised);
     g_test_add_func("/live/pace/smooth_is_even", test_smooth_is_even);
