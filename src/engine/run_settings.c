@@ -248,7 +248,7 @@ rv_run_infotext(const RvPipeline *pipeline, const RvRequest *r, const RvRunSetti
                 const RvRunExtras *extras, int index)
 {
     static const char *const noise_names[] = {
-        [RV_NOISE_CPU] = "CPU", [RV_NOISE_NV] = "NV", [RV_NOISE_CUDA] = "GPU"
+        [RV_NOISE_CPU] = "CPU", [RV_NOISE_NV] = "NV", [RV_NOISE_CUDA] = NULL /* A1111's default goes unsaid */
     };
     g_autoptr(RvInfotext) info = rv_infotext_new(r->prompt, r->negative_prompt);
     g_autofree char *seed_text = g_strdup_printf("%" G_GUINT64_FORMAT, rv_run_seed(r, index));

@@ -118,6 +118,9 @@ def test_redraw(_):
             assert size(answer["images"][0]) == (64, 64), mode
         two = server.img2img(init_images=[gradient(), gradient(64, 32)], batch_size=2, steps=2)
         assert len(two["images"]) == 2
+        laid_out = server.txt2img(override_settings={"randn_source": "GPU"})  # A1111's own, which it leaves unsaid
+        assert "RNG" not in read_infotext(info(laid_out)["infotexts"][0])[2]
+        assert server.ok("/sdapi/v1/png-info", {"image": laid_out["images"][0]})["parameters"]["RNG"] == "GPU"
         fields = {"init_images": [gradient()], "steps": 4}
         louder, plain = server.img2img(**fields, initial_noise_multiplier=1.2), server.img2img(**fields)
         assert read_infotext(info(louder)["infotexts"][0])[2]["Noise multiplier"] == "1.2" and louder["images"] != plain["images"]
