@@ -21,9 +21,10 @@ too_much_text(const Walk *walk)
                         walk->source->limits.text_bytes);
 }
 
-/* Unpacks to at most `budget` bytes. A broken stream gives an empty *text. */
+/* Unpacks to at most `budget` bytes. A broken stream gives an empty *text, but what it unpacked to is spent.
+ */
 static bool
-inflate_text(const Walk *walk, const guint8 *packed, gsize size, GByteArray *text)
+inflate_text(Walk *walk, const guint8 *packed, gsize size, GByteArray *text)
 {
     z_stream stream = { .next_in = (Bytef *)packed, .avail_in = (uInt)size };
     guint8 block[4096];
@@ -39,8 +40,10 @@ inflate_text(const Walk *walk, const guint8 *packed, gsize size, GByteArray *tex
     inflateEnd(&stream);
     if (!fits)
         return too_much_text(walk);
-    if (status != Z_STREAM_END)
-        g_byte_array_set_size(text, 0);
+    if (status == Z_STREAM_END)
+        return true;
+    walk->budget -= text->len;
+    g_byte_array_set_size(text, 0);
     return true;
 }
 

@@ -1,8 +1,10 @@
 #include "server/auth.h"
 
+#include <gio/gio.h>
 #include <glib/gstdio.h>
 #include <string.h>
 #include <sys/random.h>
+#include <time.h>
 
 #include "server/log.h"
 #include "server/password.h"
@@ -10,6 +12,8 @@
 #define LOOK_US G_USEC_PER_SEC /* between looks at the file of users */
 #define MAX_PROVEN 1024
 #define MINUTE_US (60 * G_USEC_PER_SEC)
+#define MAX_HASHING_US (2 * G_USEC_PER_SEC)
+#define HASHING_SHARE 4 /* a fourth of the time, in the long run */
 #define MAX_ADDRESSES 1024
 #define COOKIE "reverie"
 
@@ -30,6 +34,9 @@ struct RvAuth {
     GHashTable *proven;  /* digests of names and passwords that were right: hashing again would cost time */
     guchar key[32];      /* of these digests and of cookies */
     gint64 changed, looked_us; /* the file: its time, when it was looked at */
+    bool is_hashed_out;        /* the last password was not looked at */
+    gint64 hashing_us,
+        hashed_us; /* processor's time spent on hashes and not yet forgiven; when that was so */
     guint64 failures;
 };
 
@@ -110,14 +117,17 @@ load_users(const char *path, GError **error)
     return NULL;
 }
 
+/* 0 for what is no file: reading it again might wait for ever. */
 static gint64
 time_of(const char *path)
 {
     GStatBuf info;
-    return g_stat(path, &info) == 0 ? (gint64)info.st_mtim.tv_sec * 1000000000 + info.st_mtim.tv_nsec : 0;
+    return g_stat(path, &info) == 0 && S_ISREG(info.st_mode)
+               ? (gint64)info.st_mtim.tv_sec * 1000000000 + info.st_mtim.tv_nsec
+               : 0;
 }
 
-/* A file that has become unreadable changes nothing. */
+/* A file that has become unreadable changes nothing, but is spoken of once. */
 static void
 reload_if_changed(RvAuth *auth, gint64 now_us)
 {
@@ -125,12 +135,17 @@ reload_if_changed(RvAuth *auth, gint64 now_us)
         return;
     auth->looked_us = now_us;
     gint64 changed = time_of(auth->path);
-    GHashTable *users = changed != 0 && changed != auth->changed ? load_users(auth->path, NULL) : NULL;
-    if (users == NULL)
+    if (changed == 0 || changed == auth->changed)
         return;
+    g_autoptr(GError) error = NULL;
+    GHashTable *users = load_users(auth->path, &error);
+    auth->changed = changed;
+    if (users == NULL) {
+        rv_log(RV_LOG_WARNING, "users-not-changed", "error", error->message, NULL);
+        return;
+    }
     g_hash_table_unref(auth->users);
     auth->users = users;
-    auth->changed = changed;
     g_hash_table_remove_all(auth->proven);
 }
 
@@ -294,16 +309,47 @@ token_is_good(const RvAuth *auth, const char *given, char **cookie, char **user)
     return true;
 }
 
+/* ---- hashes ---- */
+
+static gint64
+processor_us(void)
+{
+    struct timespec now;
+    clock_gettime(CLOCK_THREAD_CPUTIME_ID, &now);
+    return (gint64)now.tv_sec * G_USEC_PER_SEC + now.tv_nsec / 1000;
+}
+
+/* Hashes cost time of the loop on purpose. Whoever guesses from very many addresses gets a part of it only.
+ */
+static bool
+may_hash(RvAuth *auth, gint64 now_us)
+{
+    gint64 forgiven_us = (now_us - auth->hashed_us) / HASHING_SHARE;
+    auth->hashing_us = MAX(auth->hashing_us - forgiven_us, 0);
+    auth->hashed_us = now_us;
+    return auth->hashing_us < MAX_HASHING_US;
+}
+
+static bool
+verify(RvAuth *auth, const char *secret, const char *password)
+{
+    gint64 begin_us = processor_us();
+    bool ok = rv_password_verify(secret, password);
+    auth->hashing_us += processor_us() - begin_us;
+    return ok;
+}
+
 /* Right before, or by its hash now. */
 static bool
-password_is_good(RvAuth *auth, const char *name, const char *password, const char *secret)
+password_is_good(RvAuth *auth, const char *name, const char *password, const char *secret, gint64 now_us)
 {
     g_autofree char *text = g_strconcat(name, "\n", password, NULL);
     g_autofree char *digest =
         g_compute_hmac_for_string(G_CHECKSUM_SHA256, auth->key, sizeof auth->key, text, -1);
     if (g_hash_table_contains(auth->proven, digest))
         return true;
-    if (!rv_password_verify(secret, password))
+    auth->is_hashed_out = !may_hash(auth, now_us);
+    if (auth->is_hashed_out || !verify(auth, secret, password))
         return false;
     if (g_hash_table_size(auth->proven) >= MAX_PROVEN)
         g_hash_table_remove_all(auth->proven);
@@ -312,13 +358,13 @@ password_is_good(RvAuth *auth, const char *name, const char *password, const cha
 }
 
 static bool
-name_is_good(RvAuth *auth, const char *name, const char *password, char **cookie, char **user)
+name_is_good(RvAuth *auth, const char *name, const char *password, gint64 now_us, char **cookie, char **user)
 {
     const User *found = auth->users != NULL ? g_hash_table_lookup(auth->users, name) : NULL;
     /* Unknown names cost as much time as known ones. */
-    if (found == NULL && auth->users != NULL)
-        rv_password_verify(rv_password_none(), password);
-    if (found != NULL && password_is_good(auth, name, password, found->secret)) {
+    const char *secret = found != NULL ? found->secret : rv_password_none();
+    bool is_good = auth->users != NULL && password_is_good(auth, name, password, secret, now_us);
+    if (found != NULL && is_good) {
         *cookie = cookie_value(auth, name, found->secret);
         *user = g_strdup(name);
         return true;
@@ -327,7 +373,7 @@ name_is_good(RvAuth *auth, const char *name, const char *password, char **cookie
 }
 
 static bool
-basic_is_good(RvAuth *auth, const char *encoded, char **cookie, char **user)
+basic_is_good(RvAuth *auth, const char *encoded, gint64 now_us, char **cookie, char **user)
 {
     gsize size;
     g_autofree guchar *decoded = g_base64_decode(encoded, &size);
@@ -336,20 +382,43 @@ basic_is_good(RvAuth *auth, const char *encoded, char **cookie, char **user)
     if (colon == NULL)
         return false;
     *colon = '\0';
-    return name_is_good(auth, text, colon + 1, cookie, user);
+    return name_is_good(auth, text, colon + 1, now_us, cookie, user);
 }
 
 /* ---- failures ---- */
 
-static Record *
-find_record(RvAuth *auth, const char *address, gint64 now_us)
+/* Whoever has one IPv6 address usually has the 2^64 with the same beginning. */
+static char *
+group_of(const char *address)
 {
-    Record *record = g_hash_table_lookup(auth->records, address);
+    g_autoptr(GInetAddress) parsed = g_inet_address_new_from_string(address);
+    if (parsed == NULL || g_inet_address_get_family(parsed) != G_SOCKET_FAMILY_IPV6)
+        return g_strdup(address);
+    static const guint8 mapped[12] = { [10] = 0xff, [11] = 0xff };
+    const guint8 *bytes = g_inet_address_to_bytes(parsed);
+    if (memcmp(bytes, mapped, sizeof mapped) == 0)
+        return g_strdup_printf("%u.%u.%u.%u", bytes[12], bytes[13], bytes[14], bytes[15]);
+    return g_strdup_printf("%02x%02x:%02x%02x:%02x%02x:%02x%02x::", bytes[0], bytes[1], bytes[2], bytes[3],
+                           bytes[4], bytes[5], bytes[6], bytes[7]);
+}
+
+static Record *
+find_record(RvAuth *auth, const char *group, gint64 now_us)
+{
+    Record *record = g_hash_table_lookup(auth->records, group);
     if (record != NULL && now_us - record->since_us > MINUTE_US) {
-        g_hash_table_remove(auth->records, address);
+        g_hash_table_remove(auth->records, group);
         return NULL;
     }
     return record;
+}
+
+static bool
+is_limited(RvAuth *auth, const char *address, gint64 now_us)
+{
+    g_autofree char *group = group_of(address);
+    const Record *record = find_record(auth, group, now_us);
+    return record != NULL && record->failures >= RV_AUTH_MAX_FAILURES;
 }
 
 static gboolean
@@ -358,10 +427,12 @@ is_old(gpointer key, gpointer value, gpointer now)
     return *(gint64 *)now - ((Record *)value)->since_us > MINUTE_US;
 }
 
+/* The log is told of each, but of nothing that is refused unread. */
 static void
 count_failure(RvAuth *auth, const char *address, gint64 now_us)
 {
-    Record *record = find_record(auth, address, now_us);
+    g_autofree char *group = group_of(address);
+    Record *record = find_record(auth, group, now_us);
     auth->failures++;
     if (record == NULL) {
         if (g_hash_table_size(auth->records) >= MAX_ADDRESSES)
@@ -370,9 +441,21 @@ count_failure(RvAuth *auth, const char *address, gint64 now_us)
             g_hash_table_remove_all(auth->records);
         record = g_new(Record, 1);
         *record = (Record) { now_us, 0 };
-        g_hash_table_insert(auth->records, g_strdup(address), record);
+        g_hash_table_insert(auth->records, g_steal_pointer(&group), record);
     }
     record->failures++;
+    rv_log(RV_LOG_WARNING, "login-failed", "address", address, "limited",
+           record->failures >= RV_AUTH_MAX_FAILURES ? "yes" : "no", NULL);
+}
+
+static RvAuthVerdict
+judge(RvAuth *auth, bool ok, const char *address, gint64 now_us)
+{
+    if (!ok && auth->is_hashed_out)
+        return RV_AUTH_LIMITED;
+    if (!ok)
+        count_failure(auth, address, now_us);
+    return ok ? RV_AUTH_OK : RV_AUTH_WRONG;
 }
 
 RvAuthVerdict
@@ -389,18 +472,16 @@ rv_auth_check(RvAuth *auth, const char *address, const char *authorization, cons
         return RV_AUTH_OK;
     if (authorization == NULL && token == NULL)
         return RV_AUTH_MISSING;
-    const Record *record = find_record(auth, address, now_us);
-    if (record != NULL && record->failures >= RV_AUTH_MAX_FAILURES)
+    auth->is_hashed_out = false;
+    if (is_limited(auth, address, now_us))
         return RV_AUTH_LIMITED;
     bool ok = token != NULL && token_is_good(auth, token, cookie, user);
     if (!ok && authorization != NULL && g_ascii_strncasecmp(authorization, "Bearer ", 7) == 0)
         ok = token_is_good(auth, authorization + 7, cookie, user) ||
              session_is_good(auth, authorization + 7, user);
     else if (!ok && authorization != NULL && g_ascii_strncasecmp(authorization, "Basic ", 6) == 0)
-        ok = basic_is_good(auth, authorization + 6, cookie, user);
-    if (!ok)
-        count_failure(auth, address, now_us);
-    return ok ? RV_AUTH_OK : RV_AUTH_WRONG;
+        ok = basic_is_good(auth, authorization + 6, now_us, cookie, user);
+    return judge(auth, ok, address, now_us);
 }
 
 RvAuthVerdict
@@ -409,12 +490,10 @@ rv_auth_log_in(RvAuth *auth, const char *address, const char *name, const char *
 {
     *cookie = *user = NULL;
     reload_if_changed(auth, now_us);
-    const Record *record = find_record(auth, address, now_us);
-    if (record != NULL && record->failures >= RV_AUTH_MAX_FAILURES)
+    auth->is_hashed_out = false;
+    if (is_limited(auth, address, now_us))
         return RV_AUTH_LIMITED;
-    bool ok = name != NULL ? name_is_good(auth, name, password, cookie, user)
+    bool ok = name != NULL ? name_is_good(auth, name, password, now_us, cookie, user)
                            : token_is_good(auth, password, cookie, user);
-    if (!ok)
-        count_failure(auth, address, now_us);
-    return ok ? RV_AUTH_OK : RV_AUTH_WRONG;
+    return judge(auth, ok, address, now_us);
 }

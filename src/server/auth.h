@@ -7,8 +7,10 @@
  * password under any name), `?token=`, and the cookie that a page gets after one of these. The cookie is an
  * HMAC-SHA256 of the secret under a random key of this installation, so it ends when the secret changes, and
  * whoever guesses secrets cannot try them as cookies. Comparisons take the same time whatever they find. An
- * address that fails RV_AUTH_MAX_FAILURES times within a minute is refused for the rest of it (cookies still
- * work). Main loop only. */
+ * address (of IPv6: its first 64 bits) that fails RV_AUTH_MAX_FAILURES times within a minute is refused for
+ * the rest of it (cookies still work). Hashing takes a fourth of the loop's time at most: where guesses come
+ * from very many addresses, a password that was not right before is refused unread meanwhile. Main loop only.
+ */
 #pragma once
 #include <glib.h>
 #include <stdbool.h>

@@ -82,3 +82,9 @@ rv_guard_origin_is_allowed(const RvGuard *guard, const char *origin)
     g_autofree char *name = name_of(from);
     return name_is_allowed(guard, name);
 }
+
+bool
+rv_guard_allows_some(const RvGuard *guard)
+{
+    return guard->allowed[0] != NULL && *guard->allowed[0] != '\0';
+}

@@ -22,3 +22,5 @@ bool rv_guard_host_is_ours(const RvGuard *guard, const char *host);
 bool rv_guard_origin_is_ours(const RvGuard *guard, const char *origin, const char *host);
 /* May a page of this (foreign) origin read answers: it was allowed by name. */
 bool rv_guard_origin_is_allowed(const RvGuard *guard, const char *origin);
+/* Whether any was. */
+bool rv_guard_allows_some(const RvGuard *guard);

@@ -5,7 +5,7 @@
 #include <string.h>
 
 #include "base/json_build.h"
-#include "server/log.h"
+#include "server/framing.h"
 #include "server/read_ahead.h"
 #include "server/transports.h"
 
@@ -197,7 +197,7 @@ refuse(const RvCall *call, guint status, const char *text)
 }
 
 static void
-set_headers(RvServer *server, SoupServerMessage *message)
+set_headers(SoupServerMessage *message)
 {
     static const struct {
         const char *name, *value;
@@ -213,13 +213,23 @@ set_headers(RvServer *server, SoupServerMessage *message)
           "camera=(self), microphone=(self), display-capture=(self), fullscreen=(self), midi=(self), "
           "screen-wake-lock=(self), autoplay=(self)" },
         { "Cross-Origin-Opener-Policy", "same-origin" },
+        { "Cross-Origin-Resource-Policy", "same-origin" },
         { "Cache-Control", "no-store" },
     };
     SoupMessageHeaders *response = soup_server_message_get_response_headers(message);
     for (gsize i = 0; i < G_N_ELEMENTS(headers); i++)
         soup_message_headers_replace(response, headers[i].name, headers[i].value);
+}
+
+/* Pages of other sites that were allowed by name may read answers, and show pictures. */
+static void
+allow_origin(RvServer *server, SoupServerMessage *message)
+{
+    SoupMessageHeaders *response = soup_server_message_get_response_headers(message);
     const char *origin =
         soup_message_headers_get_one(soup_server_message_get_request_headers(message), "Origin");
+    if (rv_guard_allows_some(server->guard))
+        soup_message_headers_replace(response, "Cross-Origin-Resource-Policy", "cross-origin");
     if (!rv_guard_origin_is_allowed(server->guard, origin))
         return;
     soup_message_headers_replace(response, "Access-Control-Allow-Origin", origin);
@@ -255,13 +265,6 @@ origin_is_fine(const RvCall *call, const RvRoute *route, const char *host)
 }
 
 static bool
-body_is_chunked(SoupServerMessage *message)
-{
-    return soup_message_headers_get_encoding(soup_server_message_get_request_headers(message)) ==
-           SOUP_ENCODING_CHUNKED;
-}
-
-static bool
 body_is_long(const RvCall *call)
 {
     goffset most =
@@ -277,8 +280,7 @@ body_is_json(const RvCall *call)
 {
     SoupMessageHeaders *request = soup_server_message_get_request_headers(call->message);
     const char *type = soup_message_headers_get_content_type(request, NULL);
-    return call->route->body == NULL || type == NULL ||
-           soup_message_headers_get_content_length(request) == 0 ||
+    return call->route->takes_text || type == NULL || soup_message_headers_get_content_length(request) == 0 ||
            g_ascii_strcasecmp(type, "application/json") == 0 ||
            (call->route->takes_forms && g_ascii_strcasecmp(type, SOUP_FORM_MIME_TYPE_MULTIPART) == 0);
 }
@@ -286,9 +288,7 @@ body_is_json(const RvCall *call)
 static bool
 body_is_fine(const RvCall *call)
 {
-    if (body_is_chunked(call->message))
-        refuse(call, 411, "say how long the body is (Content-Length)");
-    else if (body_is_long(call))
+    if (body_is_long(call))
         refuse(call, 413, "the body is too long");
     else if (!body_is_json(call))
         refuse(call, 415, "send application/json");
@@ -386,9 +386,6 @@ is_let_in(const RvCall *call, const RvRoute *route, const char *path)
         return true;
     }
     call->server->refused++;
-    if (verdict != RV_AUTH_MISSING)
-        rv_log(RV_LOG_WARNING, "login-failed", "address", address, "limited",
-               verdict == RV_AUTH_LIMITED ? "yes" : "no", NULL);
     if (verdict == RV_AUTH_LIMITED) {
         soup_message_headers_replace(soup_server_message_get_response_headers(call->message), "Retry-After",
                                      "60");
@@ -418,8 +415,12 @@ check(RvCall *call, const char *path)
         soup_message_headers_get_one(soup_server_message_get_request_headers(call->message), "Host");
     const RvRoute *known, *route = find_route(method, path, wants_socket(call->message), &rest, &known);
     bool is_open = rv_auth_is_open(server->auth);
+    guint status;
+    const char *problem = rv_framing_problem(soup_server_message_get_request_headers(call->message), &status);
     call->route = route;
-    if (strlen(path) > MAX_PATH_BYTES) {
+    if (problem != NULL) {
+        refuse(call, status, problem);
+    } else if (strlen(path) > MAX_PATH_BYTES) {
         refuse(call, 414, "the address is too long");
     } else if (is_open && !rv_guard_host_is_ours(server->guard, host)) {
         server->refused++;
@@ -451,6 +452,7 @@ on_started(SoupServer *soup, SoupServerMessage *message, gpointer user)
 {
     RvServer *server = user;
     GSocket *socket = soup_server_message_get_socket(message);
+    set_headers(message); /* so early, because libsoup itself answers what it cannot read */
     if (socket == NULL)
         return;
     rv_half_open_watch(server->half_open, message);
@@ -461,18 +463,29 @@ on_started(SoupServer *soup, SoupServerMessage *message, gpointer user)
     g_socket_set_keepalive(socket, TRUE);
 }
 
+/* libsoup reads a body to its end before it answers, unless the client waits for "100 Continue": what was
+ * refused is not kept, and what follows on the connection is not taken for a request. */
+static void
+discard_body(SoupServerMessage *message)
+{
+    SoupMessageHeaders *request = soup_server_message_get_request_headers(message);
+    soup_message_body_set_accumulate(soup_server_message_get_request_body(message), FALSE);
+    if (soup_message_headers_get_encoding(request) == SOUP_ENCODING_CHUNKED ||
+        soup_message_headers_get_content_length(request) > 0)
+        soup_message_headers_replace(soup_server_message_get_response_headers(message), "Connection",
+                                     "close");
+}
+
 static void
 on_early(SoupServer *soup, SoupServerMessage *message, const char *path, GHashTable *query, gpointer user)
 {
     RvServer *server = user;
     RvCall call = { .server = server, .message = message, .query = query };
     note_begin(message);
-    set_headers(server, message);
+    allow_origin(server, message);
     check(&call, path);
-    /* libsoup reads a body to its end before it answers, unless the client waits for "100 Continue": what was
-     * refused is not kept. */
     if (soup_server_message_get_status(message) != 0)
-        soup_message_body_set_accumulate(soup_server_message_get_request_body(message), FALSE);
+        discard_body(message);
 }
 
 static void

@@ -53,6 +53,7 @@ struct RvRoute {
     const char *parameter;                 /* for the handler: which live parameter, or file */
     const RvFieldSet *body, *query_fields; /* what it reads (sdapi/field.h), for the documentation; or NULL */
     bool takes_forms;                      /* the body may be multipart/form-data, too */
+    bool takes_text;                       /* the body may be of any type; otherwise it is JSON */
     gsize max_body;                        /* bytes; 0: 256 KB */
     RvRouteErrors errors;
 };

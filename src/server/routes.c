@@ -2,9 +2,10 @@
 #include "server/server_internal.h"
 #include "server/transports.h"
 
-#define PARAMETER(PATH, NAME, HELP)                                                                     \
-    {                                                                                                   \
-        "GET,POST", PATH, RV_AUTH_REQUIRED, true, rv_control_parameter, .parameter = NAME, .help = HELP \
+#define PARAMETER(PATH, NAME, HELP)                                                                      \
+    {                                                                                                    \
+        "GET,POST", PATH, RV_AUTH_REQUIRED, true, rv_control_parameter, .parameter = NAME, .help = HELP, \
+                                                                        .takes_text = true               \
     }
 
 const RvRoute rv_routes[] = {
@@ -46,7 +47,7 @@ const RvRoute rv_routes[] = {
 
     { "GET", "/api/v1/tokens", RV_AUTH_REQUIRED, false, rv_tokens_get,
       .help = "?prompt=TEXT: tokens of a prompt and the chunks that they fill, {\"count\",\"chunks\"}" },
-    { "GET,POST", "/set", RV_AUTH_REQUIRED, true, rv_control_set,
+    { "GET,POST", "/set", RV_AUTH_REQUIRED, true, rv_control_set, .takes_text = true,
       .help = "?prompt=TEXT, as in transformirror-web" },
     PARAMETER("/prompt/{text}", "prompt", "The prompt (of a pair: the first); also ?msg=TEXT"),
     PARAMETER("/secondprompt/{text}", "prompt/1", "The second prompt of a pair"),
@@ -64,10 +65,11 @@ const RvRoute rv_routes[] = {
     PARAMETER("/mode/{name}", "mode", "hard (2 steps, 0.7) or soft (3 steps, 0.5)"),
     PARAMETER("/ramp_ms/{n}", "ramp_ms", "How long prompts take to change"),
     PARAMETER("/pace/{name}", "pace", "off, smooth, or latency-budget=MS"),
-    { "GET,POST", "/debug/{bool}", RV_AUTH_REQUIRED, true, rv_control_debug, .help = "More in the logs" },
-    { "GET,POST", "/directory/{name}", RV_AUTH_REQUIRED, true, rv_control_ignored,
+    { "GET,POST", "/debug/{bool}", RV_AUTH_REQUIRED, true, rv_control_debug, .takes_text = true,
+      .help = "More in the logs" },
+    { "GET,POST", "/directory/{name}", RV_AUTH_REQUIRED, true, rv_control_ignored, .takes_text = true,
       .help = "Taken for i2i-realtime's sake: pictures come from cameras" },
-    { "GET,POST", "/batch_size/{n}", RV_AUTH_REQUIRED, true, rv_control_ignored,
+    { "GET,POST", "/batch_size/{n}", RV_AUTH_REQUIRED, true, rv_control_ignored, .takes_text = true,
       .help = "Taken for i2i-realtime's sake: frames are drawn one by one" },
     { 0 },
 };

@@ -7,7 +7,7 @@
 #include <malloc.h>
 #include <stdio.h>
 #include <string.h>
-#include <sys/socket.h>
+#include <sys/resource.h>
 #include <unistd.h>
 
 #include "server/idle.h"
@@ -25,7 +25,9 @@
 #define END_US (12 * G_USEC_PER_SEC)  /* and devices come to an end */
 #define STOP_POLL_MS 20
 #define HALF_OPEN_S 60
-#define BACKLOG 1024 /* connections that wait to be accepted */
+#define MOST_WAITING 1024 /* connections from which a request is expected */
+#define LEAST_DESCRIPTORS 64
+#define MOST_DESCRIPTORS 65536
 
 RvMirror *
 rv_server_mirror(RvServer *server)
@@ -191,33 +193,38 @@ set_url(RvServer *server)
                                             : g_strdup_printf("%s://%s:%d", scheme, host, port);
 }
 
-/* Ten connections that wait, as GLib has it, are few: the next would try again after a second. */
-static void
-deepen_backlog(RvServer *server)
+/* Connections and files share the descriptors. */
+static guint
+raise_descriptors(void)
 {
-    GSList *listeners = soup_server_get_listeners(server->soup);
-    for (GSList *link = listeners; link != NULL; link = link->next)
-        listen(g_socket_get_fd(link->data), BACKLOG);
-    g_slist_free(listeners);
+    struct rlimit limit;
+    if (getrlimit(RLIMIT_NOFILE, &limit) != 0)
+        return LEAST_DESCRIPTORS;
+    rlim_t most = MIN(limit.rlim_max, MOST_DESCRIPTORS);
+    struct rlimit more = { MAX(limit.rlim_cur, most), limit.rlim_max };
+    if (setrlimit(RLIMIT_NOFILE, &more) == 0)
+        limit = more;
+    return (guint)CLAMP(limit.rlim_cur, LEAST_DESCRIPTORS, MOST_DESCRIPTORS);
 }
 
 static bool
 listen_on(RvServer *server, GError **error)
 {
     const RvServeOptions *o = server->options;
-    server->soup = g_object_new(SOUP_TYPE_SERVER, "raw-paths", TRUE, "server-header", "reverie ", NULL);
+    server->soup = g_object_new(SOUP_TYPE_SERVER, "raw-paths", TRUE, "server-header", "reverie", NULL);
     if (!load_certificate(server, error))
         return false;
-    server->half_open = rv_half_open_new(HALF_OPEN_S);
     rv_routes_install(server);
-    g_autoptr(GSocketAddress) address = g_inet_socket_address_new_from_string(o->host, (guint)o->port);
     g_autoptr(GError) wrong = NULL;
-    bool is_tls = o->tls_cert != NULL || o->tls_self_signed;
-    if (!soup_server_listen(server->soup, address, is_tls ? SOUP_SERVER_LISTEN_HTTPS : 0, &wrong))
+    server->listener = rv_listener_new(server->soup, o->host, (guint)o->port,
+                                       o->tls_cert != NULL || o->tls_self_signed, &wrong);
+    if (server->listener == NULL)
         return rv_error_set(error, RV_ERROR_IO, o->listen,
                             "stop what listens there, or choose another with --listen", "cannot listen: %s",
                             wrong->message);
-    deepen_backlog(server);
+    guint descriptors = raise_descriptors();
+    server->half_open = rv_half_open_new(HALF_OPEN_S, MIN(MOST_WAITING, descriptors / 4), descriptors / 2);
+    rv_listener_watch(server->listener, server->half_open);
     set_url(server);
     rv_log(RV_LOG_INFO, "listening", "url", server->url, "auth",
            rv_auth_is_open(server->auth) ? "none" : "required", NULL);
@@ -346,6 +353,8 @@ finish(RvServer *server)
     rv_osc_port_free(server->osc);
     rv_events_free(server->events);
     rv_sse_free(server->job_events);
+    rv_listener_free(server->listener);
+    rv_half_open_free(server->half_open);
     if (server->soup != NULL)
         soup_server_disconnect(server->soup);
     rv_mirror_free(server->mirror, begin_us + END_US);
@@ -353,7 +362,6 @@ finish(RvServer *server)
     rv_studio_free(server->studio, begin_us + END_US);
     rv_recording_free(server->recording, begin_us + END_US);
     forget_sockets(server);
-    rv_half_open_free(server->half_open);
     g_clear_object(&server->soup);
     if (server->tasks->len == 0) /* otherwise a thread still works for one */
         g_ptr_array_unref(server->tasks);

@@ -2,6 +2,7 @@
 #pragma once
 #include "server/guard.h"
 #include "server/half_open.h"
+#include "server/listener.h"
 #include "server/route.h"
 #include "server/server.h"
 
@@ -23,6 +24,7 @@ struct RvServer {
     struct RvSse *job_events; /* of /api/v1/events */
     RvOscPort *osc;
     RvUdpMux *udp_mux; /* NULL: no --udp-port */
+    RvListener *listener;
     RvHalfOpen *half_open;
     GPtrArray *sockets; /* open WebSockets, referenced */
     GPtrArray *tasks;   /* RvTask, requests to the picture API that are not answered yet; borrowed */

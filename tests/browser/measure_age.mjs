@@ -27,7 +27,7 @@ async function measure(size, fps, { transport, codec, pace }) {
   let browser;
   try {
     browser = await launch();
-    await fetch(`${server.url}/api/state`, { method: "POST", body: JSON.stringify({ pace }) });
+    await fetch(`${server.url}/api/state`, { method: "POST", headers: { "Content-Type": "application/json" }, body: JSON.stringify({ pace }) });
     return await measureAge(browser, server.url, { transport, codec, seconds, camera: { fps, side: size, rich: true } });
   } finally {
     await browser?.close();

@@ -59,7 +59,7 @@ test("prompts and parameters reach the server, and those of others reach the pag
   await page.waitForTimeout(400);
   state = await server.state();
   assert.deepEqual([state.steps, state.strength, state.seed], [3, 0.5, 77]);
-  await fetch(`${server.url}/api/state`, { method: "POST", body: JSON.stringify({ prompt: "from elsewhere", steps: 2, passthrough: false }) });
+  await fetch(`${server.url}/api/state`, { method: "POST", headers: { "Content-Type": "application/json" }, body: JSON.stringify({ prompt: "from elsewhere", steps: 2, passthrough: false }) });
   await page.waitForFunction(() => [...document.querySelectorAll("textarea")].some((t) => t.value === "from elsewhere"), null, { timeout: 8000 });
   assert.equal(await page.inputValue("#steps"), "2");
   await page.context().close();

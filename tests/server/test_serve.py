@@ -4,6 +4,7 @@ import base64
 import json
 import os
 import pathlib
+import resource
 import signal
 import socket
 import ssl
@@ -84,6 +85,7 @@ def test_health_and_pages(_):
             status, headers, body = server.request(path)
             assert status == 200 and headers["Content-Type"].startswith("text/html") and b"<" in body, path
             assert "default-src 'self'" in headers["Content-Security-Policy"] and headers["X-Content-Type-Options"] == "nosniff"
+            assert headers["Cross-Origin-Resource-Policy"] == "same-origin" and headers["Server"] == "reverie"
             again = server.request(path, headers={"If-None-Match": headers["ETag"]})
             assert again[0] == 304 and again[2] == b""
         for path in ("/nothing", "/static/", "/static/nothing.js", "/static/../meson.build", "/static/%2e%2e/meson.build",
@@ -171,6 +173,13 @@ def test_users_and_guessing(folder):
         assert server.status("/api/state", headers=basic("anna", "pass:word"), source="127.0.0.2") == 200, "others are not shut out"
         assert server.status("/healthz") == 200
         assert server.metric_with({"Cookie": good}, "reverie_login_failures_total") == 10
+        assert server.logs().count("login-failed") == 10, "what is refused unread fills no log"
+        spoofed = {**basic("anna", "pass:word"), "X-Forwarded-For": "10.0.0.1", "Forwarded": "for=10.0.0.1"}
+        assert server.status("/api/state", headers=spoofed) == 429, "who asks is not what they say"
+        (folder / "users").write_text("anna has gone\n")  # not a line of a user: nothing changes, and it is said
+        eventually(lambda: server.status("/api/state", headers={"Cookie": good}) == 200 and "users-not-changed" in server.logs(), "it is said")
+        (folder / "users").write_text("bert:schön\n")
+        eventually(lambda: server.status("/api/state", headers={"Cookie": good}) == 401, "who was removed is out")
 
 
 def test_foreign_pages(_):
@@ -189,6 +198,9 @@ def test_foreign_pages(_):
         for host in ("localhost", "localhost:7860", "127.0.0.1", "[::1]:1", "192.168.1.5", socket.gethostname(), "STAGE.example:8080"):
             assert server.status("/api/state", headers={"Host": host}) == 200, host
         assert "Access-Control-Allow-Origin" not in server.request("/api/state", headers={"Origin": "http://evil.example"})[1]
+        for path in ("/api/state", "/offer", "/sdapi/v1/options", "/sdapi/v1/txt2img", "/api/v1/jobs"):  # what forms can send without asking
+            for kind in ("text/plain", "application/x-www-form-urlencoded", "multipart/form-data; boundary=a"):
+                assert server.status(path, method="POST", body="{}", headers={"Content-Type": kind}) == 415, (path, kind)
         status, headers, _ = server.request("/set?prompt=b", headers={"Origin": "https://stage.example"})
         assert status == 200 and headers["Access-Control-Allow-Origin"] == "https://stage.example"
         status, headers, _ = server.request("/api/state", "OPTIONS", headers={"Origin": "https://stage.example"})
@@ -227,6 +239,14 @@ def test_limits(_):
         assert b" 413 " in raw(server, huge + b"Expect: 100-continue\r\n\r\n"), "refused before the body is sent"
         assert b" 413 " in raw(server, head + b"Content-Length: 1000000\r\n\r\n" + b"x" * 1000000)
         assert b" 411 " in raw(server, head + b"Transfer-Encoding: chunked\r\n\r\n5\r\nhello\r\n0\r\n\r\n")
+        for framing, status in ((b"Content-Length: 2\r\nContent-Length: 2", 400), (b"Content-Length: +2", 400), (b"Content-Length: 2, 2", 400),
+                                (b"Content-Length: 2\r\nTransfer-Encoding: chunked", 411), (b"Transfer-Encoding: identity", 411),
+                                (b"Content-Length: 2\r\nHost: two", 400), (b"Transfer-Encoding: xchunked", 501)):
+            body = b"2\r\n{}\r\n0\r\n\r\n" if b": chunked" in framing else b"{}"
+            reply = raw(server, head + framing + b"\r\n\r\n" + body)
+            assert b" %d " % status in reply.split(b"\r\n")[0] and b"frame-ancestors" in reply, (framing, reply)
+        smuggled = b"GET /set?prompt=smuggled HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n"
+        raw(server, head + b"Transfer-Encoding: chunked\r\n\r\n" + smuggled * 3, wait=0.5)  # what follows a refused body is no request
         before = server.metric("process_resident_memory_bytes")
         for kind in (huge + b"\r\n", b"GET /nothing HTTP/1.1\r\nHost: a\r\nContent-Length: 9999999999\r\n\r\n",
                      head + b"Transfer-Encoding: chunked\r\n\r\nfffffff0\r\n"):
@@ -284,6 +304,31 @@ def test_connections_do_not_stay(_):
         for _ in range(40):
             assert server.status("/healthz") == 200
         eventually(lambda: len(list(descriptors.iterdir())) <= before + 4, "connections are closed")
+
+
+def test_more_connections_than_there_is_room_for(folder):
+    """Those that wait longest make room; and a server that ran out of descriptors accepts again afterwards."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (min(4096, hard), hard))
+    for options, most in ((), 1040), (("--tls-self-signed",), 50):  # where hands are shaken there is less room
+        with Server(*options, data=folder) as server:
+            descriptors = pathlib.Path(f"/proc/{server.process.pid}/fd")
+            before = len(list(descriptors.iterdir()))
+            idle = [socket.create_connection(("127.0.0.1", server.port)) for _ in range(1100)]  # and never say a word
+            assert server.status("/healthz") == 200
+            eventually(lambda: len(list(descriptors.iterdir())) < before + most, "the first are closed")
+            for connection in idle:
+                connection.close()
+            eventually(lambda: len(list(descriptors.iterdir())) < before + 10, "all are closed")
+            own = resource.prlimit(server.process.pid, resource.RLIMIT_NOFILE)
+            resource.prlimit(server.process.pid, resource.RLIMIT_NOFILE, (len(list(descriptors.iterdir())), own[1]))
+            waiting = socket.create_connection(("127.0.0.1", server.port))
+            time.sleep(0.3)
+            resource.prlimit(server.process.pid, resource.RLIMIT_NOFILE, own)
+            assert server.status("/healthz") == 200
+            server.stop()  # whom it waits for does not hold it up
+            waiting.close()
+    resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
 
 
 def test_self_signed_tls(folder):

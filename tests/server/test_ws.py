@@ -56,7 +56,8 @@ class Server:
             time.sleep(0.1)
 
     def post(self, changes):
-        urllib.request.urlopen(f"http://127.0.0.1:{self.port}/api/state", json.dumps(changes).encode(), timeout=10).close()
+        request = urllib.request.Request(f"http://127.0.0.1:{self.port}/api/state", json.dumps(changes).encode(), {"Content-Type": "application/json"})
+        urllib.request.urlopen(request, timeout=10).close()
 
     def memory(self):
         with open(f"/proc/{self.process.pid}/statm") as file:

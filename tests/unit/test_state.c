@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "server/auth.h"
+#include "server/log.h"
 #include "server/seed_travel.h"
 #include "server/state.h"
 #include "text/prompt.h"
@@ -235,6 +236,22 @@ test_guessing_is_slow(void)
     g_assert_cmpint(try(auth, "c", NULL, 0), ==, RV_AUTH_MISSING);
 }
 
+/* Whoever has one address of IPv6 has many. */
+static void
+test_guessing_from_a_network(void)
+{
+    g_autoptr(RvAuth) auth = rv_auth_new("correct horse", NULL, NULL);
+    for (int i = 0; i < RV_AUTH_MAX_FAILURES; i++) {
+        g_autofree char *address = g_strdup_printf("2001:db8:0:1:%x::%x", i, 7 * i);
+        g_assert_cmpint(try(auth, address, "wrong", 0), ==, RV_AUTH_WRONG);
+        g_assert_cmpint(try(auth, "::ffff:10.0.0.1", "wrong", 0), ==, RV_AUTH_WRONG);
+    }
+    g_assert_cmpint(try(auth, "2001:db8:0:1::9999", "correct horse", 0), ==, RV_AUTH_LIMITED);
+    g_assert_cmpint(try(auth, "2001:db8:0:2::1", "correct horse", 0), ==, RV_AUTH_OK);
+    g_assert_cmpint(try(auth, "10.0.0.1", "correct horse", 0), ==, RV_AUTH_LIMITED);
+    g_assert_cmpint(try(auth, "::ffff:10.0.0.2", "correct horse", 0), ==, RV_AUTH_OK);
+}
+
 static void
 test_cookie_outlives_a_restart(void)
 {
@@ -269,6 +286,7 @@ int
 main(int argc, char **argv)
 {
     g_test_init(&argc, &argv, NULL);
+    rv_log_set_level(RV_LOG_ERROR); /* each wrong log-in is a line */
     g_test_add_func("/state/ramp", test_ramp);
     g_test_add_func("/state/ramps-do-not-jump", test_ramps_do_not_jump);
     g_test_add_func("/state/no-ramp-is-at-once", test_no_ramp_is_at_once);
@@ -278,6 +296,7 @@ main(int argc, char **argv)
     g_test_add_func("/state/seed-travels", test_seed_travels);
     g_test_add_func("/state/seed-travels-on", test_seed_travels_on);
     g_test_add_func("/auth/guessing-is-slow", test_guessing_is_slow);
+    g_test_add_func("/auth/guessing-from-a-network", test_guessing_from_a_network);
     g_test_add_func("/auth/cookie-outlives-a-restart", test_cookie_outlives_a_restart);
     return g_test_run();
 }
