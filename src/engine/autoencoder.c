@@ -26,6 +26,7 @@ struct RvAutoencoder {
     int factor, channels;
     float scale, shift;
     gint64 limit; /* pixels in one piece */
+    int tile;     /* latents a side */
     bool tiling;
     RvAutoencoderCosts costs;
 };
@@ -47,7 +48,7 @@ rv_autoencoder_new(RvEngine *engine, const RvVaeConfig *vae, const RvTaesdConfig
     a->shift = a->is_tiny ? taesd->shift_factor : vae->shift_factor;
     a->weights = rv_weight_set_new_typed(rv_engine_device(engine), source, compute);
     a->programs = rv_programs_new(PROGRAMS);
-    rv_autoencoder_set_limit(a, 0);
+    rv_autoencoder_set_limit(a, 0, 0);
     return a;
 }
 
@@ -170,10 +171,9 @@ typedef struct {
 } Tiling;
 
 static Tiling
-tiling_of(int size, bool tiled)
+tiling_of(int size, int tile)
 {
-    Tiling t = { .size = size, .tile = tiled ? MIN(TILE, size) : size, .count = 1 };
-    t.step = TILE - OVERLAP;
+    Tiling t = { .size = size, .tile = MIN(tile, size), .step = tile - OVERLAP, .count = 1 };
     if (t.tile < size)
         t.count = (size - t.tile + t.step - 1) / t.step + 1;
     return t;
@@ -250,8 +250,9 @@ blend_clear(Blend *blend)
 }
 
 void
-rv_autoencoder_set_limit(RvAutoencoder *a, gint64 pixels)
+rv_autoencoder_set_limit(RvAutoencoder *a, gint64 pixels, int tile)
 {
+    a->tile = tile > 0 ? tile : TILE;
     a->limit = pixels > 0 ? pixels : a->is_tiny ? TINY_PIXELS : KL_PIXELS;
 }
 
@@ -261,11 +262,17 @@ rv_autoencoder_is_tiled(const RvAutoencoder *a, int width, int height)
     return (gint64)width * height > a->limit;
 }
 
+static int
+tile_side(const RvAutoencoder *a, int width, int height)
+{
+    return rv_autoencoder_is_tiled(a, width, height) ? a->tile : G_MAXINT;
+}
+
 bool
 rv_autoencoder_prepare(RvAutoencoder *a, int width, int height, bool encode, GError **error)
 {
-    bool tiled = rv_autoencoder_is_tiled(a, width, height);
-    Tiling tx = tiling_of(width / a->factor, tiled), ty = tiling_of(height / a->factor, tiled);
+    int side = tile_side(a, width, height);
+    Tiling tx = tiling_of(width / a->factor, side), ty = tiling_of(height / a->factor, side);
     int w = tx.tile * a->factor, h = ty.tile * a->factor;
     return (!encode || encoder_for(a, w, h, error) != NULL) && decoder_for(a, w, h, error) != NULL;
 }
@@ -307,8 +314,8 @@ take_middle(const Blend *large, int margin, Blend *to)
 static bool
 encode_all(RvAutoencoder *a, const guint8 *rgb, int width, int height, Blend *blend, GError **error)
 {
-    bool tiled = rv_autoencoder_is_tiled(a, width, height);
-    Tiling tx = tiling_of(blend->width, tiled), ty = tiling_of(blend->height, tiled);
+    int side = tile_side(a, width, height);
+    Tiling tx = tiling_of(blend->width, side), ty = tiling_of(blend->height, side);
     g_autofree float *tile = g_new(float, (gsize)tx.tile *(gsize)ty.tile *(gsize)a->channels);
     for (int j = 0; j < ty.count; j++)
         for (int i = 0; i < tx.count; i++) {
@@ -400,10 +407,9 @@ decode_tile(RvAutoencoder *a, const float *latent, int stride, int x, int y, int
 static bool
 decode_all(RvAutoencoder *a, const float *latent, int width, int height, Blend *blend, GError **error)
 {
-    bool tiled = rv_autoencoder_is_tiled(a, width, height);
-    int f = a->factor;
-    Tiling tx = tiling_of(width / f, tiled), ty = tiling_of(height / f, tiled);
-    if (!tiled)
+    int f = a->factor, side = tile_side(a, width, height);
+    Tiling tx = tiling_of(width / f, side), ty = tiling_of(height / f, side);
+    if (tx.count * ty.count == 1)
         return decode_tile(a, latent, width / f, 0, 0, width / f, height / f, blend->sum, error);
     gsize count = (gsize)(tx.tile * f) * (gsize)(ty.tile * f) * 3;
     g_autofree float *tile = g_try_new(float, count);

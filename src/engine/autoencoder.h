@@ -13,8 +13,9 @@ RvAutoencoder *rv_autoencoder_new(RvEngine *engine, const RvVaeConfig *vae, cons
                                   RvWeightSource source, RvDType compute);
 void rv_autoencoder_free(RvAutoencoder *autoencoder); /* accepts NULL */
 
-/* The most pixels that are worked in one piece; 0 gives the default back. */
-void rv_autoencoder_set_limit(RvAutoencoder *autoencoder, gint64 pixels);
+/* The most pixels that are worked in one piece, and the side of the tiles of larger pictures, in latents; 0
+ * gives the default back. */
+void rv_autoencoder_set_limit(RvAutoencoder *autoencoder, gint64 pixels, int tile);
 bool rv_autoencoder_is_tiled(const RvAutoencoder *autoencoder, int width, int height);
 
 /* Pictures that come and go from now on have edges that fit each other. */

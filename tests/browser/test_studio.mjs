@@ -167,8 +167,8 @@ test("inpainting: only what is painted changes; eraser, undo, redo, zoom, outpai
   const original = await draw(page);
   await page.click('#result-tools [data-send="inpaint"]');
   const canvas = page.locator("canvas.mask");
+  await until(page, () => document.activeElement.matches("canvas.mask")); // the page has scrolled to where it stays
   await canvas.scrollIntoViewIfNeeded();
-  await canvas.waitFor();
   const stroke = async (x, y) => {
     const box = await canvas.boundingBox();
     await page.mouse.move(box.x + box.width * x, box.y + box.height * y);
@@ -177,7 +177,6 @@ test("inpainting: only what is painted changes; eraser, undo, redo, zoom, outpai
     await page.mouse.up();
   };
   const isMasked = () => page.isVisible("#f-mask_blur");
-  await until(page, () => document.activeElement.matches("canvas.mask"));
   assert.equal(await isMasked(), false);
   await stroke(0.25, 0.25);
   assert.equal(await isMasked(), true);

@@ -258,7 +258,7 @@ def try_corruption(folder, number):
 def test_corrupted_models(folder):
     for i in (0, 1):
         copy_model(MODEL, folder / f"model-{i}")
-    count = int(os.environ.get("REVERIE_CORRUPTIONS", 300))
+    count = int(os.environ.get("REVERIE_CORRUPTIONS", 300 if SANITIZED else 80))  # sanitizers see more
     with ThreadPoolExecutor(2) as pool:
         halves = [pool.submit(lambda first: [try_corruption(folder, n) for n in range(first, count, 2)], i) for i in (0, 1)]
         codes = halves[0].result() + halves[1].result()

@@ -72,7 +72,7 @@ def test_mirror_and_jobs_together(_):
             eventually(lambda: ended(server, alone), "a job ends with nobody at the mirror")
             visitor = Visitor(server)
             eventually(lambda: len(visitor.times) > 5, "the mirror shows something")
-            before, jobs = len(visitor.times), [submit(server), submit(server, seed=6, steps=3 if rule == "mirror-first" else 40)]
+            before, jobs = len(visitor.times), [submit(server), submit(server, seed=6, steps=3 if rule == "mirror-first" else 10 if SANITIZED else 40)]
             seen, steps = [], []
 
             def look():
@@ -119,6 +119,7 @@ def test_giving_the_device_away(_):
         eventually(lambda: ended(server, job), "a job ends")
         assert memory(server)[0] > 0
         for path, body in (("/sdapi/v1/unload-checkpoint", {}), ("/free", {"unload_models": True, "free_memory": True})):
+            assert mirror.shows(frame) == first, "somebody is at the mirror: less than ten seconds ago"
             assert server.request(path, "POST", json.dumps(body), JSON)[0] == 200
             assert memory(server)[0] == 0, path
             again = submit(server, steps=2)
