@@ -150,6 +150,7 @@ async function takePhone() {
   const page = await openStudio(browser, server.url, { log, context: PHONE });
   for (const view of ["controls", "result", "side"]) {
     await page.tap(`#views [data-to="${view}"]`);
+    await until(page, () => [...document.images].filter((image) => image.checkVisibility()).every((image) => image.complete && image.naturalWidth > 0));
     await shoot(page, `phone-${view}`);
   }
   await page.context().close();

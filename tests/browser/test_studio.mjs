@@ -279,6 +279,15 @@ test("ControlNet: a picture's outlines are previewed, poses are drawn, opened fr
   await page.click("text=Use this pose");
   assert.notEqual(await unit.locator(".drop img").getAttribute("src"), outlines);
   assert.equal(await page.inputValue("#cn0-module"), "none");
+  await set(page, { height: 128 });
+  await unit.locator("text=Draw a pose…").click();
+  assert.deepEqual(await pose.evaluate((canvas) => [canvas.width, canvas.height, [...canvas.getContext("2d").getImageData(110, 410, 1, 1).data].some((v, i) => i < 3 && v > 100)]),
+    [512, 1024, true], "the map has the picture's ratio, the pose is as it was left");
+  await page.locator("canvas.pose").focus();
+  await page.keyboard.press("Tab");
+  await page.click("text=Hide the point");
+  assert.match(await page.textContent(".pose-dialog [role=status]"), /nose \(hidden\)/);
+  await page.click(".pose-dialog >> text=Cancel");
   assert.equal((await page.textContent("#controlnet-state")).trim(), "1 in use");
   await shoot(page, "controlnet");
   await page.fill("#prompt", "steered");
@@ -341,6 +350,18 @@ test("a grid is drawn by the X/Y/Z plot", async () => {
   await page.fill("#prompt", "a leaf");
   await page.click("#script-panel > summary");
   await page.selectOption("#script-name", "x/y/z plot");
+  assert.equal(await page.isVisible("#script-4 + button"), false);
+  await page.selectOption("#script-3", { label: "VAE" });
+  await page.click("#script-4 + button");
+  assert.equal(await page.inputValue("#script-4"), "Automatic, None");
+  await page.click("#tab-img2img");
+  assert.equal(await page.inputValue("#script-4"), "Automatic, None", "text and image share what was written");
+  await page.selectOption("#script-name", "sd upscale");
+  assert.equal(await page.locator("#script-2").evaluate((menu) => menu.tagName), "SELECT");
+  await asText(page);
+  await page.selectOption("#script-name", "x/y/z plot");
+  await page.selectOption("#script-3", { label: "Nothing" });
+  await page.fill("#script-4", "");
   await page.fill("#script-1", "1, 2, 3");
   await shoot(page, "grid-form");
   await page.click("#generate");

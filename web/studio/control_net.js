@@ -9,9 +9,11 @@ const MODES = ["Balanced", "My prompt is more important", "ControlNet is more im
 const RESIZES = ["Just Resize", "Crop and Resize", "Resize and Fill"];
 
 class Unit {
-  constructor(index, { onChange, shownUrl, tell }) {
+  constructor(index, { onChange, shownUrl, shape, tell }) {
     this.url = null;
+    this.people = null; // of the pose editor, as it was left
     this.shownUrl = shownUrl;
+    this.shape = shape;
     this.onChange = onChange;
     this.tell = tell;
     const id = (name) => `cn${index}-${name}`;
@@ -97,12 +99,14 @@ class Unit {
   }
 
   #editPose() {
-    new PoseEditor((url) => {
-      this.set(url);
+    const onDone = (url, people) => {
+      this.people = people;
       this.module.value = "none";
       const pose = [...this.model.options].find((option) => /pose/i.test(option.value));
       if (pose) this.model.value = pose.value;
-    }).open();
+      this.set(url);
+    };
+    new PoseEditor({ shape: this.shape(), people: this.people, onDone }).open();
   }
 
   get isUsed() {
@@ -118,10 +122,11 @@ class Unit {
   // What is kept of it, without the picture, and back.
   get state() {
     const inputs = Object.entries(this.#inputs()).map(([name, input]) => [name, input.type === "checkbox" ? input.checked : input.value]);
-    return Object.fromEntries(inputs);
+    return { ...Object.fromEntries(inputs), people: this.people };
   }
 
   set state(values) {
+    this.people = values.people ?? null;
     for (const [name, input] of Object.entries(this.#inputs())) {
       if (values[name] === undefined) continue;
       if (input.type === "checkbox") input.checked = values[name];
@@ -138,12 +143,13 @@ class Unit {
 }
 
 export class ControlNet {
-  // onChange(): a setting or picture did; shownUrl(): the picture in the middle, or null.
-  constructor(place, state, { onChange, shownUrl, tell }) {
+  // onChange(): a setting or picture did; shownUrl(): the picture in the middle, or null; shape(): {width, height} of what
+  // is to be drawn.
+  constructor(place, state, { onChange, shownUrl, shape, tell }) {
     this.state = state;
     this.onChange = onChange;
     this.tell = tell;
-    this.units = Array.from({ length: UNITS }, (_, index) => new Unit(index, { onChange: () => this.#show(), shownUrl, tell }));
+    this.units = Array.from({ length: UNITS }, (_, index) => new Unit(index, { onChange: () => this.#show(), shownUrl, shape, tell }));
     place.append(...this.units.map((unit) => unit.element));
   }
 

@@ -10,7 +10,7 @@ const DAY = 86400;
 const seconds = (input) => (input.value === "" ? undefined : Math.floor(new Date(`${input.value}T00:00`).getTime() / 1000));
 
 export class Gallery {
-  // onOpen(items, index): a picture was clicked; onShow(): others are shown.
+  // onOpen(items, index, more): a picture was clicked, more() gives those that follow; onShow(): others are shown.
   constructor({ onOpen, onShow, tell }) {
     this.items = [];
     this.onOpen = onOpen;
@@ -24,8 +24,8 @@ export class Gallery {
     byId("gallery-empty").addEventListener("click", () => this.#emptyTrash());
     byId("gallery").addEventListener("keydown", (event) => this.#key(event));
     const more = byId("gallery-more");
-    more.addEventListener("click", () => this.#more());
-    new IntersectionObserver(([entry]) => entry.isIntersecting && this.#more()).observe(more);
+    more.addEventListener("click", () => this.more());
+    new IntersectionObserver(([entry]) => entry.isIntersecting && this.more()).observe(more);
   }
 
   setModels(names) {
@@ -56,17 +56,20 @@ export class Gallery {
     }
   }
 
-  async #more() {
-    if (this.items.length === 0 || this.isFetching) return;
+  // Fetches older ones and returns them.
+  async more() {
+    if (this.items.length === 0 || this.items.length >= this.total || this.isFetching) return [];
     this.isFetching = true;
     const number = this.asked;
     try {
       const { items } = await this.#fetch(this.items.at(-1).id);
-      if (number !== this.asked) return;
+      if (number !== this.asked) return [];
       this.items.push(...items);
       this.#show(this.total);
+      return items;
     } catch (error) {
       this.tell(error.message);
+      return [];
     } finally {
       this.isFetching = false;
     }
@@ -128,7 +131,7 @@ export class Gallery {
 
   #thumb(item) {
     const text = item.infotext?.split("\n")[0] || "Picture";
-    const open = () => this.onOpen(this.items, this.items.findIndex(({ id }) => id === item.id));
+    const open = () => this.onOpen(this.items, this.items.findIndex(({ id }) => id === item.id), () => this.more());
     return make("li", { "data-key": `${item.id}${item.favourite}` }, make("button", { type: "button", class: "thumb", "data-picture": item.id, title: text, onclick: open },
       make("img", { src: item.thumbnail, alt: item.favourite ? `${text} (favourite)` : text, loading: "lazy" }),
       ...(item.favourite ? [make("span", { class: "mark", text: "★", "aria-hidden": "true" })] : [])));

@@ -3,6 +3,7 @@ import { documents } from "./api.js";
 import { loadImage } from "./files.js";
 
 const WAIT = 500; // ms
+const QUALITIES = [0.92, 0.8, 0.6];
 const MOST = 900000; // characters of a document
 
 export class Kept {
@@ -57,6 +58,9 @@ export async function short(url, most = MOST) {
   canvas.width = image.naturalWidth;
   canvas.height = image.naturalHeight;
   canvas.getContext("2d").drawImage(image, 0, 0);
-  const small = canvas.toDataURL("image/webp", 0.92);
-  return small.length <= most ? small : null;
+  for (const quality of QUALITIES) {
+    const small = canvas.toDataURL("image/webp", quality);
+    if (small.length <= most) return small;
+  }
+  return null;
 }

@@ -3,9 +3,9 @@ import { byId, make } from "../common/dom.js";
 
 const SHEET = [
   ["Drawing", [["Ctrl+Enter", "draw"], ["Esc", "stop, keep what is drawn"], ["Alt+Enter", "skip to the next batch"]]],
-  ["Prompt", [["Ctrl+↑ ↓", "weight of the word or selection (Shift: finer)"], ["Alt+← →", "move the item between commas"], ["P", "to the prompt"]]],
+  ["Prompt", [["Ctrl+↑ ↓", "weight of the word or selection (Shift: finer)"], ["Alt+← →", "move the item between commas"], ["Tab, Enter", "take the name offered"], ["P", "to the prompt"]]],
   ["Page", [["Alt+1 … 4", "Text, Image, Upscale, PNG info"], ["/", "search the history"], ["T", "light or dark"], ["?", "this sheet"]]],
-  ["Mask", [["← → ↑ ↓, Space", "move the brush (Shift: far), paint"], ["E", "brush or eraser"], ["C", "mask or colours"], ["[ ]", "brush size"], ["Ctrl+Z, Ctrl+Shift+Z", "undo, redo"], ["+ − 0", "zoom, whole picture"], ["Shift+drag, two fingers", "move about"]]],
+  ["Mask", [["← → ↑ ↓", "move the brush (Shift: far)"], ["Space", "paint"], ["E", "brush or eraser"], ["C", "mask or colours"], ["[ ]", "brush size"], ["Ctrl+Z Y", "undo, redo"], ["+ − 0", "zoom, whole picture"], ["Shift+drag", "move about (or with two fingers)"]]],
   ["History", [["← → ↑ ↓", "from picture to picture"], ["Enter", "full screen"]]],
   ["Full screen", [["← →", "before, next"], ["F", "favourite"], ["Delete", "into the trash"], ["S", "save the file"], ["I", "settings on or off"], ["Z", "fit or true size"], ["Esc", "close"]]],
 ];

@@ -49,13 +49,13 @@ const viewer = new Viewer([
   { text: "Bin", title: "Into the trash; what lies there is removed for good (Delete)", key: "Delete", act: discard,
     show: (item, button) => (button.textContent = item.trashed ? "Remove for good" : "Bin") },
 ]);
-const openViewer = (items, index) => viewer.open([...items], index);
+const openViewer = (items, index, more) => viewer.open([...items], index, more);
 const gallery = new Gallery({ onOpen: openViewer, onShow: () => choice?.show(), tell });
 const choice = new GalleryChoice(gallery, tell);
 const result = new Result({ onOpen: openViewer, onSend: send });
 const extras = new Extras(byId("extras-form"), { onSubmit: (request) => submit("extras", request), onMany: enlargeMany, tell });
 const pngInfo = new PngInfo(byId("page-pnginfo"), { onUse: fillFrom, onSend: send, tell });
-const controlNet = new ControlNet(byId("controlnet-units"), byId("controlnet-state"), { onChange: unitsChanged, shownUrl: () => result.current?.url ?? null, tell });
+const controlNet = new ControlNet(byId("controlnet-units"), byId("controlnet-state"), { onChange: unitsChanged, shownUrl: () => result.current?.url ?? null, shape: () => form.values, tell });
 const scripts = new Scripts(byId("script"), byId("script-state"), { onChange: remember, tell });
 const networks = new Networks(byId("networks"), byId("prompt"), { onModel: chooseModel, shownPicture: () => (result.current && kept(result.current)?.id) ?? null, tell });
 const styles = new Styles(tell);
@@ -388,6 +388,9 @@ async function fillLists() {
     schedulers: schedulers.map((s) => [s.label, s.label]),
     hrUpscalers: pairs([...latent.map((l) => l.name), ...upscalers.map((u) => u.name).filter((name) => name !== "None")]),
   });
+  const samplerNames = samplers.map((s) => s.name), upscalerNames = upscalers.map((u) => u.name);
+  scripts.setLists({ Sampler: samplerNames, "Hires sampler": samplerNames, "Schedule type": schedulers.map((s) => s.label), "Checkpoint name": names, "Refiner checkpoint": names, Upscaler: upscalerNames,
+    VAE: ["Automatic", "None", ...vaes.map((vae) => vae.model_name)], Styles: styleList.map((style) => style.name), "Hires upscaler": [...latent.map((l) => l.name), ...upscalerNames], "RNG source": ["NV", "CPU", "GPU"] });
   extras.setUpscalers(upscalers.map((u) => u.name));
 }
 
@@ -410,6 +413,7 @@ function bindControls() {
   acceptPictures(document.body, dropped);
   for (const [id, name, of] of [["model", "sd_model_checkpoint", String], ["vae", "sd_vae", String], ["clip-skip", "CLIP_stop_at_last_layers", Number]])
     byId(id).addEventListener("change", () => setOptions({ [name]: of(byId(id).value) }).catch((error) => tell(error.message)));
+  addEventListener("beforeunload", (event) => sender.unsent !== null && event.preventDefault());
   const turnTheme = () => setTheme(document.documentElement.dataset.theme === "dark" ? "light" : "dark");
   byId("theme").addEventListener("click", turnTheme);
   byId("log-out").addEventListener("click", () => logOut().then(() => location.reload(), (error) => tell(error.message)));
@@ -449,16 +453,12 @@ async function begin() {
   setUpViews();
   bindControls();
   showUser().catch(() => {});
-  try {
-    await fillLists();
-  } catch (error) {
-    showProblem(error.message);
-  }
   await Kept.hold([keptForm, keptSource, keptUnits], async () => {
-    await Promise.all([scripts.load(), controlNet.load(), networks.load()]);
+    await Promise.all([fillLists().catch((error) => showProblem(error.message)), scripts.load(), controlNet.load(), networks.load(), gallery.reload()]);
     await restoreAll();
   });
-  await gallery.reload();
+  byId("controls").inert = false; // what was typed before would have been overwritten
+  byId("empty").textContent = "Nothing drawn yet.";
   showLast();
   await catchUp().catch((error) => showProblem(error.message));
   watchEvents({ job: jobChanged, progress: jobChanged, picture: pictureKept, queue: queueChanged, models: listsChanged }, linkChanged);

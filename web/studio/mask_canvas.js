@@ -8,7 +8,7 @@ import { bindPointers } from "./mask_pointers.js";
 
 const UNDO_BYTES = 192 << 20;
 const PAINT = "#ff2d78"; // seen on light pictures and dark ones
-const HIGHEST = 520; // pixels, beside the form
+const HIGHEST = 520; // pixels, beside the form; and never all of the screen, or fingers could not scroll past it
 
 const layer = () => document.createElement("canvas").getContext("2d", { willReadFrequently: true });
 const pixelsOf = (context) => context.getImageData(0, 0, context.canvas.width, context.canvas.height);
@@ -289,7 +289,7 @@ export class MaskCanvas {
 
   #resize() {
     const width = Math.max(100, Math.round(this.place.clientWidth));
-    const highest = this.place.closest("dialog") ? Math.max(200, innerHeight - 190) : HIGHEST;
+    const highest = this.place.closest("dialog") ? Math.max(200, innerHeight - 230) : Math.min(HIGHEST, 0.55 * innerHeight);
     const ratio = this.image === null ? 0.5 : this.mask.height / this.mask.width;
     this.canvas.width = width;
     this.canvas.height = Math.round(Math.min(width * ratio, highest));

@@ -1,7 +1,7 @@
 // A figure of OpenPose's 18 points to drag about; the result is the coloured map that openpose models are steered by.
 import { make } from "../common/dom.js";
 
-const SIZE = 512;
+const SIZE = 512; // of the square in which the figure below stands; a map's shorter side
 // Nose, neck, right shoulder elbow wrist, left the same, right hip knee ankle, left the same, eyes and ears (right first).
 const STANDING = [[256, 90], [256, 150], [206, 150], [186, 225], [176, 295], [306, 150], [326, 225], [336, 295], [226, 290], [222, 380], [220, 465],
   [286, 290], [290, 380], [292, 465], [244, 78], [268, 78], [230, 86], [282, 86]];
@@ -11,21 +11,26 @@ const NAMES = ["nose", "neck", "right shoulder", "right elbow", "right wrist", "
   "right ankle", "left hip", "left knee", "left ankle", "right eye", "left eye", "right ear", "left ear"];
 
 export class PoseEditor {
-  constructor(onDone) {
-    this.people = [STANDING.map((point) => [...point])];
+  // shape: {width, height} of the picture to be drawn, whose ratio the map has. people: points as they were left, from 0 to
+  // 1 across and down, or null. onDone(url, people).
+  constructor({ shape, people, onDone }) {
+    const scale = SIZE / Math.min(shape.width, shape.height);
+    [this.width, this.height] = [Math.round(shape.width * scale), Math.round(shape.height * scale)];
+    this.people = people?.map((person) => person.map((point) => point && [point[0] * this.width, point[1] * this.height])) ?? [this.#standing()];
     this.chosen = null;
-    this.canvas = make("canvas", { width: SIZE, height: SIZE, class: "pose", tabindex: 0, role: "application",
+    this.canvas = make("canvas", { width: this.width, height: this.height, class: "pose", tabindex: 0, role: "application",
       "aria-label": "Pose: drag the points; Tab chooses one, arrow keys move it, Delete hides it" });
     this.file = make("input", { type: "file", accept: ".json,application/json", hidden: true, "aria-label": "Keypoints as JSON" });
     this.file.addEventListener("change", () => this.#openJson(this.file.files[0]));
     this.status = make("span", { class: "unit", role: "status" });
     const button = (text, onclick, kind) => make("button", { type: "button", class: kind, text, onclick });
+    this.hide = button("Hide the point", () => this.#hideChosen());
     this.dialog = make("dialog", { class: "pose-dialog", "aria-label": "Pose editor" }, this.canvas, this.status, make("div", { class: "row" },
       button("Use this pose", () => {
-        onDone(this.toUrl());
+        onDone(this.toUrl(), this.people.map((person) => person.map((point) => point && [point[0] / this.width, point[1] / this.height])));
         this.dialog.close();
       }, "primary"),
-      button("Add a person", () => this.#add()), button("Start again", () => this.#reset()),
+      button("Add a person", () => this.#add()), this.hide, button("Start again", () => this.#reset()),
       button("Open JSON…", () => this.file.click(), "quiet"), button("Save JSON", () => this.#saveJson(), "quiet"), this.file, button("Cancel", () => this.dialog.close(), "quiet")));
     this.dialog.addEventListener("close", () => this.dialog.remove());
     this.#bind();
@@ -37,26 +42,32 @@ export class PoseEditor {
     this.#draw();
   }
 
+  // In the middle of the map, as large as fits.
+  #standing() {
+    const scale = Math.min(this.width / 300, this.height / SIZE);
+    return STANDING.map(([x, y]) => [this.width / 2 + (x - SIZE / 2) * scale, this.height / 2 + (y - SIZE / 2) * scale]);
+  }
+
   #reset() {
-    this.people = [STANDING.map((point) => [...point])];
+    this.people = [this.#standing()];
     this.chosen = null;
     this.#draw();
   }
 
   #add() {
     const by = 60 * this.people.length;
-    this.people.push(STANDING.map(([x, y]) => [Math.min(SIZE - 4, x + by), y]));
+    this.people.push(this.#standing().map(([x, y]) => [Math.min(this.width - 4, x + by), y]));
     this.#draw();
   }
 
   // OpenPose's JSON: x, y and how sure it is of each point, one list a person.
   async #openJson(file) {
     try {
-      const { people, canvas_width: width = SIZE, canvas_height: height = SIZE } = [JSON.parse(await file.text())].flat()[0];
+      const { people, canvas_width: width = this.width, canvas_height: height = this.height } = [JSON.parse(await file.text())].flat()[0];
       if (people.some(({ pose_keypoints_2d: numbers }) => numbers.length !== 3 * NAMES.length)) throw new Error("other points");
       this.people = people.map(({ pose_keypoints_2d: numbers }) => NAMES.map((_, index) => {
         const [x, y, sure] = numbers.slice(3 * index, 3 * index + 3).map(Number);
-        return sure > 0 ? [(x * SIZE) / width, (y * SIZE) / height] : null;
+        return sure > 0 ? [(x * this.width) / width, (y * this.height) / height] : null;
       }));
       this.chosen = null;
       this.#draw();
@@ -68,7 +79,7 @@ export class PoseEditor {
 
   #saveJson() {
     const people = this.people.map((person) => ({ pose_keypoints_2d: person.flatMap((point) => (point === null ? [0, 0, 0] : [...point.map(Math.round), 1])) }));
-    const blob = new Blob([JSON.stringify({ people, canvas_width: SIZE, canvas_height: SIZE })], { type: "application/json" });
+    const blob = new Blob([JSON.stringify({ people, canvas_width: this.width, canvas_height: this.height })], { type: "application/json" });
     const link = make("a", { href: URL.createObjectURL(blob), download: "pose.json" });
     link.click();
     URL.revokeObjectURL(link.href);
@@ -76,35 +87,36 @@ export class PoseEditor {
 
   #at(event) {
     const box = this.canvas.getBoundingClientRect();
-    return [((event.clientX - box.left) * SIZE) / box.width, ((event.clientY - box.top) * SIZE) / box.height];
+    return [((event.clientX - box.left) * this.width) / box.width, ((event.clientY - box.top) * this.height) / box.height];
   }
 
-  #nearest([x, y]) {
+  // A finger hits less exactly than a pointer.
+  #nearest([x, y], reach) {
     let best = null;
     this.people.forEach((person, who) => person.forEach((point, index) => {
       if (point === null) return;
       const distance = Math.hypot(point[0] - x, point[1] - y);
-      if (distance < 18 && (best === null || distance < best.distance)) best = { who, index, distance };
+      if (distance < reach && (best === null || distance < best.distance)) best = { who, index, distance };
     }));
     return best;
   }
 
   #put([x, y]) {
-    const clamp = (value) => Math.min(SIZE - 1, Math.max(0, value));
-    this.people[this.chosen.who][this.chosen.index] = [clamp(x), clamp(y)];
+    const clamp = (value, most) => Math.min(most - 1, Math.max(0, value));
+    this.people[this.chosen.who][this.chosen.index] = [clamp(x, this.width), clamp(y, this.height)];
     this.#draw();
   }
 
   #bind() {
     let dragging = false;
     this.canvas.addEventListener("pointerdown", (event) => {
-      this.chosen = this.#nearest(this.#at(event));
+      this.chosen = this.#nearest(this.#at(event), (event.pointerType === "touch" ? 24 : 12) * (this.width / this.canvas.clientWidth));
       dragging = this.chosen !== null;
       if (dragging) this.canvas.setPointerCapture(event.pointerId);
       this.#draw();
     });
     this.canvas.addEventListener("pointermove", (event) => dragging && this.#put(this.#at(event)));
-    this.canvas.addEventListener("pointerup", () => (dragging = false));
+    for (const name of ["pointerup", "pointercancel"]) this.canvas.addEventListener(name, () => (dragging = false));
     this.canvas.addEventListener("keydown", (event) => this.#key(event));
   }
 
@@ -116,17 +128,22 @@ export class PoseEditor {
       this.chosen = { who: Math.floor(next / 18), index: next % 18 };
     } else if (this.chosen === null) return;
     else if (step) {
-      const point = this.people[this.chosen.who][this.chosen.index] ?? STANDING[this.chosen.index];
+      const point = this.people[this.chosen.who][this.chosen.index] ?? this.#standing()[this.chosen.index];
       this.#put([point[0] + step[0], point[1] + step[1]]);
-    } else if (event.key === "Delete") this.people[this.chosen.who][this.chosen.index] = null;
+    } else if (event.key === "Delete") this.#hideChosen();
     else return;
     event.preventDefault();
     this.#draw();
   }
 
+  #hideChosen() {
+    this.people[this.chosen.who][this.chosen.index] = null;
+    this.#draw();
+  }
+
   #paint(context) {
     context.fillStyle = "#000";
-    context.fillRect(0, 0, SIZE, SIZE);
+    context.fillRect(0, 0, this.width, this.height);
     for (const person of this.people) {
       LIMBS.forEach(([from, to], index) => {
         if (person[from] === null || person[to] === null) return;
@@ -154,6 +171,7 @@ export class PoseEditor {
   #draw() {
     const context = this.canvas.getContext("2d");
     this.#paint(context);
+    this.hide.disabled = this.chosen === null;
     if (this.chosen === null) {
       this.status.textContent = "Drag a point.";
       return;
@@ -169,8 +187,8 @@ export class PoseEditor {
 
   toUrl() {
     const map = document.createElement("canvas");
-    map.width = SIZE;
-    map.height = SIZE;
+    map.width = this.width;
+    map.height = this.height;
     this.#paint(map.getContext("2d"));
     return map.toDataURL("image/png");
   }

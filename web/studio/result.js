@@ -13,6 +13,11 @@ export class Result {
     this.version = 0;
     this.picture = byId("preview");
     byId("preview-open").addEventListener("click", () => this.items.length && !this.picture.classList.contains("live") && onOpen(this.items, this.index));
+    document.addEventListener("visibilitychange", () => {
+      if (document.hidden || !this.isNews) return;
+      this.isNews = false;
+      document.title = document.title.replace("✓ ", "");
+    });
     for (const button of document.querySelectorAll("[data-send]"))
       button.addEventListener("click", () => onSend(button.dataset.send, this.items[this.index]));
   }
@@ -22,7 +27,7 @@ export class Result {
     const bar = byId("progress");
     bar.hidden = job === null;
     byId("progress-text").textContent = job === null ? this.done ?? "" : describe(job);
-    document.title = job === null ? "Reverie studio" : `${Math.round(100 * (job.progress ?? 0))} % Reverie studio`;
+    document.title = job === null ? `${this.isNews ? "✓ " : ""}Reverie studio` : `${Math.round(100 * (job.progress ?? 0))} % Reverie studio`;
     if (job === null) {
       if (this.picture.classList.contains("live")) this.#show();
       return;
@@ -46,6 +51,7 @@ export class Result {
 
   // items: [{url, infotext, seed, name}].
   set(items, done) {
+    this.isNews = document.hidden;
     this.items = items;
     this.index = 0;
     this.done = done;

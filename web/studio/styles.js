@@ -13,6 +13,7 @@ export class Styles {
     this.list = [];
     this.menu = byId("styles");
     this.tell = tell;
+    this.menu.addEventListener("change", () => this.#describe());
     byId("style-apply").addEventListener("click", () => this.#apply());
     byId("style-save").addEventListener("click", () => this.#save());
     byId("style-remove").addEventListener("click", () => this.#remove());
@@ -22,6 +23,14 @@ export class Styles {
     this.list = list;
     this.menu.replaceChildren(make("option", { value: "", text: "Style…" }), ...list.map(({ name }) => make("option", { value: name, text: name })));
     this.menu.value = list.some(({ name }) => name === chosen) ? chosen : "";
+    this.#describe();
+  }
+
+  // What a style holds is seen before it is added.
+  #describe() {
+    const style = this.list.find(({ name }) => name === this.menu.value);
+    this.menu.title = style ? [style.prompt, style.negative_prompt && `Negative: ${style.negative_prompt}`].filter(Boolean).join("\n") : "";
+    byId("style-apply").disabled = byId("style-remove").disabled = style === undefined;
   }
 
   #apply() {

@@ -61,13 +61,20 @@ export class Viewer {
     this.isTrue = byId("viewer-stage").classList.toggle("true-size");
   }
 
-  open(items, index) {
+  // more(): a promise of further items for the end of the list, none when there are none.
+  open(items, index, more = async () => []) {
     this.items = items;
+    this.more = more;
     this.#go(index);
     if (!this.dialog.open) this.dialog.showModal();
   }
 
-  step(by) {
+  async step(by) {
+    if (this.index + by === this.items.length) {
+      const { items } = this;
+      items.push(...(await this.more()));
+      if (items !== this.items) return; // another list was opened meanwhile
+    }
     this.#go((this.index + by + this.items.length) % this.items.length);
   }
 
@@ -80,6 +87,8 @@ export class Viewer {
     this.picture.alt = item.infotext?.split("\n")[0] || "Picture";
     this.count.textContent = `${index + 1} / ${this.items.length}`;
     byId("viewer-text").textContent = item.infotext ?? "";
+    const { url: next } = this.items[(index + 1) % this.items.length];
+    new Image().src = next; // so that a step shows at once
     for (const { show, button } of this.actions) show?.(item, button);
   }
 }
