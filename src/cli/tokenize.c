@@ -22,6 +22,8 @@ open_tokenizer(GError **error)
     if (model == NULL)
         return NULL;
     const char *folder = rv_model_tokenizer(model, RV_PART_TEXT);
+    if (folder == NULL) /* SDXL's refiner has the second one only */
+        folder = rv_model_tokenizer(model, RV_PART_TEXT2);
     return folder != NULL ? rv_tokenizer_new_from_folder(folder, error) : rv_tokenizer_new_builtin(error);
 }
 

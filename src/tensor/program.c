@@ -6,10 +6,23 @@
 const char *
 rv_op_kind_name(RvOpKind kind)
 {
-    static const char *const names[RV_OP_KINDS] = {
-        "conv2d", "linear", "attention", "group_norm", "layer_norm", "act",      "glu",
-        "add",    "mix",    "concat",    "embed",      "pick",       "sinusoid", "convert",
+    static const char *const names[] = {
+        [RV_OP_CONV2D] = "conv2d",
+        [RV_OP_LINEAR] = "linear",
+        [RV_OP_ATTENTION] = "attention",
+        [RV_OP_GROUP_NORM] = "group_norm",
+        [RV_OP_LAYER_NORM] = "layer_norm",
+        [RV_OP_ACT] = "act",
+        [RV_OP_GLU] = "glu",
+        [RV_OP_ADD] = "add",
+        [RV_OP_MIX] = "mix",
+        [RV_OP_CONCAT] = "concat",
+        [RV_OP_EMBED] = "embed",
+        [RV_OP_PICK] = "pick",
+        [RV_OP_SINUSOID] = "sinusoid",
+        [RV_OP_CONVERT] = "convert",
     };
+    G_STATIC_ASSERT(G_N_ELEMENTS(names) == RV_OP_KINDS);
     return names[kind];
 }
 

@@ -2,6 +2,8 @@
  */
 #include "weights/json_file.h"
 #include "weights/model_private.h"
+#include "weights/safetensors.h"
+#include <glib/gstdio.h>
 #include <string.h>
 
 static gint64
@@ -98,6 +100,61 @@ read_scheduler(RvModel *model)
     g_clear_error(&reader.error);
 }
 
+static void
+state_prediction(RvModel *model, bool is_v)
+{
+    model->traits.prediction = is_v ? RV_MODEL_PREDICTION_V : RV_MODEL_PREDICTION_EPSILON;
+    model->traits.prediction_stated = true;
+}
+
+/* STEM.yaml beside a single file, as A1111 takes it: of the training's settings only what the UNet predicts
+ * is read, `parameterization: "v"` of Stable Diffusion 2 or a scaling of that name of SDXL's trainer. */
+static void
+read_yaml(RvModel *model)
+{
+    enum { MOST = 1 << 20 };
+    if (!g_str_has_suffix(model->path, ".safetensors"))
+        return;
+    g_autofree char *stem = g_strndup(model->path, strlen(model->path) - strlen(".safetensors"));
+    g_autofree char *path = g_strconcat(stem, ".yaml", NULL), *text = NULL;
+    GStatBuf status;
+    if (g_stat(path, &status) != 0 || !S_ISREG(status.st_mode) || status.st_size > MOST ||
+        !g_file_get_contents(path, &text, NULL, NULL))
+        return;
+    state_prediction(model, g_regex_match_simple("^\\s*parameterization:\\s*[\"']?v[\"']?\\s*$|\\.VScaling",
+                                                 text, G_REGEX_MULTILINE | G_REGEX_RAW, 0));
+}
+
+/* The metadata that the Stability metadata specification ("modelspec") puts into a single file. */
+static void
+read_modelspec(RvModel *model)
+{
+    const char *type =
+        rv_safetensors_metadata(g_ptr_array_index(model->files, 0), "modelspec.prediction_type");
+    if (type != NULL && (g_str_equal(type, "v") || g_str_equal(type, "epsilon")))
+        state_prediction(model, type[0] == 'v');
+}
+
+/* In the order in which the sources are believed. */
+static void
+detect_prediction(RvModel *model)
+{
+    RvModelTraits *traits = &model->traits;
+    read_scheduler(model);
+    if (!traits->is_folder && !traits->prediction_stated)
+        read_yaml(model);
+    if (g_hash_table_contains(model->names->markers, "v_pred"))
+        state_prediction(model, true);
+    if (g_hash_table_contains(model->names->markers, "ztsnr"))
+        traits->zero_terminal_snr = true;
+    if (!traits->is_folder && !traits->prediction_stated)
+        read_modelspec(model);
+    if (!traits->prediction_stated &&
+        (name_has(model, "vpred") || name_has(model, "v-pred") || name_has(model, "v_pred") ||
+         (traits->family == RV_FAMILY_SD21 && name_has(model, "768"))))
+        traits->prediction = RV_MODEL_PREDICTION_V;
+}
+
 void
 rv_model_detect(RvModel *model)
 {
@@ -106,17 +163,7 @@ rv_model_detect(RvModel *model)
     traits->family = rv_model_detect_family(model);
     traits->family_name = model->family_name ? model->family_name : families[traits->family];
     traits->variant = detect_variant(model);
-    read_scheduler(model);
-    if (g_hash_table_contains(model->names->markers, "v_pred")) {
-        traits->prediction = RV_MODEL_PREDICTION_V;
-        traits->prediction_stated = true;
-    }
-    if (g_hash_table_contains(model->names->markers, "ztsnr"))
-        traits->zero_terminal_snr = true;
-    if (!traits->prediction_stated &&
-        (name_has(model, "vpred") || name_has(model, "v-pred") || name_has(model, "v_pred") ||
-         (traits->family == RV_FAMILY_SD21 && name_has(model, "768"))))
-        traits->prediction = RV_MODEL_PREDICTION_V;
+    detect_prediction(model);
 }
 
 const char *

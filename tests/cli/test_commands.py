@@ -296,6 +296,10 @@ def test_tokenize(folder):
     own = json.loads(reverie("tokenize", "--model", MODEL, "-p", "a red fox", "--json").stdout)["ids"]
     assert own == json.loads(reverie("tokenize", "--tokenizer", MODEL / "tokenizer", "-p", "a red fox", "--json").stdout)["ids"]
     assert own != json.loads(reverie("tokenize", "-p", "a red fox", "--json").stdout)["ids"], "the model's own vocabulary"
+    refiner = copy_model(REFERENCE / "tiny-sdxl", folder / "refiner")
+    shutil.rmtree(refiner / "tokenizer")
+    second = ["tokenize", "-p", "a red fox", "--json"]
+    assert reverie(*second, "--model", refiner).stdout == reverie(*second, "--tokenizer", refiner / "tokenizer_2").stdout
 
 
 def test_models_list(folder):
@@ -322,6 +326,12 @@ def test_models_info(folder):
         assert family in text and prediction in text
         single = json.loads(reverie("models", "info", REFERENCE / (name + ".safetensors"), "--json").stdout)
         assert (single["family"], single["missing"], single["unused"]) == (family, [], []) and single["layout"] != info["layout"]
+    plain, settings = folder / "plain.safetensors", folder / "plain.yaml"
+    shutil.copy(REFERENCE / "tiny-sd21.safetensors", plain)
+    for text, prediction in (("", "epsilon"), ('params:\n  parameterization: "v"\n', "v_prediction"), ("parameterization: eps\n", "epsilon"),
+                             ("target: sgm.modules.diffusionmodules.denoiser_scaling.VScaling\n", "v_prediction")):
+        settings.write_text(text)
+        assert json.loads(reverie("models", "info", plain, "--json").stdout)["prediction"] == prediction, text
     assert "finite" in reverie("models", "verify", MODEL).stdout.decode()
     verified = json.loads(reverie("models", "verify", MODEL, "--json").stdout)
     assert verified["path"] == str(MODEL) and verified["tensors"] > 900 and verified["parameters"] > 3e6, verified

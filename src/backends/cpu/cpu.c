@@ -256,6 +256,9 @@ cpu_prepare(void *device, RvOp *op, GError **error)
     CpuDevice *cpu = device;
     omp_set_num_threads(cpu->threads);
     const CpuOp *kind = cpu_ops[op->kind];
+    if (kind == NULL)
+        return rv_error_set(error, RV_ERROR_UNSUPPORTED, op->name, NULL, "the CPU back end has no %s",
+                            rv_op_kind_name(op->kind));
     return kind->prepare == NULL || kind->prepare(cpu, op, error);
 }
 
@@ -263,7 +266,7 @@ static void
 cpu_release(void *device, RvOp *op)
 {
     const CpuOp *kind = cpu_ops[op->kind];
-    if (kind->release != NULL && op->state != NULL)
+    if (kind != NULL && kind->release != NULL && op->state != NULL)
         kind->release(op);
     op->state = NULL;
 }

@@ -3,7 +3,8 @@
 #include "backends/cpu/kernels/math.h"
 #include "tensor/op.h"
 
-/* `act` must be a constant where it is inlined (SWITCH_ACT), or the loop keeps a switch. */
+/* A kind of RvAct that is missing here or in SWITCH_ACT does not compile.
+ * `act` must be a constant where it is inlined (SWITCH_ACT), or the loop keeps a switch. */
 static inline __attribute__((always_inline)) float
 activate(RvAct act, float x)
 {
@@ -18,9 +19,10 @@ activate(RvAct act, float x)
         return x < 0.0f ? 0.0f : x;
     case RV_ACT_TANH3:
         return cpu_tanh3(x);
-    default:
-        return x;
+    case RV_ACT_NONE:
+        break;
     }
+    return x;
 }
 
 /* Calls CALL(act) with `act` a constant, so that the loop inside CALL has no switch. */
@@ -41,6 +43,6 @@ activate(RvAct act, float x)
     case RV_ACT_TANH3:           \
         CALL(RV_ACT_TANH3);      \
         break;                   \
-    default:                     \
+    case RV_ACT_NONE:            \
         CALL(RV_ACT_NONE);       \
     }
