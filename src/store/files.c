@@ -37,67 +37,66 @@ write_all(int file, GBytes *bytes)
     return true;
 }
 
-/* So that the folder's new entry lasts too. */
 static bool
-sync_folder(const char *folder, GError **error)
+write_temporary(int folder, const char *name, GBytes *bytes)
 {
-    int file = open(folder, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-    bool ok = file >= 0 && fsync(file) == 0;
-    if (!ok)
-        fail(error, folder, "sync the folder");
-    if (file >= 0)
-        close(file);
-    return ok;
-}
-
-static bool
-write_temporary(const char *path, GBytes *bytes, GError **error)
-{
-    int file = open(path, O_WRONLY | O_CREAT | O_TRUNC | O_NOFOLLOW | O_CLOEXEC, 0600);
+    int file = openat(folder, name, O_WRONLY | O_CREAT | O_TRUNC | O_NOFOLLOW | O_CLOEXEC, 0600);
     if (file < 0)
-        return fail(error, path, "write");
+        return false;
     bool ok = write_all(file, bytes) && fsync(file) == 0;
-    if (!ok)
-        fail(error, path, "write");
+    int reason = errno;
     close(file);
     if (!ok)
-        unlink(path);
+        unlinkat(folder, name, 0);
+    errno = reason;
     return ok;
 }
 
+/* The folder is synced, so that its new entry lasts too. `path` is for words. */
 static bool
-write_renamed(const char *path, GBytes *bytes, unsigned flags, bool *exists, GError **error)
+write_renamed(int folder, const char *name, GBytes *bytes, unsigned flags, const char *path, bool *exists,
+              GError **error)
 {
     static gint counter;
-    g_autofree char *folder = g_path_get_dirname(path);
-    g_autofree char *temporary =
-        g_strdup_printf("%s/.tmp-%d-%d", folder, (int)getpid(), g_atomic_int_add(&counter, 1));
-    if (g_mkdir_with_parents(folder, 0700) != 0)
-        return fail(error, folder, "make the folder");
-    if (!write_temporary(temporary, bytes, error))
-        return false;
-    if (renameat2(AT_FDCWD, temporary, AT_FDCWD, path, flags) != 0) {
+    g_autofree char *temporary = g_strdup_printf(".tmp-%d-%d", (int)getpid(), g_atomic_int_add(&counter, 1));
+    if (!write_temporary(folder, temporary, bytes))
+        return fail(error, path, "write");
+    if (renameat2(folder, temporary, folder, name, flags) != 0) {
         *exists = errno == EEXIST;
         if (!*exists)
             fail(error, path, "rename");
-        unlink(temporary);
+        unlinkat(folder, temporary, 0);
         return false;
     }
-    return sync_folder(folder, error);
+    return fsync(folder) == 0 || fail(error, path, "sync the folder of");
+}
+
+static bool
+write_at(const char *path, GBytes *bytes, unsigned flags, bool *exists, GError **error)
+{
+    g_autofree char *above = g_path_get_dirname(path), *name = g_path_get_basename(path);
+    if (g_mkdir_with_parents(above, 0700) != 0)
+        return fail(error, above, "make the folder");
+    int folder = open(above, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    if (folder < 0)
+        return fail(error, above, "open the folder");
+    bool ok = write_renamed(folder, name, bytes, flags, path, exists, error);
+    close(folder);
+    return ok;
 }
 
 bool
 rv_file_write(const char *path, GBytes *bytes, GError **error)
 {
     bool exists = false;
-    return write_renamed(path, bytes, 0, &exists, error);
+    return write_at(path, bytes, 0, &exists, error);
 }
 
 bool
 rv_file_write_new(const char *path, GBytes *bytes, bool *exists, GError **error)
 {
     *exists = false;
-    return write_renamed(path, bytes, RENAME_NOREPLACE, exists, error);
+    return write_at(path, bytes, RENAME_NOREPLACE, exists, error);
 }
 
 /* ---- reading below a folder ---- */
@@ -179,13 +178,18 @@ rv_file_read_below(const char *root, const char *path, gsize limit, GError **err
     return g_bytes_new_take(g_steal_pointer(&data), size);
 }
 
-bool
-rv_folder_make_below(const char *root, const char *path, GError **error)
+/* The folder of the plain path `path` below root, made where it is missing; -1. */
+static int
+make_below(const char *root, const char *path, GError **error)
 {
-    if (!rv_path_is_plain(path))
-        return no_such_file(path, error);
-    if (g_mkdir_with_parents(root, 0700) != 0)
-        return fail(error, root, "make the folder");
+    if (!rv_path_is_plain(path)) {
+        no_such_file(path, error);
+        return -1;
+    }
+    if (g_mkdir_with_parents(root, 0700) != 0) {
+        fail(error, root, "make the folder");
+        return -1;
+    }
     int folder = open(root, O_RDONLY | O_DIRECTORY | O_CLOEXEC), next = -1;
     g_auto(GStrv) parts = g_strsplit(path, "/", -1);
     for (char **part = parts; folder >= 0 && *part != NULL; part++, folder = next) {
@@ -195,15 +199,35 @@ rv_folder_make_below(const char *root, const char *path, GError **error)
         close(folder);
         errno = reason;
     }
-    if (folder >= 0) {
+    if (folder < 0 && (errno == ELOOP || errno == ENOTDIR))
+        rv_error_set(error, RV_ERROR_INVALID, path,
+                     "remove the link; --outputs may name another place for all",
+                     "a part of this folder is a link or a file");
+    else if (folder < 0)
+        fail(error, path, "make the folder");
+    return folder;
+}
+
+bool
+rv_folder_make_below(const char *root, const char *path, GError **error)
+{
+    int folder = make_below(root, path, error);
+    if (folder >= 0)
         close(folder);
-        return true;
-    }
-    if (errno == ELOOP || errno == ENOTDIR)
-        return rv_error_set(error, RV_ERROR_INVALID, path,
-                            "remove the link; --outputs may name another place for all",
-                            "a part of this folder is a link or a file");
-    return fail(error, path, "make the folder");
+    return folder >= 0;
+}
+
+bool
+rv_file_write_new_below(const char *root, const char *path, GBytes *bytes, bool *exists, GError **error)
+{
+    g_autofree char *above = g_path_get_dirname(path), *name = g_path_get_basename(path);
+    *exists = false;
+    int folder = make_below(root, above, error);
+    if (folder < 0)
+        return false;
+    bool ok = write_renamed(folder, name, bytes, RENAME_NOREPLACE, path, exists, error);
+    close(folder);
+    return ok;
 }
 
 bool

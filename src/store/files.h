@@ -19,6 +19,10 @@ GBytes *rv_file_read_below(const char *root, const char *path, gsize limit, GErr
 /* Makes the folders of the plain path `path` below root (and root itself). RV_ERROR_INVALID when a part of it
  * is a symbolic link or a file: what were written there could not be read again. */
 bool rv_folder_make_below(const char *root, const char *path, GError **error);
+/* As rv_file_write_new(), to root/path: its folder is opened part by part and written through, so that a link
+ * that somebody puts there meanwhile leads nowhere. RV_ERROR_INVALID as above; the folder is not root itself.
+ */
+bool rv_file_write_new_below(const char *root, const char *path, GBytes *bytes, bool *exists, GError **error);
 /* Removes root/path, if the same holds for it; it is no error that there is no such file. */
 bool rv_file_remove_below(const char *root, const char *path, GError **error);
 

@@ -128,7 +128,11 @@ rv_save_named(const char *outputs, const char *folder, const RvSaveName *name, G
         bool exists;
         g_autofree char *file = name_of(name, prefix, number, number > first),
                         *path = g_strdup_printf("%s/%s.%s", folder, file, ending);
-        if (rv_file_write_new(path, bytes, &exists, error))
+        bool is_written = outputs != NULL
+                              ? rv_file_write_new_below(outputs, path + strlen(outputs) + strlen("/"), bytes,
+                                                        &exists, error)
+                              : rv_file_write_new(path, bytes, &exists, error);
+        if (is_written)
             return g_steal_pointer(&path);
         if (!exists)
             return NULL;

@@ -368,6 +368,16 @@ test_paths(void)
     bool exists;
     g_assert_false(rv_file_write_new(file, bytes, &exists, &error));
     g_assert_true(exists && error == NULL);
+    g_assert_false(rv_file_write_new_below(root, "a/b.png", bytes, &exists, &error));
+    g_assert_true(exists && error == NULL);
+    g_assert_true(rv_file_write_new_below(root, "a/new/below/d.png", bytes, &exists, &error));
+    g_autoptr(GBytes) below = rv_file_read_below(root, "a/new/below/d.png", 100, &error);
+    g_assert_true(below != NULL && g_bytes_equal(below, bytes));
+    g_assert_false(rv_file_write_new_below(root, "c/new.png", bytes, &exists, &error)); /* through the link */
+    g_assert_error(error, RV_ERROR, RV_ERROR_INVALID);
+    g_assert_false(exists);
+    g_clear_error(&error);
+    g_assert_false(rv_file_write_new_below(root, "a/../../new.png", bytes, &exists, NULL));
     g_assert_true(rv_file_remove_below(root, "a/b.png", NULL));
     g_assert_false(g_file_test(file, G_FILE_TEST_EXISTS));
 }
