@@ -1,5 +1,6 @@
 #!/usr/bin/env python3
 """The mirror with a real (tiny) model: frames come back drawn, and the live parameters change what is seen."""
+import json
 import time
 
 from bystander import Bystander
@@ -178,7 +179,7 @@ def test_effect_beside_a_model(_):
 
 def test_two_devices(_):
     """Two engines on the CPU: both draw, and the order stays."""
-    with Server(*OPTIONS, "--device", "cpu,cpu", effect=False) as server:
+    with Server(*OPTIONS, "--device", "cpu,cpu", "--log", "json", effect=False) as server:
         eventually(lambda: len(server.json("/api/stats")["devices"]) == 2, "both are open")
         mirror = Mirror(server)
         frame = picture(RED, BLUE)
@@ -257,7 +258,8 @@ def check_stalls(server, mirror, frame):
     assert furthest < 0.2 * distance(halves(frame), drawn), f"only drawn pictures were shown, never the camera's: {furthest}"
     frames = server.json("/api/stats")["frames"]
     assert frames["failed"] >= 1 and frames["failed"] + frames["late"] >= 2, f"one frame of each was given up: {frames}"
-    assert "cpu#2 is taken out" in server.logs() and "cpu works again" in server.logs()
+    said = [line["text"] for line in map(json.loads, server.logs().splitlines()) if line["event"] == "message"]
+    assert any("cpu#2 is taken out" in text for text in said) and "cpu works again" in said, said
 
 
 def test_statistics(_):
