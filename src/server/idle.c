@@ -11,7 +11,7 @@ struct RvIdle {
     void (*on_exit)(RvServer *server);
     guint look;
     gint64 worked_us, framed_us; /* when there was work; a frame; 0: none yet */
-    guint64 frames;
+    guint64 frames, ended;       /* of live frames, of jobs: at the last look */
     bool has_unloaded, has_exited;
 };
 
@@ -31,11 +31,13 @@ see(RvIdle *idle)
     guint64 frames = rv_mirror_frames_in(rv_server_mirror(idle->server));
     if (frames != idle->frames)
         idle->framed_us = now;
-    if (frames != idle->frames || has_jobs(idle->server)) {
+    guint64 ended = rv_studio_ended(rv_server_studio(idle->server));
+    if (frames != idle->frames || ended != idle->ended || has_jobs(idle->server)) {
         idle->worked_us = now;
         idle->has_unloaded = false;
     }
     idle->frames = frames;
+    idle->ended = ended;
 }
 
 static void

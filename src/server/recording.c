@@ -23,8 +23,15 @@ struct RvRecording {
     bool is_on;
     char *error; /* why it stopped by itself; NULL: it did not */
     guint open;  /* recorders that have not ended */
+    guint round; /* how often it was switched on */
     guint64 frames, bytes, dropped;
 };
+
+/* What a recorder's thread knows of its film. */
+typedef struct {
+    RvRecording *recording;
+    guint round; /* that it is of */
+} Film;
 
 struct RvTake {
     RvRecording *recording;
@@ -38,7 +45,7 @@ struct RvTake {
 static void
 on_written(gsize bytes, void *user)
 {
-    RvRecording *recording = user;
+    RvRecording *recording = ((const Film *)user)->recording;
     g_mutex_lock(&recording->lock);
     recording->frames++;
     recording->bytes += bytes;
@@ -48,22 +55,25 @@ on_written(gsize bytes, void *user)
 static void
 on_lost(void *user)
 {
-    RvRecording *recording = user;
+    RvRecording *recording = ((const Film *)user)->recording;
     g_mutex_lock(&recording->lock);
     recording->dropped++;
     g_mutex_unlock(&recording->lock);
 }
 
-/* A full disk is full for all files: the first that notices speaks. */
+/* A full disk is full for all files: the first that notices speaks. What films of before have to say when
+ * recording was switched on again is no reason to stop. */
 static void
 on_failed(const GError *error, void *user)
 {
-    RvRecording *recording = user;
+    const Film *film = user;
+    RvRecording *recording = film->recording;
     g_mutex_lock(&recording->lock);
-    bool is_first = recording->error == NULL;
-    recording->is_on = false;
-    if (is_first)
+    bool is_first = recording->error == NULL && film->round == recording->round;
+    if (is_first) {
+        recording->is_on = false;
         recording->error = g_strdup(error->message);
+    }
     g_mutex_unlock(&recording->lock);
     if (is_first)
         rv_log(RV_LOG_ERROR, "recording-stopped", "error", error->message, NULL);
@@ -72,7 +82,9 @@ on_failed(const GError *error, void *user)
 static void
 on_ended(void *user)
 {
-    RvRecording *recording = user;
+    Film *film = user;
+    RvRecording *recording = film->recording;
+    g_free(film);
     g_mutex_lock(&recording->lock);
     recording->open--;
     g_mutex_unlock(&recording->lock);
@@ -157,6 +169,7 @@ rv_recording_set(RvRecording *recording, bool on, GError **error)
     g_mutex_lock(&recording->lock);
     bool is_change = recording->is_on != on;
     recording->is_on = on;
+    recording->round += is_change && on;
     if (on)
         g_clear_pointer(&recording->error, g_free);
     g_mutex_unlock(&recording->lock);
@@ -234,14 +247,16 @@ open_side(RvTake *take, const char *stem, Side side)
 {
     static const char *const names[] = { "input", "output" };
     RvRecording *recording = take->recording;
+    Film *film = g_new(Film, 1);
     g_autofree char *path = g_strdup_printf("%s_%s", stem, names[side]);
     g_autofree char *notes = side == OUTPUT ? g_strconcat(stem, "_prompts.jsonl", NULL) : NULL;
     RvRecorderOptions options = { .stem = path,
                                   .notes_path = notes,
                                   .start_us = take->start_us,
                                   .file_bytes = recording->file_bytes,
-                                  .events = { on_written, on_lost, on_failed, on_ended, recording } };
+                                  .events = { on_written, on_lost, on_failed, on_ended, film } };
     g_mutex_lock(&recording->lock);
+    *film = (Film) { recording, recording->round };
     recording->open++;
     g_mutex_unlock(&recording->lock);
     return rv_recorder_new(&options);

@@ -120,6 +120,8 @@ typedef struct {
 RvStudioStarts rv_studio_starts(RvStudio *studio);
 /* Live jobs of everybody, and the batches that they are made of. */
 void rv_studio_count(RvStudio *studio, int *jobs, int *batches);
+/* Jobs that have ended since the start: who looks now and then sees short ones by it. */
+guint64 rv_studio_ended(RvStudio *studio);
 int rv_studio_user_jobs(RvStudio *studio, const char *user); /* live ones */
 /* Why the queue stands ("the disk is full ..."); NULL: it does not. Borrowed. */
 const char *rv_studio_paused(RvStudio *studio);

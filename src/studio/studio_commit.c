@@ -73,6 +73,7 @@ finish(RvLiveJob *job)
     g_autoptr(RvStudioResult) result = rv_live_job_result(job);
     g_autoptr(GArray) waiters = g_array_ref(job->waiters);
     job->has_ended = true;
+    studio->ended++;
     rv_queue_remove(studio->queue, job->id);
     remove_inputs(job);
     rv_studio_tell_job(job, "job");

@@ -51,6 +51,7 @@ struct RvStudio {
     RvQueue *queue;
     GPtrArray *workers;
     GHashTable *jobs;  /* id -> RvLiveJob */
+    guint64 ended;     /* jobs that are no longer in it */
     GHashTable *rates; /* model -> seconds per work of a batch, double */
     RvEventLog *events;
     RvStudioLimits limits;

@@ -210,6 +210,12 @@ rv_studio_count(RvStudio *studio, int *jobs, int *batches)
     *batches = rv_queue_count(studio->queue).batches;
 }
 
+guint64
+rv_studio_ended(RvStudio *studio)
+{
+    return studio->ended;
+}
+
 int
 rv_studio_user_jobs(RvStudio *studio, const char *user)
 {

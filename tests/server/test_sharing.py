@@ -179,7 +179,8 @@ def test_exit_when_idle(_):
         begin = time.monotonic()
         job = submit(server, steps=2)
         eventually(lambda: ended(server, job), "a job ends")
-        assert server.process.wait(60) == 0
+        code = server.process.wait(60)
+        assert code == 0, f"exit {code}: {server.logs()}"
         assert time.monotonic() - begin >= 2.5
     finally:
         server.end()

@@ -23,13 +23,6 @@ rv_refusal_set(RvRefusal *refusal, guint status, const char *format, ...)
     va_end(args);
 }
 
-RvReply
-rv_refusal_reply(const RvRefusal *refusal)
-{
-    return rv_reply_problem(refusal->status, refusal->kind, refusal->detail,
-                            refusal->errors != NULL ? refusal->errors : "");
-}
-
 void
 rv_refusal_set_picture(RvRefusal *refusal, const GError *error)
 {

@@ -2,7 +2,6 @@
  * options and styles filled in. Any thread. */
 #pragma once
 #include "server/sdapi/settings.h"
-#include "server/sdapi/task.h"
 #include "studio/job.h"
 
 /* A refusal in A1111's shape. */
@@ -11,7 +10,6 @@ typedef struct {
     char *kind, *detail;
     char *errors; /* more about it; NULL: nothing */
 } RvRefusal;
-RvReply rv_refusal_reply(const RvRefusal *refusal);
 /* Of a picture that rv_picture_text_load() did not take: with A1111's status, 500, and its words, "Invalid
  * encoded image". */
 void rv_refusal_set_picture(RvRefusal *refusal, const GError *error);

@@ -73,6 +73,13 @@ rv_reply_problem(guint status, const char *kind, const char *detail, const char 
 }
 
 RvReply
+rv_refusal_reply(const RvRefusal *refusal)
+{
+    return rv_reply_problem(refusal->status, refusal->kind, refusal->detail,
+                            refusal->errors != NULL ? refusal->errors : "");
+}
+
+RvReply
 rv_reply_error(const GError *error)
 {
     guint status = rv_error_status(error);

@@ -5,7 +5,7 @@
  * it with one reply. A client that goes away meanwhile changes nothing but that the reply goes nowhere. */
 #pragma once
 #include "server/route.h"
-#include "server/sdapi/field.h"
+#include "server/sdapi/plan.h"
 
 /* What will be answered: a status and JSON. */
 typedef struct {
@@ -24,6 +24,7 @@ RvReply rv_reply_null(void);                         /* 200 and `null` */
 RvReply rv_reply_invalid(RvFieldProblems *problems); /* 422; takes `problems` */
 /* {"error":KIND,"detail":DETAIL,"body":"","errors":ERRORS}: A1111's shape. */
 RvReply rv_reply_problem(guint status, const char *kind, const char *detail, const char *errors);
+RvReply rv_refusal_reply(const RvRefusal *refusal);
 RvReply rv_reply_error(const GError *error); /* as A1111 words one of that status */
 
 /* Answers at once, on the main loop; takes what `reply` holds. */
