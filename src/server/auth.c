@@ -35,8 +35,8 @@ struct RvAuth {
     guchar key[32];      /* of these digests and of cookies */
     gint64 changed, looked_us; /* the file: its time, when it was looked at */
     bool is_hashed_out;        /* the last password was not looked at */
-    gint64 hashing_us,
-        hashed_us; /* processor's time spent on hashes and not yet forgiven; when that was so */
+    gint64 hashing_us;         /* processor's time spent on hashes and not yet forgiven ... */
+    gint64 hashed_us;          /* ... when that was so */
     guint64 failures;
 };
 

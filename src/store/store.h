@@ -40,8 +40,8 @@ typedef struct {
     char *error, *info, *notes; /* NULL without; notes: a JSON array of text */
     double seconds;
     char *due; /* what is still to be made of its pictures; NULL: nothing */
-    gint64
-        settles; /* rv_store_add_job(): of that job nothing is due any more, in the same change; 0: of none */
+    /* rv_store_add_job(): of that job nothing is due any more, in the same change; 0: of none. */
+    gint64 settles;
 } RvJobRow;
 void rv_job_row_free(RvJobRow *row); /* accepts NULL */
 G_DEFINE_AUTOPTR_CLEANUP_FUNC(RvJobRow, rv_job_row_free)

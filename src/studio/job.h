@@ -110,8 +110,8 @@ struct RvStudioJob {
     /* What is to be made of its pictures once it ended, for whoever submitted it (rv_studio_on_due()); kept
      * with the job, but no member of its JSON. NULL: nothing. */
     char *due;
-    gint64
-        follows; /* a job that is done: what is due of it is due of this one, once it is accepted; 0: none */
+    /* A job that is done: what is due of it is due of this one, once it is accepted; 0: none. */
+    gint64 follows;
     char *extra; /* JSON that is kept with the job and given back, for whoever submitted it; or NULL */
 };
 

@@ -133,13 +133,14 @@ output_folder(RvStudio *studio, const RvLiveJob *job, const RvStudioJob *spec)
     return g_strdup_printf("%s/%s/%s-images", studio->outputs, user, rv_studio_kind_name(spec->kind));
 }
 
-static gint64
-changed_us(const GStatBuf *info)
+/* Written before this process began, which may be writing others beside them. */
+static bool
+is_of_before(const RvStudio *studio, const GStatBuf *info)
 {
-    return (gint64)info->st_mtim.tv_sec * G_USEC_PER_SEC + info->st_mtim.tv_nsec / 1000;
+    return (gint64)info->st_mtim.tv_sec * G_USEC_PER_SEC + info->st_mtim.tv_nsec / 1000 < studio->opened_us;
 }
 
-/* Unfinished ones are none, nor are those of this process. */
+/* Unfinished ones are none. */
 static void
 find_leftovers(RvStudio *studio, const char *folder, gint64 since, int depth, GPtrArray *found)
 {
@@ -152,8 +153,8 @@ find_leftovers(RvStudio *studio, const char *folder, gint64 since, int depth, GP
             continue;
         if (S_ISDIR(info.st_mode))
             find_leftovers(studio, path, since, depth - 1, found);
-        else if (!g_str_has_prefix(name, ".tmp-") && info.st_mtime >= since &&
-                 changed_us(&info) < studio->opened_us && !rv_store_has_picture_path(studio->store, relative))
+        else if (!g_str_has_prefix(name, ".tmp-") && info.st_mtime >= since && is_of_before(studio, &info) &&
+                 !rv_store_has_picture_path(studio->store, relative))
             g_ptr_array_add(found, g_steal_pointer(&path));
     }
 }
@@ -168,15 +169,17 @@ rv_studio_leftovers(RvStudio *studio, const char *folder, gint64 since)
 
 /* Files that were not finished when the server was killed. */
 static void
-remove_unfinished(const char *folder, int depth)
+remove_unfinished(const RvStudio *studio, const char *folder, int depth)
 {
     g_autoptr(GDir) dir = depth > 0 ? g_dir_open(folder, 0, NULL) : NULL;
     for (const char *name; dir != NULL && (name = g_dir_read_name(dir)) != NULL;) {
         g_autofree char *path = g_build_filename(folder, name, NULL);
         GStatBuf info;
-        if (g_lstat(path, &info) == 0 && S_ISDIR(info.st_mode))
-            remove_unfinished(path, depth - 1);
-        else if (g_str_has_prefix(name, ".tmp-"))
+        if (g_lstat(path, &info) != 0)
+            continue;
+        if (S_ISDIR(info.st_mode))
+            remove_unfinished(studio, path, depth - 1);
+        else if (g_str_has_prefix(name, ".tmp-") && is_of_before(studio, &info))
             g_unlink(path);
     }
 }
@@ -206,7 +209,7 @@ make_unit(RvLiveJob *job)
     unit->is_numbered = spec->save_images;
     unit->began = unix_now();
     if (job->resumed > 0 && unit->is_numbered) {
-        remove_unfinished(unit->folder, MAX_DEPTH);
+        remove_unfinished(studio, unit->folder, MAX_DEPTH);
         unit->leftovers = rv_studio_leftovers(studio, unit->folder, job->row->created);
     }
     job->resumed = MAX(job->resumed - 1, 0);

@@ -299,6 +299,11 @@ def test_kill_and_resume(folder):
             server.process.send_signal(signal.SIGKILL)
             server.process.wait()
             server.end()
+    images = next((folder / "outputs").rglob("*.png")).parent
+    of_before, of_another = images / ".tmp-of-before", images / ".tmp-of-another"
+    of_before.write_bytes(b"half a picture")
+    of_another.write_bytes(b"being written")
+    os.utime(of_another, (time.time() + 3600, time.time() + 3600))
     with studio(folder) as server:
         for job in accepted:
             assert done(server, job)["pictures"] == 3
@@ -309,7 +314,7 @@ def test_kill_and_resume(folder):
         for picture in shown:
             data = (folder / "outputs" / picture["file"]).read_bytes()
             assert data[:8] == b"\x89PNG\r\n\x1a\n" and data[-8:-4] == b"IEND"
-        assert not list((folder / "outputs").rglob(".tmp*"))
+        assert list((folder / "outputs").rglob(".tmp*")) == [of_another], "only what was left unfinished before is removed"
     database = sqlite3.connect(folder / "reverie.db")
     assert database.execute("PRAGMA integrity_check").fetchone() == ("ok",)
     database.close()
