@@ -97,6 +97,18 @@ measure_interval(RvBench *b, int frames, GError **error)
     return ok;
 }
 
+/* What of that is computing: the rest is what bytes on their way cost. */
+static bool
+measure_compute(RvBench *b, int frames, GError **error)
+{
+    gint64 start = g_get_monotonic_time();
+    for (int i = 0; i < frames; i++)
+        if (!rv_program_run(rv_framer_program(b->framer), error))
+            return false;
+    b->compute_ms = milliseconds_since(start) / frames;
+    return true;
+}
+
 bool
 rv_bench_frames(RvBench *b, int frames, GError **error)
 {
@@ -120,7 +132,8 @@ rv_bench_frames(RvBench *b, int frames, GError **error)
         b->stages.decode /= frames;
         return true;
     }
-    return (!info.overlaps || measure_interval(b, MAX(frames / 3, 2), error)) &&
+    int turns = MAX(frames / 3, 2);
+    return (!info.overlaps || (measure_interval(b, turns, error) && measure_compute(b, turns, error))) &&
            measure_stages(b, info.overlaps, error);
 }
 
