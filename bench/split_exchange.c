@@ -103,7 +103,7 @@ split_pair_open(int first, int second, GError **error)
     if (!check_pair(first, second, error))
         return NULL;
     SplitPair *pair = g_new0(SplitPair, 1);
-    if (open_side(&pair->sides[0], first, second, error) && open_side(&pair->sides[1], second, first, error))
+    if (open_side(&pair->sides[1], second, first, error) && open_side(&pair->sides[0], first, second, error))
         return pair;
     split_pair_close(pair);
     return NULL;
@@ -344,5 +344,6 @@ split_pair_measure(SplitPair *pair, SplitWay way, const gsize *bytes, int count,
     ok = ok && try_chain(pair, &chain, error);
     for (int i = 0; i < 2; i++)
         clear_side(&pair->sides[i]);
+    cudaSetDevice(pair->sides[0].index);
     return ok;
 }

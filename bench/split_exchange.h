@@ -1,5 +1,6 @@
 /* split_exchange.h - two GPUs that reach each other's memory, and what chains of exchanges between them take
- * inside captured graphs, launched from a thread each. Nothing computes meanwhile. */
+ * inside captured graphs, launched from a thread each. Nothing computes meanwhile.
+ * The calling thread is left with the first GPU as its current one. */
 #pragma once
 #include "base/error.h"
 
