@@ -38,6 +38,7 @@ bytes_from_hex(const char *hex)
     return g_bytes_new(data, length / 2);
 }
 
+/* What the file has and the table has not: choices of other handles and processes. */
 static void
 load(CudaTuning *tuning)
 {
@@ -46,6 +47,8 @@ load(CudaTuning *tuning)
         return;
     g_auto(GStrv) keys = g_key_file_get_keys(file, GROUP, NULL, NULL);
     for (gsize i = 0; keys != NULL && keys[i] != NULL; i++) {
+        if (g_hash_table_contains(tuning->choices, keys[i]))
+            continue;
         g_autofree char *hex = g_key_file_get_value(file, GROUP, keys[i], NULL);
         GBytes *bytes = hex != NULL ? bytes_from_hex(hex) : NULL;
         if (bytes != NULL)
@@ -67,11 +70,9 @@ cuda_tuning_open(const char *gpu)
     return tuning;
 }
 
-void
-cuda_tuning_save(CudaTuning *tuning)
+static void
+write_choices(CudaTuning *tuning)
 {
-    if (tuning->path == NULL || !tuning->is_changed)
-        return;
     g_autoptr(GKeyFile) file = g_key_file_new();
     GHashTableIter iter;
     gpointer key, value;
@@ -88,6 +89,19 @@ cuda_tuning_save(CudaTuning *tuning)
     if (!g_key_file_save_to_file(file, tuning->path, &error))
         g_message("tuning is not kept: %s", error->message);
     tuning->is_changed = false;
+}
+
+/* A mirror, its prompts and the studio each have a handle, on each GPU: what one of them wrote stays. */
+void
+cuda_tuning_save(CudaTuning *tuning)
+{
+    static GMutex saving;
+    if (tuning->path == NULL || !tuning->is_changed)
+        return;
+    g_mutex_lock(&saving);
+    load(tuning);
+    write_choices(tuning);
+    g_mutex_unlock(&saving);
 }
 
 void
