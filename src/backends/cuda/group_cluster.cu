@@ -233,8 +233,8 @@ void
 launch_cluster(const CudaNorm &norm, const CudaGroupPlan &plan, cudaStream_t stream)
 {
     size_t shared = (size_t)(plan.piece * plan.columns * 8 * type_size(norm.x.dtype));
-    cudaFuncSetAttribute((const void *)cluster_norm, cudaFuncAttributeMaxDynamicSharedMemorySize,
-                         (int)shared);
+    if (allow_shared(cluster_norm, shared) != cudaSuccess)
+        return; /* the caller looks for the error */
     launch_kernel(cluster_norm, dim3(plan.tiles * plan.cluster, plan.images), THREADS, shared, plan.cluster,
                   stream, norm, plan);
 }

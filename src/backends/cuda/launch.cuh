@@ -4,6 +4,8 @@
 #pragma once
 #include <cuda_runtime.h>
 
+#include <mutex>
+
 /* Everything before in the stream is complete and visible afterwards; the kernel after this one may be set
  * up. */
 static __device__ __forceinline__ void
@@ -29,6 +31,21 @@ current_capability(void)
         *at = major * 10 + minor;
     }
     return *at;
+}
+
+/* The kernel may ask for so much shared memory on the current device. Never lowered: another thread may be
+ * about to launch with more. */
+template <class... Parameters>
+static cudaError_t
+allow_shared(void (*kernel)(Parameters...), size_t bytes)
+{
+    static std::mutex mutex;
+    std::lock_guard<std::mutex> lock(mutex);
+    cudaFuncAttributes now;
+    cudaError_t status = cudaFuncGetAttributes(&now, kernel);
+    if (status != cudaSuccess || now.maxDynamicSharedSizeBytes >= (int)bytes)
+        return status;
+    return cudaFuncSetAttribute(kernel, cudaFuncAttributeMaxDynamicSharedMemorySize, (int)bytes);
 }
 
 /* cluster: blocks along x that share memory, 1 for none. */

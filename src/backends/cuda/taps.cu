@@ -228,8 +228,7 @@ static cudaError_t
 few_in(const CudaConv *p, cudaStream_t stream)
 {
     size_t shared = few_in_shared(p->c);
-    cudaError_t status =
-        cudaFuncSetAttribute(few_in_kernel<T>, cudaFuncAttributeMaxDynamicSharedMemorySize, (int)shared);
+    cudaError_t status = allow_shared(few_in_kernel<T>, shared);
     if (status != cudaSuccess)
         return status;
     int tiles = (p->w + IN_W - 1) / IN_W * ((p->h + IN_H - 1) / IN_H) * p->n,
@@ -360,8 +359,7 @@ few_out(const CudaConv *p, cudaStream_t stream)
 {
     size_t shared = sizeof(float) * HALO_PIXELS * 9 * (size_t)p->out_c +
                     sizeof(uint32_t) * 64 * tiles * (size_t)(p->c / 16);
-    cudaError_t status = cudaFuncSetAttribute(few_out_kernel<T, tiles>,
-                                              cudaFuncAttributeMaxDynamicSharedMemorySize, (int)shared);
+    cudaError_t status = allow_shared(few_out_kernel<T, tiles>, shared);
     if (status != cudaSuccess)
         return status;
     unsigned blocks = (unsigned)((p->w + OUT_W - 1) / OUT_W * ((p->h + OUT_H - 1) / OUT_H) * p->n);
