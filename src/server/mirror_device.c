@@ -188,11 +188,17 @@ open_anew(Worker *worker, const Order *order, GError **error)
 {
     close_drawer(worker);
     worker->is_parked = false;
-    worker->is_broken = !worker->drawer->class->open(worker->drawer, order->parameters, error);
+    GError *wrong = NULL;
+    worker->is_broken = !worker->drawer->class->open(worker->drawer, order->parameters, &wrong);
     worker->usual_us = worker->drawer->expected_us;
-    rv_log(worker->is_broken ? RV_LOG_WARNING : RV_LOG_INFO, "device-reopen", "device", worker->drawer->name,
-           "outcome", worker->is_broken ? "failed" : "works", NULL);
-    return !worker->is_broken;
+    if (!worker->is_broken) {
+        rv_log(RV_LOG_INFO, "device-reopen", "device", worker->drawer->name, "outcome", "works", NULL);
+        return true;
+    }
+    rv_log(RV_LOG_WARNING, "device-reopen", "device", worker->drawer->name, "outcome", "failed", "error",
+           wrong->message, NULL);
+    g_propagate_error(error, wrong);
+    return false;
 }
 
 /* What a model needs to be there again says nothing of how long a frame may take. */
