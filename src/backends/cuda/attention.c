@@ -8,9 +8,9 @@
 #include "backends/cuda/matrix.h"
 #include "backends/cuda/tune.h"
 
-/* Ways that are timed, in this order: variants of the flash kernel, the one for Hopper, engines of cuDNN. */
+/* Ways that are timed, in this order: variants of the flash kernel, those for Hopper, engines of cuDNN. */
 #define HOPPER CUDA_FLASH_VARIANTS
-#define FIRST_ENGINE (HOPPER + 1)
+#define FIRST_ENGINE (HOPPER + CUDA_HOPPER_VARIANTS)
 #define ENGINES 4
 #define CHOICES (FIRST_ENGINE + ENGINES)
 #define SMALL_FLOPS                                                                        \
@@ -90,7 +90,8 @@ library_graph(CudaDevice *device, const CudaAttention *s)
 static cudaError_t
 run_flash(const CudaAttention *a, int variant, cudaStream_t stream)
 {
-    return variant == HOPPER ? cuda_flash_hopper(a, stream) : cuda_flash_attention(a, variant, stream);
+    return variant >= HOPPER ? cuda_flash_hopper(a, variant - HOPPER, stream)
+                             : cuda_flash_attention(a, variant, stream);
 }
 
 static cudnnStatus_t
@@ -113,7 +114,8 @@ static bool
 try_once(void *user, int index, int turn, cudaStream_t stream)
 {
     Trial *trial = user;
-    if (index == HOPPER && !cuda_flash_hopper_takes(&trial->attention, trial->device->sm))
+    if (index >= HOPPER && index < FIRST_ENGINE &&
+        !cuda_flash_hopper_takes(&trial->attention, trial->device->sm))
         return false;
     if (index < FIRST_ENGINE)
         return run_flash(&trial->attention, index, stream) == cudaSuccess;

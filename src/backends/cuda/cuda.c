@@ -1,5 +1,6 @@
 #include <string.h>
 
+#include "backends/cuda/counters.h"
 #include "backends/cuda/lost.h"
 #include "backends/cuda/range.h"
 
@@ -117,7 +118,8 @@ open_libraries(CudaDevice *cuda, GError **error)
     return cuda_check_cublas(cublasLtCreate(&cuda->lt), cuda->name, error) &&
            cuda_check_cudnn(cudnnCreate(&cuda->dnn), cuda->name, error) &&
            cuda_check_cudnn(cudnnSetStream(cuda->dnn, cuda->stream), cuda->name, error) &&
-           (cuda->lt_workspace = cuda_alloc(cuda, cuda->lt_workspace_bytes, error)) != NULL;
+           (cuda->lt_workspace = cuda_alloc(cuda, cuda->lt_workspace_bytes, error)) != NULL &&
+           (cuda->counters = cuda_counters_new(cuda, error)) != NULL;
 }
 
 static bool
@@ -159,6 +161,7 @@ cuda_close(void *device)
     g_hash_table_unref(cuda->chunks);
     cuda_free(cuda, cuda->norm_tickets);
     cuda_free(cuda, cuda->lt_workspace);
+    cuda_counters_free(cuda, cuda->counters);
     if (cuda->fault != NULL)
         cudaFreeHost(cuda->fault);
     if (cuda->dnn != NULL)

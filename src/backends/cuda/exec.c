@@ -2,6 +2,7 @@
  * into staging memory while the frame before it is computed, and results leave while the next one is. */
 #include <string.h>
 
+#include "backends/cuda/counters.h"
 #include "backends/cuda/lost.h"
 
 #define TRANSFER_ALIGNMENT ((gsize)256)
@@ -56,7 +57,7 @@ capture(CudaDevice *device, RvOp *const *ops, int count, cudaEvent_t begin, cuda
         return false;
     bool ok = stamp(device, begin, error) && enqueue(device, ops, count, error) && stamp(device, end, error);
     cudaError_t status = cudaStreamEndCapture(device->stream, &graph);
-    ok = ok && cuda_check(status, device->name, error) &&
+    ok = ok && cuda_check(status, device->name, error) && cuda_counters_hoist(device, graph, error) &&
          cuda_check(cudaGraphInstantiate(exec, graph, 0), device->name, error) &&
          cuda_check(cudaGraphUpload(*exec, device->stream), device->name, error);
     if (graph != NULL)

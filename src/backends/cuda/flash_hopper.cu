@@ -1,7 +1,7 @@
 /* Flash attention (Shah et al., https://arxiv.org/abs/2407.08608) for heads up to 64 wide on Hopper: a block
  * takes 192 queries of one head, 64 for each of three warpgroups, whose softmax runs beside the others'
- * products; a fourth feeds them keys and values through the copy engine, which also fills narrow heads and
- * missing keys with zeros. */
+ * products; one more feeds them keys and values through the copy engine, which also fills narrow heads and
+ * missing keys with zeros. Where queries are few a block takes 64, and two blocks share a multiprocessor. */
 #include <math.h>
 
 #include "backends/cuda/hopper.cuh"
@@ -9,13 +9,16 @@
 
 #define WIDTH 64
 #define ROW_BYTES (2 * WIDTH)
-#define GROUPS 3
-#define ROWS (GROUPS * 64)
 #define KEYS 128 /* of a tile */
 #define TILE_BYTES (KEYS * ROW_BYTES)
-#define STAGES 4
-#define THREADS ((GROUPS + 1) * 128)
-#define SHARED_BYTES (ROWS * ROW_BYTES + 2 * STAGES * TILE_BYTES + 256 + 1024)
+#define NARROW 40 /* heads up to this have products of their own */
+
+/* A block with so many warpgroups of 64 queries. */
+template <int GROUPS> struct Block {
+    static constexpr int rows = GROUPS * 64, threads = (GROUPS + 1) * 128, stages = GROUPS > 1 ? 4 : 2,
+                         per_multiprocessor = GROUPS > 1 ? 1 : 2;
+    static constexpr unsigned shared_bytes = rows * ROW_BYTES + 2 * stages * TILE_BYTES + 256 + 1024;
+};
 
 typedef struct {
     CUtensorMap q, k, v, out;
@@ -27,27 +30,30 @@ typedef struct {
     uint64_t *q_full, *k_full, *v_full, *k_empty, *v_empty;
 } Memory;
 
+template <int GROUPS>
 static __device__ __forceinline__ Memory
 memory_of(uint8_t *start)
 {
+    constexpr int stages = Block<GROUPS>::stages;
     Memory m;
     m.q = (uint8_t *)(((uintptr_t)start + 1023) & ~(uintptr_t)1023);
-    m.k = m.q + ROWS * ROW_BYTES;
-    m.v = m.k + STAGES * TILE_BYTES;
-    m.q_full = (uint64_t *)(m.v + STAGES * TILE_BYTES);
+    m.k = m.q + Block<GROUPS>::rows * ROW_BYTES;
+    m.v = m.k + stages * TILE_BYTES;
+    m.q_full = (uint64_t *)(m.v + stages * TILE_BYTES);
     m.k_full = m.q_full + 1;
-    m.v_full = m.k_full + STAGES;
-    m.k_empty = m.v_full + STAGES;
-    m.v_empty = m.k_empty + STAGES;
+    m.v_full = m.k_full + stages;
+    m.k_empty = m.v_full + stages;
+    m.v_empty = m.k_empty + stages;
     return m;
 }
 
+template <int GROUPS>
 static __device__ __forceinline__ void
 begin(const Memory &m)
 {
     if (threadIdx.x == 0) {
         barrier_init(m.q_full, 1);
-        for (int i = 0; i < STAGES; i++) {
+        for (int i = 0; i < Block<GROUPS>::stages; i++) {
             barrier_init(&m.k_full[i], 1);
             barrier_init(&m.v_full[i], 1);
             barrier_init(&m.k_empty[i], GROUPS * 4);
@@ -59,14 +65,16 @@ begin(const Memory &m)
 }
 
 /* One thread. */
+template <int GROUPS>
 static __device__ __forceinline__ void
 produce(const Maps &maps, const Memory &m, int tiles)
 {
-    int first = blockIdx.x * ROWS, head = blockIdx.y, image = blockIdx.z;
-    barrier_expect(m.q_full, ROWS * ROW_BYTES);
+    constexpr int stages = Block<GROUPS>::stages;
+    int first = blockIdx.x * Block<GROUPS>::rows, head = blockIdx.y, image = blockIdx.z;
+    barrier_expect(m.q_full, Block<GROUPS>::rows * ROW_BYTES);
     tensor_load(m.q, &maps.q, m.q_full, 0, head, first, image);
     for (int i = 0; i < tiles; i++) {
-        int stage = i % STAGES, parity = ~(i / STAGES) & 1;
+        int stage = i % stages, parity = ~(i / stages) & 1;
         barrier_wait(&m.k_empty[stage], parity);
         barrier_expect(&m.k_full[stage], TILE_BYTES);
         tensor_load(m.k + stage * TILE_BYTES, &maps.k, &m.k_full[stage], 0, head, i * KEYS, image);
@@ -84,10 +92,11 @@ power_of_two(float x)
     return y;
 }
 
-/* A thread's two rows of its warpgroup's 64 queries. */
-typedef struct {
-    float out[WIDTH / 2], top[2], sum[2];
-} State;
+/* A thread's two rows of its warpgroup's 64 queries. `out` holds WIDE columns, and as many that stay zero as
+ * leaving by 16 at a time needs. */
+template <int WIDE> struct State {
+    float out[(WIDE + 15) / 16 * 8], top[2], sum[2];
+};
 
 static __device__ __forceinline__ void
 mask(float (&s)[KEYS / 2], int left)
@@ -100,8 +109,9 @@ mask(float (&s)[KEYS / 2], int left)
 
 /* Scores become weights relative to the largest so far; `shrink` takes what was summed before to the same
  * base. */
+template <int WIDE>
 static __device__ __forceinline__ void
-soften(State &state, float (&s)[KEYS / 2], float (&shrink)[2], float scale)
+soften(State<WIDE> &state, float (&s)[KEYS / 2], float (&shrink)[2], float scale)
 {
 #pragma unroll
     for (int half = 0; half < 2; half++) {
@@ -125,14 +135,14 @@ soften(State &state, float (&s)[KEYS / 2], float (&shrink)[2], float scale)
     }
 }
 
-template <typename T>
+template <typename T, int WIDE>
 static __device__ __forceinline__ void
 start_scores(float (&s)[KEYS / 2], uint64_t q, const uint8_t *keys)
 {
     uint64_t k = matrix_descriptor(keys);
     products_begin();
 #pragma unroll
-    for (int step = 0; step < WIDTH / 16; step++)
+    for (int step = 0; step < (WIDE + 15) / 16; step++)
         product_128<T>(s, q + 2 * step, k + 2 * step, step > 0);
     products_commit();
 }
@@ -148,22 +158,25 @@ pack(uint32_t (&p)[KEYS / 16][4], const float (&s)[KEYS / 2])
             p[k][j] = Pair<T>::pack(s[k * 8 + j * 2], s[k * 8 + j * 2 + 1]);
 }
 
-template <typename T>
+template <typename T, int WIDE>
 static __device__ __forceinline__ void
-start_weighing(State &state, const uint32_t (&p)[KEYS / 16][4], const uint8_t *values)
+start_weighing(State<WIDE> &state, const uint32_t (&p)[KEYS / 16][4], const uint8_t *values)
 {
     uint64_t v = matrix_descriptor(values);
     products_begin();
 #pragma unroll
     for (int step = 0; step < KEYS / 16; step++)
-        product_rows_64<T>(state.out, p[step], v + step * (16 * ROW_BYTES >> 4), 1);
+        if constexpr (WIDE == NARROW)
+            product_rows_40<T>(state.out, p[step], v + step * (16 * ROW_BYTES >> 4), 1);
+        else
+            product_rows_64<T>(state.out, p[step], v + step * (16 * ROW_BYTES >> 4), 1);
     products_commit();
 }
 
 /* Rows leave through the place of the queries, which nobody reads any more. */
-template <typename T>
+template <typename T, int WIDE>
 static __device__ __forceinline__ void
-finish(const Maps &maps, uint8_t *room, State &state, int group)
+finish(const Maps &maps, uint8_t *room, State<WIDE> &state, int first, int group)
 {
     int lane = threadIdx.x % 32, row = threadIdx.x / 32 % 4 * 16 + lane % 16;
 #pragma unroll
@@ -173,13 +186,13 @@ finish(const Maps &maps, uint8_t *room, State &state, int group)
         total += __shfl_xor_sync(~0u, total, 2);
         float factor = 1.0f / total;
 #pragma unroll
-        for (int j = 0; j < WIDTH / 8; j++) {
+        for (int j = 0; j < WIDE / 8; j++) {
             state.out[j * 4 + half * 2] *= factor;
             state.out[j * 4 + half * 2 + 1] *= factor;
         }
     }
 #pragma unroll
-    for (int j = 0; j < WIDTH / 16; j++) {
+    for (int j = 0; j < (WIDE + 15) / 16; j++) {
         uint32_t packed[4];
 #pragma unroll
         for (int i = 0; i < 4; i++)
@@ -190,30 +203,31 @@ finish(const Maps &maps, uint8_t *room, State &state, int group)
     shared_to_engine();
     group_barrier(1 + group, 128);
     if (threadIdx.x % 128 == 0) {
-        tensor_store(&maps.out, room, 0, blockIdx.y, blockIdx.x * ROWS + group * 64, blockIdx.z);
+        tensor_store(&maps.out, room, 0, blockIdx.y, first, blockIdx.z);
         tensor_stores_done();
     }
 }
 
 /* While the values of a tile are weighed, the softmax of the next tile's scores. */
-template <typename T>
+template <typename T, int GROUPS, int WIDE>
 static __device__ __forceinline__ void
 consume(const Maps &maps, const Memory &m, int group, int keys, int tiles, float scale)
 {
+    constexpr int stages = Block<GROUPS>::stages;
     bool leads = threadIdx.x % 32 == 0;
     uint8_t *queries = m.q + group * 64 * ROW_BYTES;
     uint64_t q = matrix_descriptor(queries);
     float s[KEYS / 2], shrink[2];
     uint32_t p[KEYS / 16][4];
-    State state;
+    State<WIDE> state;
 #pragma unroll
-    for (int i = 0; i < WIDTH / 2; i++)
-        state.out[i] = 0.0f;
+    for (float &out : state.out)
+        out = 0.0f;
     state.top[0] = state.top[1] = -INFINITY;
     state.sum[0] = state.sum[1] = 0.0f;
     barrier_wait(m.q_full, 0);
     barrier_wait(&m.k_full[0], 0);
-    start_scores<T>(s, q, m.k);
+    start_scores<T, WIDE>(s, q, m.k);
     products_wait<0>();
     products_hold(s);
     if (leads)
@@ -223,10 +237,10 @@ consume(const Maps &maps, const Memory &m, int group, int keys, int tiles, float
     soften(state, s, shrink, scale);
     pack<T>(p, s);
     for (int i = 1; i < tiles; i++) {
-        int stage = i % STAGES, before = (i - 1) % STAGES;
-        barrier_wait(&m.k_full[stage], i / STAGES & 1);
-        start_scores<T>(s, q, m.k + stage * TILE_BYTES);
-        barrier_wait(&m.v_full[before], (i - 1) / STAGES & 1);
+        int stage = i % stages, before = (i - 1) % stages;
+        barrier_wait(&m.k_full[stage], i / stages & 1);
+        start_scores<T, WIDE>(s, q, m.k + stage * TILE_BYTES);
+        barrier_wait(&m.v_full[before], (i - 1) / stages & 1);
         start_weighing<T>(state, p, m.v + before * TILE_BYTES);
         products_wait<1>();
         products_hold(s);
@@ -240,36 +254,37 @@ consume(const Maps &maps, const Memory &m, int group, int keys, int tiles, float
         if (leads)
             barrier_arrive(&m.v_empty[before]);
 #pragma unroll
-        for (int j = 0; j < WIDTH / 2; j++)
+        for (int j = 0; j < WIDE / 2; j++)
             state.out[j] *= shrink[j / 2 % 2];
         pack<T>(p, s);
     }
-    int last = (tiles - 1) % STAGES;
-    barrier_wait(&m.v_full[last], (tiles - 1) / STAGES & 1);
+    int last = (tiles - 1) % stages;
+    barrier_wait(&m.v_full[last], (tiles - 1) / stages & 1);
     start_weighing<T>(state, p, m.v + last * TILE_BYTES);
     products_wait<0>();
     products_hold(state.out);
-    finish<T>(maps, queries, state, group);
+    finish<T>(maps, queries, state, (int)blockIdx.x * Block<GROUPS>::rows + group * 64, group);
 }
 #endif
 
-template <typename T>
+template <typename T, int GROUPS, int WIDE>
 __global__ void
-__launch_bounds__(THREADS, 1) flash_hopper_kernel(const __grid_constant__ Maps maps, int keys, float scale)
+__launch_bounds__(Block<GROUPS>::threads, Block<GROUPS>::per_multiprocessor)
+    flash_hopper_kernel(const __grid_constant__ Maps maps, int keys, float scale)
 {
 #if ON_HOPPER
     extern __shared__ uint8_t start[];
-    Memory m = memory_of(start);
+    Memory m = memory_of<GROUPS>(start);
     int group = __shfl_sync(~0u, threadIdx.x / 128, 0), tiles = (keys + KEYS - 1) / KEYS;
-    begin(m);
+    begin<GROUPS>(m);
     wait_for_inputs();
     if (group == GROUPS) {
         registers_give<24>();
         if (threadIdx.x == GROUPS * 128)
-            produce(maps, m, tiles);
+            produce<GROUPS>(maps, m, tiles);
     } else {
         registers_take<160>();
-        consume<T>(maps, m, group, keys, tiles, scale);
+        consume<T, GROUPS, WIDE>(maps, m, group, keys, tiles, scale);
     }
 #endif
 }
@@ -290,28 +305,40 @@ cuda_flash_hopper_takes(const CudaAttention *p, int sm)
     return sm == 90 && !p->causal && p->width <= WIDTH && cuda_flash_takes(p, sm);
 }
 
-template <typename T>
+template <typename T, int GROUPS, int WIDE>
 static cudaError_t
-launch(const CudaAttention *p, const Maps *maps, cudaStream_t stream)
+launch(const CudaAttention *p, cudaStream_t stream)
 {
-    dim3 grid((unsigned)((p->queries + ROWS - 1) / ROWS), (unsigned)p->heads, (unsigned)p->n);
-    cudaError_t status = cudaFuncSetAttribute(flash_hopper_kernel<T>,
-                                              cudaFuncAttributeMaxDynamicSharedMemorySize, SHARED_BYTES);
-    if (status != cudaSuccess)
-        return status;
-    launch_kernel(flash_hopper_kernel<T>, grid, THREADS, SHARED_BYTES, 1, stream, *maps, p->keys,
-                  p->scale * 1.44269504f);
-    return cudaGetLastError();
-}
-
-extern "C" cudaError_t
-cuda_flash_hopper(const CudaAttention *p, cudaStream_t stream)
-{
+    constexpr int rows = Block<GROUPS>::rows;
+    constexpr unsigned shared = Block<GROUPS>::shared_bytes;
+    auto kernel = flash_hopper_kernel<T, GROUPS, WIDE>;
     Maps maps;
-    if (!encode(&maps.q, p, p->q, p->queries, p->q_stride, ROWS) ||
+    if (!encode(&maps.q, p, p->q, p->queries, p->q_stride, rows) ||
         !encode(&maps.k, p, p->k, p->keys, p->k_stride, KEYS) ||
         !encode(&maps.v, p, p->v, p->keys, p->v_stride, KEYS) ||
         !encode(&maps.out, p, p->out, p->queries, p->out_stride, 64))
         return cudaErrorInvalidValue;
-    return p->dtype == DTYPE_F16 ? launch<__half>(p, &maps, stream) : launch<__nv_bfloat16>(p, &maps, stream);
+    dim3 grid((unsigned)((p->queries + rows - 1) / rows), (unsigned)p->heads, (unsigned)p->n);
+    cudaError_t status = cudaFuncSetAttribute(kernel, cudaFuncAttributeMaxDynamicSharedMemorySize, shared);
+    if (status != cudaSuccess)
+        return status;
+    launch_kernel(kernel, grid, Block<GROUPS>::threads, shared, 1, stream, maps, p->keys,
+                  p->scale * 1.44269504f);
+    return cudaGetLastError();
+}
+
+template <typename T, int GROUPS>
+static cudaError_t
+launch_as_wide(const CudaAttention *p, cudaStream_t stream)
+{
+    return p->width <= NARROW ? launch<T, GROUPS, NARROW>(p, stream) : launch<T, GROUPS, WIDTH>(p, stream);
+}
+
+extern "C" cudaError_t
+cuda_flash_hopper(const CudaAttention *p, int variant, cudaStream_t stream)
+{
+    bool is_half = p->dtype == DTYPE_F16;
+    if (variant == 0)
+        return is_half ? launch_as_wide<__half, 3>(p, stream) : launch_as_wide<__nv_bfloat16, 3>(p, stream);
+    return is_half ? launch_as_wide<__half, 1>(p, stream) : launch_as_wide<__nv_bfloat16, 1>(p, stream);
 }

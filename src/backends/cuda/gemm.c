@@ -2,6 +2,7 @@
 
 #include <math.h>
 
+#include "backends/cuda/counters.h"
 #include "backends/cuda/tune.h"
 
 #define CANDIDATES 32
@@ -11,6 +12,8 @@ struct CudaGemm {
     cublasLtMatmulDesc_t product;
     cublasLtMatrixLayout_t a, b, c, out; /* column-major: `a` the weights, `b` the activations */
     cublasLtMatmulAlgo_t algorithm;
+    CudaDevice *device;
+    void *counter; /* its workspace; NULL: the device's */
     gsize weight_bytes, x_bytes, out_bytes, add_bytes;
     int rows;
     bool adds, has_bias, needs_pass;
@@ -46,14 +49,16 @@ cuda_gemm_free(CudaGemm *gemm)
             cublasLtMatrixLayoutDestroy(layouts[i]);
     if (gemm->product != NULL)
         cublasLtMatmulDescDestroy(gemm->product);
+    cuda_counter_give(gemm->device, gemm->counter);
     g_free(gemm);
 }
 
 /* Row-major out = x w^T is column-major out^T = w x^T. */
 static CudaGemm *
-describe(const CudaProduct *p, int add_stride, cublasLtEpilogue_t epilogue)
+describe(CudaDevice *device, const CudaProduct *p, int add_stride, cublasLtEpilogue_t epilogue)
 {
     CudaGemm *gemm = g_new0(CudaGemm, 1);
+    gemm->device = device;
     cublasOperation_t turn = p->transposed ? CUBLAS_OP_T : CUBLAS_OP_N, keep = CUBLAS_OP_N;
     gemm->rows = p->rows;
     gemm->weight_bytes =
@@ -106,18 +111,20 @@ candidates(CudaGemm *gemm, CudaDevice *device, cublasLtMatmulHeuristicResult_t *
 }
 
 static cublasStatus_t
-multiply(const CudaGemm *gemm, CudaDevice *device, const cublasLtMatmulAlgo_t *algorithm, const void *weight,
+multiply(const CudaGemm *gemm, const cublasLtMatmulAlgo_t *algorithm, void *counter, const void *weight,
          const void *x, const void *add, void *out, cudaStream_t stream)
 {
+    CudaDevice *device = gemm->device;
+    void *workspace = counter != NULL ? counter : device->lt_workspace;
+    gsize bytes = counter != NULL ? CUDA_COUNTER_BYTES : device->lt_workspace_bytes;
     float one = 1.0f, beta = gemm->adds ? 1.0f : 0.0f;
     return cublasLtMatmul(device->lt, gemm->product, &one, weight, gemm->a, x, gemm->b, &beta,
-                          gemm->adds ? add : out, gemm->c, out, gemm->out, algorithm, device->lt_workspace,
-                          device->lt_workspace_bytes, stream);
+                          gemm->adds ? add : out, gemm->c, out, gemm->out, algorithm, workspace, bytes,
+                          stream);
 }
 
 typedef struct {
-    CudaGemm *gemm;
-    CudaDevice *device;
+    const CudaGemm *gemm;
     const cublasLtMatmulHeuristicResult_t *results;
     guint8 *x, *out, *add, *weights;
 } Trial;
@@ -127,8 +134,10 @@ try_once(void *user, int index, int turn, cudaStream_t stream)
 {
     Trial *trial = user;
     const guint8 *weight = trial->weights + cuda_bench_turn(trial->gemm->weight_bytes, turn);
-    return multiply(trial->gemm, trial->device, &trial->results[index].algo, weight, trial->x, trial->add,
-                    trial->out, stream) == CUBLAS_STATUS_SUCCESS;
+    const cublasLtMatmulHeuristicResult_t *result = &trial->results[index];
+    void *counter = cuda_counter_of_turn(trial->gemm->device, result->workspaceSize, turn);
+    return multiply(trial->gemm, &result->algo, counter, weight, trial->x, trial->add, trial->out, stream) ==
+           CUBLAS_STATUS_SUCCESS;
 }
 
 static gsize
@@ -146,13 +155,9 @@ choose(CudaGemm *gemm, CudaDevice *device, const cublasLtMatmulHeuristicResult_t
     gsize x = rounded(gemm->x_bytes), out = rounded(gemm->out_bytes), add = rounded(gemm->add_bytes);
     if (!cuda_bench_open(&bench, device, x + out + add + cuda_bench_rotating(gemm->weight_bytes), error))
         return false;
-    Trial trial = { gemm,
-                    device,
-                    results,
-                    bench.memory,
-                    bench.memory + x,
-                    bench.memory + x + out,
-                    bench.memory + x + out + add };
+    Trial trial = {
+        gemm, results, bench.memory, bench.memory + x, bench.memory + x + out, bench.memory + x + out + add
+    };
     if (gemm->has_bias) {
         const void *bias = bench.memory;
         set(gemm, CUBLASLT_MATMUL_DESC_BIAS_POINTER, &bias, sizeof bias);
@@ -175,6 +180,7 @@ tune(CudaGemm **made, CudaDevice *device, const char *key, GError **error)
                                 &checked) == CUBLAS_STATUS_SUCCESS &&
         checked.workspaceSize <= device->lt_workspace_bytes) {
         gemm->algorithm = *kept;
+        gemm->counter = cuda_counter_take(device, checked.workspaceSize);
         return true;
     }
     int count = candidates(gemm, device, results), choice = -1;
@@ -187,6 +193,7 @@ tune(CudaGemm **made, CudaDevice *device, const char *key, GError **error)
         return true;
     }
     gemm->algorithm = results[choice].algo;
+    gemm->counter = cuda_counter_take(device, results[choice].workspaceSize);
     if (device->tuning != NULL)
         cuda_tuning_store(device->tuning, key, &gemm->algorithm, sizeof gemm->algorithm);
     return true;
@@ -210,7 +217,7 @@ cuda_gemm_new(CudaGemm **made, CudaDevice *device, const CudaConv *s, GError **e
     int add_stride = s->add_kind == CUDA_ADD_PIXEL ? s->add_stride : 0;
     CudaProduct product = { (int)rows,         s->out_c,         s->c, s->x_stride, s->c, s->out_c, true,
                             (RvDType)s->dtype, (RvDType)s->dtype };
-    CudaGemm *gemm = describe(&product, add_stride, epilogue);
+    CudaGemm *gemm = describe(device, &product, add_stride, epilogue);
     if (gemm == NULL)
         return true;
     gemm->has_bias = bias;
@@ -238,9 +245,9 @@ cuda_gemm_run(const CudaGemm *gemm, CudaDevice *device, const CudaConv *conv, cu
     if (gemm->has_bias &&
         !set((CudaGemm *)gemm, CUBLASLT_MATMUL_DESC_BIAS_POINTER, &conv->bias, sizeof conv->bias))
         return cuda_check_cublas(CUBLAS_STATUS_INVALID_VALUE, "the bias of a product", error);
-    if (!cuda_check_cublas(
-            multiply(gemm, device, &gemm->algorithm, conv->weight, conv->x, conv->add, conv->out, stream),
-            "a product", error))
+    if (!cuda_check_cublas(multiply(gemm, &gemm->algorithm, gemm->counter, conv->weight, conv->x, conv->add,
+                                    conv->out, stream),
+                           "a product", error))
         return false;
     if (!gemm->needs_pass)
         return true;
@@ -255,19 +262,25 @@ cuda_gemm_run(const CudaGemm *gemm, CudaDevice *device, const CudaConv *conv, cu
 bool
 cuda_product_new(CudaGemm **made, CudaDevice *device, const CudaProduct *p, GError **error)
 {
-    *made = describe(p, 0, CUBLASLT_EPILOGUE_DEFAULT);
+    *made = describe(device, p, 0, CUBLASLT_EPILOGUE_DEFAULT);
     if (*made == NULL)
         return true;
     g_autofree char *key = g_strdup_printf(
         "product %s %s %dx%dx%d %s strides %d %d %d", rv_dtype_name(p->in), rv_dtype_name(p->out), p->rows,
         p->depth, p->columns, p->transposed ? "nt" : "nn", p->a_stride, p->b_stride, p->out_stride);
-    return tune(made, device, key, error);
+    if (!tune(made, device, key, error))
+        return false;
+    if (*made != NULL) { /* it may run more than once in a graph */
+        cuda_counter_give(device, (*made)->counter);
+        (*made)->counter = NULL;
+    }
+    return true;
 }
 
 bool
 cuda_product_run(const CudaGemm *gemm, CudaDevice *device, const void *a, const void *b, void *out,
                  cudaStream_t stream, GError **error)
 {
-    return cuda_check_cublas(multiply(gemm, device, &gemm->algorithm, b, a, NULL, out, stream), "a product",
-                             error);
+    return cuda_check_cublas(multiply(gemm, &gemm->algorithm, gemm->counter, b, a, NULL, out, stream),
+                             "a product", error);
 }

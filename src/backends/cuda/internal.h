@@ -10,6 +10,7 @@
 
 typedef struct CudaArena CudaArena;
 typedef struct CudaChunk CudaChunk;
+typedef struct CudaCounters CudaCounters;
 typedef struct CudaRanges CudaRanges;
 typedef struct CudaStaging CudaStaging;
 
@@ -26,7 +27,8 @@ typedef struct {
     cudnnHandle_t dnn; /* bound to `stream` */
     void *lt_workspace;
     gsize lt_workspace_bytes;
-    CudaTuning *tuning; /* NULL where no choice can be kept */
+    CudaCounters *counters; /* workspaces that must be zero (counters.h) */
+    CudaTuning *tuning;     /* NULL where no choice can be kept */
     CudaRanges *ranges;
     CudaArena *arena;
     GHashTable *chunks; /* address -> CudaChunk */

@@ -28,9 +28,18 @@ template <int K>
 static __global__ void
 __launch_bounds__(WARPS * 32) in_registers(CudaNorm norm)
 {
-    wait_for_inputs();
     int64_t token = blockIdx.x * (int64_t)WARPS + threadIdx.x / 32;
     int lane = threadIdx.x % 32, channels = norm.x.channels;
+    float weight[K][8], bias[K][8];
+#pragma unroll
+    for (int k = 0; k < K; k++) { /* no kernel before writes these */
+        int c = (k * 32 + lane) * 8;
+        if (c < channels) {
+            load_eight(norm.weight, F32, c, weight[k]);
+            load_eight(norm.bias, F32, c, bias[k]);
+        }
+    }
+    wait_for_inputs();
     if (token >= norm.x.pixels)
         return;
     float x[K][8], sum = 0.0f, square = 0.0f;
@@ -65,12 +74,9 @@ __launch_bounds__(WARPS * 32) in_registers(CudaNorm norm)
         int c = (k * 32 + lane) * 8;
         if (c >= channels)
             break;
-        float weight[8], bias[8];
-        load_eight(norm.weight, F32, c, weight);
-        load_eight(norm.bias, F32, c, bias);
 #pragma unroll
         for (int i = 0; i < 8; i++)
-            x[k][i] = (x[k][i] - rest.x) * rest.y * weight[i] + bias[i];
+            x[k][i] = (x[k][i] - rest.x) * rest.y * weight[k][i] + bias[k][i];
         activate_vector<8>(x[k], norm.act, norm.is_exact);
         store_eight(norm.out.data, norm.out.dtype, token * norm.out.stride + c, x[k]);
     }

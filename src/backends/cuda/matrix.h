@@ -61,9 +61,11 @@ cudaError_t cuda_plain_attention(const CudaAttention *attention, cudaStream_t st
 bool cuda_flash_takes(const CudaAttention *attention, int sm);
 cudaError_t cuda_flash_attention(const CudaAttention *attention, int variant, cudaStream_t stream);
 #define CUDA_FLASH_VARIANTS 2
+#define CUDA_HOPPER_VARIANTS 2
 /* The same on Hopper for heads up to 64 wide, not causal. */
 bool cuda_flash_hopper_takes(const CudaAttention *attention, int sm);
-cudaError_t cuda_flash_hopper(const CudaAttention *attention, cudaStream_t stream);
+/* variant: 0 for blocks of 192 queries, 1 for blocks of 64. */
+cudaError_t cuda_flash_hopper(const CudaAttention *attention, int variant, cudaStream_t stream);
 
 /* Softmax over rows [rows, keys] of float32 scores times `scale`, written as `dtype` to `out`; row r is query
  * first + r: with `causal` it sees keys up to its own number. */
