@@ -143,6 +143,30 @@ test_listed(void)
         check(&cases[i]);
 }
 
+/* Behind a resize to twice the size, with the channels of the models that do it (UNets, TAESD): a GPU times
+ * other ways for these. */
+static void
+test_doubled(void)
+{
+    static const Case cases[] = {
+        { .in = { 1, 4, 4, 640 }, .options = { .out = 640 } },
+        { .in = { 2, 1, 2, 1280 }, .options = { .out = 1280 } },
+        { .in = { 1, 24, 20, 64 }, .options = { .out = 64, .no_bias = true } },
+        { .in = { 2, 3, 130, 64 }, .options = { .out = 64, .act = RV_ACT_RELU }, .add = ADD_SHARED },
+        { .in = { 1, 5, 6, 64 }, .options = { .out = 64 }, .add = ADD_SAME },
+        { .in = { 3, 5, 7, 96 }, .options = { .out = 40, .act = RV_ACT_SILU }, .add = ADD_SAME },
+        { .in = { 1, 1, 1, 64 }, .options = { .out = 64, .no_bias = true } },
+        { .in = { 2, 6, 5, 64 }, .options = { .out = 64 }, .before = 8, .after = 8 },
+        { .in = { 1, 6, 5, 32 }, .options = { .out = 24 }, .dtype = RV_F16 },
+    };
+    for (gsize i = 0; i < G_N_ELEMENTS(cases); i++) {
+        Case t = cases[i];
+        t.options.up_h = 2 * t.in.h;
+        t.options.up_w = 2 * t.in.w;
+        check(&t);
+    }
+}
+
 static void
 test_random(void)
 {
@@ -364,6 +388,7 @@ main(int argc, char **argv)
 {
     ops_init(&argc, &argv);
     ops_add_test("/conv2d/listed", test_listed);
+    ops_add_test("/conv2d/doubled", test_doubled);
     ops_add_test("/conv2d/random", test_random);
     ops_add_test("/conv2d/circular", test_circular);
     ops_add_test("/conv2d/circular-program", test_circular_program);

@@ -3,21 +3,9 @@
  * engine, which also makes the zeros around the picture. Two warpgroups take rows in turn: out^T [64
  * channels, 128 pixels] is the sum over the nine taps of weights [64, 64] times x^T [64, 128 pixels], where a
  * tap's pixels are just other rows of the ring. */
-#include <math.h>
+#include "backends/cuda/conv64.cuh"
 
-#include "backends/cuda/hopper.cuh"
-#include "backends/cuda/launch.cuh"
-
-#define CHANNELS 64
-#define WIDTH 128                  /* pixels of a strip */
-#define PIXEL_BYTES (2 * CHANNELS) /* one swizzle row */
-#define ROW_BYTES ((WIDTH + 2) * PIXEL_BYTES)
-#define SLOT_BYTES ((ROW_BYTES + 1023) / 1024 * 1024)
 #define SLOTS 7
-#define TAP_BYTES (CHANNELS * PIXEL_BYTES)
-#define STAGE_BYTES (WIDTH * PIXEL_BYTES)
-#define GROUPS 2
-#define THREADS (GROUPS * 128 + 32)
 #define SHARED_BYTES (9 * TAP_BYTES + GROUPS * STAGE_BYTES + SLOTS * SLOT_BYTES + 256 + 1024)
 
 typedef struct {
@@ -101,50 +89,17 @@ multiply_row(const Memory &m, float (&sum)[WIDTH / 2], int i)
     products_wait<0>();
 }
 
-/* A warp has 16 channels of all pixels; 16 pixels at a time go through the stage, which is laid out as the
- * copy engine wants it and may hold the addend in the same places. */
-template <typename T>
-static __device__ __forceinline__ void
-finish_row(const CudaConv &p, uint8_t *stage, const float (&sum)[WIDTH / 2], const float (&bias)[2],
-           bool adds)
-{
-    float floor = p.act == ACT_RELU ? 0.0f : -INFINITY;
-    int lane = threadIdx.x % 32, warp = threadIdx.x / 32 % 4;
-#pragma unroll
-    for (int block = 0; block < WIDTH / 16; block++) {
-        int pixel = block * 16 + lane / 16 * 8 + lane % 8, chunk = warp * 2 + lane / 8 % 2;
-        uint32_t at = shared_address(stage + pixel * PIXEL_BYTES + ((chunk ^ (pixel & 7)) * 16)), packed[4];
-        uint32_t add[4] = {};
-        if (adds)
-            load_matrix4_transposed(add, at);
-#pragma unroll
-        for (int i = 0; i < 4; i++) {
-            float2 extra = Pair<T>::unpack(add[i]);
-            const float *from = &sum[block * 8 + i * 2];
-            float low = from[0] + bias[i % 2] + extra.x, high = from[1] + bias[i % 2] + extra.y;
-            packed[i] = Pair<T>::pack(low < floor ? floor : low, high < floor ? floor : high);
-        }
-        store_matrix4_transposed(at, packed);
-    }
-}
-
 template <typename T>
 static __device__ __forceinline__ void
 consume(const CudaConv &p, const Maps &maps, const Memory &m, int group, int image, int left, int top,
         int rows)
 {
-    int lane = threadIdx.x % 32, warp = threadIdx.x / 32 % 4;
+    int lane = threadIdx.x % 32;
     bool leads = threadIdx.x % 128 == 0, adds = p.add_kind == CUDA_ADD_PIXEL;
     uint8_t *stage = m.stage + group * STAGE_BYTES;
-    float bias[2] = {};
+    float bias[2];
     wait_for_inputs();
-    for (int i = 0; i < 2; i++) {
-        int channel = warp * 16 + i * 8 + lane / 4;
-        if (p.bias != nullptr)
-            bias[i] = to_float(((const T *)p.bias)[channel]);
-        if (p.add_kind == CUDA_ADD_IMAGE)
-            bias[i] += to_float(((const T *)p.add)[(long long)image * p.add_stride + channel]);
-    }
+    load_bias<T>(p, bias, image);
     barrier_wait(m.weights_full, 0);
     if (group > 0 && lane == 0) /* the first row is the other group's alone */
         for (int i = 0; i < group; i++)
@@ -200,17 +155,6 @@ __launch_bounds__(THREADS, 1) conv64_kernel(const CudaConv p, const __grid_const
 #endif
 }
 
-/* [images, rows, pixels, channels]. */
-static bool
-encode(CUtensorMap *map, int dtype, const void *address, int width, int height, int images, int stride,
-       int box_width, int box_height)
-{
-    uint64_t dims[4] = { CHANNELS, (uint64_t)width, (uint64_t)height, (uint64_t)images };
-    uint64_t strides[3] = { 2ull * stride, 2ull * stride * width, 2ull * stride * width * height };
-    uint32_t box[4] = { CHANNELS, (uint32_t)box_width, (uint32_t)box_height, 1 };
-    return cuda_encode_tensor(map, dtype, address, dims, strides, box);
-}
-
 extern "C" bool
 cuda_conv64_takes(const CudaConv *p, int sm)
 {
@@ -242,10 +186,10 @@ cuda_conv64(const CudaConv *p, int multiprocessors, cudaStream_t stream)
     const void *add = p->add_kind == CUDA_ADD_PIXEL ? p->add : p->out;
     int add_stride = p->add_kind == CUDA_ADD_PIXEL ? p->add_stride : p->out_c;
     /* Weights [64][9][64]: a box is one tap of all outputs, so outputs take the place of image rows. */
-    if (!encode(&maps.x, p->dtype, p->x, p->w, p->h, p->n, p->x_stride, WIDTH + 2, 1) ||
-        !encode(&maps.out, p->dtype, p->out, p->w, p->h, p->n, p->out_c, WIDTH, 1) ||
-        !encode(&maps.add, p->dtype, add, p->w, p->h, p->n, add_stride, WIDTH, 1) ||
-        !encode(&maps.weight, p->dtype, p->weight, 9, CHANNELS, 1, CHANNELS, 1, CHANNELS))
+    if (!conv64_map(&maps.x, p->dtype, p->x, p->w, p->h, p->n, p->x_stride, WIDTH + 2, 1) ||
+        !conv64_map(&maps.out, p->dtype, p->out, p->w, p->h, p->n, p->out_c, WIDTH, 1) ||
+        !conv64_map(&maps.add, p->dtype, add, p->w, p->h, p->n, add_stride, WIDTH, 1) ||
+        !conv64_map(&maps.weight, p->dtype, p->weight, 9, CHANNELS, 1, CHANNELS, 1, CHANNELS))
         return cudaErrorInvalidValue;
     return p->dtype == DTYPE_F16 ? launch<__half>(p, &maps, multiprocessors, stream)
                                  : launch<__nv_bfloat16>(p, &maps, multiprocessors, stream);

@@ -138,6 +138,22 @@ cuda_graph_convolution(CudaGraph *graph, CudaNode x, CudaNode weight, CudaNode y
 }
 
 void
+cuda_graph_spread(CudaGraph *graph, CudaNode x, CudaNode weight, CudaNode y, int stride, const gint64 *before,
+                  const gint64 *after)
+{
+    CudaNode convolution = convolution_descriptor(graph, stride, before, after);
+    CudaNode node = make(graph, CUDNN_BACKEND_OPERATION_CONVOLUTION_BACKWARD_DATA_DESCRIPTOR);
+    float alpha = 1.0f, beta = 0.0f;
+    set_node(graph, node, CUDNN_ATTR_OPERATION_CONVOLUTION_BWD_DATA_DY, x);
+    set_node(graph, node, CUDNN_ATTR_OPERATION_CONVOLUTION_BWD_DATA_W, weight);
+    set_node(graph, node, CUDNN_ATTR_OPERATION_CONVOLUTION_BWD_DATA_DX, y);
+    set_node(graph, node, CUDNN_ATTR_OPERATION_CONVOLUTION_BWD_DATA_CONV_DESC, convolution);
+    set(graph, node, CUDNN_ATTR_OPERATION_CONVOLUTION_BWD_DATA_ALPHA, CUDNN_TYPE_FLOAT, 1, &alpha);
+    set(graph, node, CUDNN_ATTR_OPERATION_CONVOLUTION_BWD_DATA_BETA, CUDNN_TYPE_FLOAT, 1, &beta);
+    finish_operation(graph, node);
+}
+
+void
 cuda_graph_pointwise(CudaGraph *graph, cudnnPointwiseMode_t mode, CudaNode x, CudaNode b, CudaNode y,
                      float beta)
 {

@@ -25,6 +25,10 @@ CudaNode cuda_graph_tensor(CudaGraph *graph, gint64 id, CudaTensorKind kind, RvD
 /* Cross-correlation: padding before and after, stride; float32 accumulation. */
 void cuda_graph_convolution(CudaGraph *graph, CudaNode x, CudaNode weight, CudaNode y, int stride,
                             const gint64 *before, const gint64 *after);
+/* The transposed convolution: each pixel of x is spread over a window of y. weight [x's channels, y's
+ * channels, h, w]. */
+void cuda_graph_spread(CudaGraph *graph, CudaNode x, CudaNode weight, CudaNode y, int stride,
+                       const gint64 *before, const gint64 *after);
 /* y = f(x) or f(x, b) in float32; b NULL for functions of one; `beta` is the factor in swish's sigmoid. */
 void cuda_graph_pointwise(CudaGraph *graph, cudnnPointwiseMode_t mode, CudaNode x, CudaNode b, CudaNode y,
                           float beta);

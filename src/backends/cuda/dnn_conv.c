@@ -92,8 +92,9 @@ describe(CudaDevice *device, const CudaConv *s, bool is_fused)
     RvDType dtype = (RvDType)s->dtype;
     bool is_last = !is_fused || !has_rest(s);
     CudaNode x = image(graph, ID_X, CUDA_TENSOR_STORED, dtype, s->n, s->c, s->up_h, s->up_w, s->c);
+    int from_c = s->spreads ? s->out_c : s->c, to_c = s->spreads ? s->c : s->out_c;
     CudaNode weight =
-        image(graph, ID_WEIGHT, CUDA_TENSOR_STORED, dtype, s->out_c, s->c, s->kernel, s->kernel, s->c);
+        image(graph, ID_WEIGHT, CUDA_TENSOR_STORED, dtype, to_c, from_c, s->kernel, s->kernel, from_c);
     CudaNode y = output(graph, s, ID_SUM, is_last);
     gint64 before[2] = { s->pad, s->pad };
     gint64 after[2] = { (s->out_h - 1) * s->stride + s->kernel - s->up_h - s->pad,
@@ -101,7 +102,10 @@ describe(CudaDevice *device, const CudaConv *s, bool is_fused)
     /* Rows that no window reaches are left out by the stride, not by negative padding. */
     after[0] = MAX(after[0], s->pad == 0 ? 0 : s->pad);
     after[1] = MAX(after[1], s->pad == 0 ? 0 : s->pad);
-    cuda_graph_convolution(graph, x, weight, y, s->stride, before, after);
+    if (s->spreads)
+        cuda_graph_spread(graph, x, weight, y, s->stride, before, before);
+    else
+        cuda_graph_convolution(graph, x, weight, y, s->stride, before, after);
     if (!is_last)
         describe_rest(graph, s, y);
     return graph;
@@ -212,10 +216,10 @@ can_fuse(const CudaConv *s)
 static char *
 key_of(const CudaConv *s)
 {
-    return g_strdup_printf("conv %s %dx%dx%dx%d %d k%d s%d p%d %dx%d bias%d add%d %d act%d",
-                           rv_dtype_name((RvDType)s->dtype), s->n, s->up_h, s->up_w, s->c, s->out_c,
-                           s->kernel, s->stride, s->pad, s->out_h, s->out_w, s->bias != NULL, s->add_kind,
-                           s->add_stride, s->act);
+    return g_strdup_printf("conv%s %s %dx%dx%dx%d %d k%d s%d p%d %dx%d bias%d add%d %d act%d",
+                           s->spreads ? " spread" : "", rv_dtype_name((RvDType)s->dtype), s->n, s->up_h,
+                           s->up_w, s->c, s->out_c, s->kernel, s->stride, s->pad, s->out_h, s->out_w,
+                           s->bias != NULL, s->add_kind, s->add_stride, s->act);
 }
 
 /* Every plan, or only the one numbered `wanted`. */

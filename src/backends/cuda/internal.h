@@ -96,8 +96,10 @@ bool cuda_upload(CudaDevice *device, void *to, const void *from, gsize bytes, GE
 bool cuda_download(CudaDevice *device, void *to, const void *from, gsize bytes, GError **error);
 
 typedef enum {
-    CUDA_PLAIN,        /* elements in the order of the file */
-    CUDA_OIHW_TO_OHWI, /* convolution weights: [out, in, h, w] becomes [out, h, w, in] */
+    CUDA_PLAIN,          /* elements in the order of the file */
+    CUDA_OIHW_TO_OHWI,   /* convolution weights: [out, in, h, w] becomes [out, h, w, in] */
+    CUDA_OIHW_TO_SPREAD, /* 3x3 after a resize to twice the size: [in, 4, 4, out], see cuda_doubling() */
+    CUDA_OIHW_TO_TWICE,  /* the same as [out, 4, 4, in] */
 } CudaLayout;
 
 /* Writes a weight's elements to device memory as `to_type` (RV_F32, RV_F16 or RV_BF16; rounds to nearest

@@ -90,6 +90,15 @@ void cuda_kernel_sinusoid(CudaView x, CudaView out, int flip, float shift, cudaS
  * goes from [channels][taps] to [taps][channels]. */
 void cuda_kernel_pack(const void *from, int from_type, void *to, int to_type, int64_t count, int64_t row,
                       int taps, cudaStream_t stream);
+/* Outputs `first` and so many more of 3x3 weights [out][in][3][3] into those of the same convolution behind a
+ * resize to twice the size, as one that spreads: all of [in][4][4][out], or of [out][4][4][in] (inputs_last),
+ * once every output was given. */
+typedef struct {
+    int first, count, outputs, channels, inputs_last;
+} CudaSpread;
+
+void cuda_kernel_pack_spread(const void *from, int from_type, void *to, int to_type, CudaSpread spread,
+                             cudaStream_t stream);
 
 #ifdef __cplusplus
 }

@@ -22,6 +22,7 @@ typedef struct {
     int kernel, stride, pad;
     int x_stride, add_stride, add_kind;
     int act, dtype;
+    bool spreads; /* transposed: out is `stride` times as large, weight [c][kernel][kernel][out_c] */
 } CudaConv;
 
 /* Any shape, stride and type; no matrix units: the float32 reference, and what no other kernel takes. */
@@ -32,6 +33,20 @@ cudaError_t cuda_epilogue(const CudaConv *conv, cudaStream_t stream);
 
 /* Nearest-neighbour resize of x [n,h,w,c] to [n,up_h,up_w,c] contiguous: `to`. */
 cudaError_t cuda_resize(const CudaConv *conv, void *to, cudaStream_t stream);
+
+/* A 3x3 convolution of a picture resized to twice its size is this one, spread with stride 2 and padding 1,
+ * at 4/9 of the operations: each output sees only two by two pixels of x. */
+static inline CudaConv
+cuda_doubling(const CudaConv *conv)
+{
+    CudaConv spread = *conv;
+    spread.up_h = spread.h;
+    spread.up_w = spread.w;
+    spread.kernel = 4;
+    spread.stride = 2;
+    spread.spreads = true;
+    return spread;
+}
 
 /* Convolutions 3x3, stride 1, with at most 16 input channels (cuda_few_in) or at most 8 output channels
  * (cuda_few_out, c a multiple of 16): matrix units, read and written once. F16 and BF16, sm_80 and later. */
@@ -44,6 +59,10 @@ cudaError_t cuda_few_out(const CudaConv *conv, cudaStream_t stream);
  * aligned. */
 bool cuda_conv64_takes(const CudaConv *conv, int sm);
 cudaError_t cuda_conv64(const CudaConv *conv, int multiprocessors, cudaStream_t stream);
+/* The same behind a resize to twice the size, x not resized, without an addend for each pixel: weight
+ * [64][4][4][64] as cuda_doubling() has its taps. */
+bool cuda_conv64_twice_takes(const CudaConv *conv, int sm);
+cudaError_t cuda_conv64_twice(const CudaConv *conv, int multiprocessors, cudaStream_t stream);
 
 /* One op of attention: head i of q is at q + i * width; an image's tokens follow each other. */
 typedef struct {

@@ -186,7 +186,7 @@ static gint64
 row_elements(const RvArray *from, CudaLayout layout, int *taps)
 {
     *taps = 1;
-    if (layout != CUDA_OIHW_TO_OHWI || from->rank < 4)
+    if (layout == CUDA_PLAIN || from->rank < 4)
         return 1;
     *taps = (int)(from->shape[2] * from->shape[3]);
     return *taps > 1 ? from->shape[1] * *taps : 1;
@@ -198,9 +198,26 @@ is_float(RvDType dtype)
     return dtype == RV_F32 || dtype == RV_F16 || dtype == RV_BF16 || dtype == RV_F64 || dtype == RV_F8_E4M3;
 }
 
+/* So many elements of the file, the first of them number `done`: whole rows. */
+static void
+pack_piece(CudaDevice *device, const RvArray *from, CudaLayout layout, const void *piece, gint64 row,
+           int taps, gint64 done, gint64 elements, RvDType to_type, guint8 *to)
+{
+    CudaSpread spread = { .first = (int)(done / row),
+                          .count = (int)(elements / row),
+                          .outputs = (int)from->shape[0],
+                          .channels = (int)from->shape[1],
+                          .inputs_last = layout == CUDA_OIHW_TO_TWICE };
+    if (layout == CUDA_OIHW_TO_SPREAD || layout == CUDA_OIHW_TO_TWICE)
+        cuda_kernel_pack_spread(piece, (int)from->dtype, to, (int)to_type, spread, device->stream);
+    else
+        cuda_kernel_pack(piece, (int)from->dtype, to + done * (gint64)rv_dtype_size(to_type), (int)to_type,
+                         elements, row, taps, device->stream);
+}
+
 static bool
-load_converted(CudaDevice *device, const RvArray *from, gint64 row, int taps, RvDType to_type, guint8 *to,
-               GError **error)
+load_converted(CudaDevice *device, const RvArray *from, CudaLayout layout, gint64 row, int taps,
+               RvDType to_type, guint8 *to, GError **error)
 {
     gint64 count = rv_array_count(from), size = (gint64)rv_dtype_size(from->dtype);
     gint64 most = (gint64)PIECE_BYTES / size / row * row;
@@ -217,8 +234,7 @@ load_converted(CudaDevice *device, const RvArray *from, gint64 row, int taps, Rv
         if (!send_piece(device, piece, piece->device, (const guint8 *)from->data + done * size,
                         (gsize)(elements * size), error))
             return false;
-        cuda_kernel_pack(piece->device, (int)from->dtype, to + done * (gint64)rv_dtype_size(to_type),
-                         (int)to_type, elements, row, taps, device->stream);
+        pack_piece(device, from, layout, piece->device, row, taps, done, elements, to_type, to);
         if (!cuda_check(cudaGetLastError(), "converting weights", error) ||
             !cuda_check(cudaEventRecord(piece->done, device->stream), device->name, error))
             return false;
@@ -238,5 +254,5 @@ cuda_load_weight(CudaDevice *device, const RvArray *from, CudaLayout layout, RvD
     if (!is_float(from->dtype))
         return rv_error_set(error, RV_ERROR_UNSUPPORTED, device->name, NULL, "weights cannot be %s",
                             rv_dtype_name(from->dtype));
-    return cuda_bind(device, error) && load_converted(device, from, row, taps, to_type, to, error);
+    return cuda_bind(device, error) && load_converted(device, from, layout, row, taps, to_type, to, error);
 }

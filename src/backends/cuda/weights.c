@@ -51,6 +51,27 @@ cuda_pack(CudaDevice *device, RvOp *op, CudaConv *conv, GError **error)
     return memory != NULL;
 }
 
+static bool
+pack_spread(void *user, RvOp *op, void *memory, gsize bytes, GError **error)
+{
+    return cuda_load_weight(user, &op->weight[0].array, CUDA_OIHW_TO_SPREAD, op->out.dtype, memory, error);
+}
+
+static bool
+pack_twice(void *user, RvOp *op, void *memory, gsize bytes, GError **error)
+{
+    return cuda_load_weight(user, &op->weight[0].array, CUDA_OIHW_TO_TWICE, op->out.dtype, memory, error);
+}
+
+const void *
+cuda_pack_doubling(CudaDevice *device, RvOp *op, bool inputs_last, GError **error)
+{
+    g_autofree char *key = g_strdup_printf("%s %s", inputs_last ? "twice" : "spread", op->weight[0].name);
+    gsize taps = (gsize)op->in[0].shape.c * (gsize)op->out.shape.c * 16;
+    return rv_weight_set_get(op->weights, key, taps * rv_dtype_size(op->out.dtype), op,
+                             inputs_last ? pack_twice : pack_spread, error);
+}
+
 static void
 describe_add(CudaConv *conv, const RvOp *op)
 {
