@@ -26,6 +26,14 @@ rv_notify(const char *state)
     return ok;
 }
 
+void
+rv_notify_reloading(void)
+{
+    g_autofree char *state =
+        g_strdup_printf("RELOADING=1\nMONOTONIC_USEC=%" G_GINT64_FORMAT, g_get_monotonic_time());
+    rv_notify(state);
+}
+
 gint64
 rv_notify_watchdog_us(void)
 {

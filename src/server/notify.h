@@ -7,3 +7,5 @@
 bool rv_notify(const char *state);
 /* How often "WATCHDOG=1" is due: half of $WATCHDOG_USEC; 0: not wanted of this process. */
 gint64 rv_notify_watchdog_us(void);
+/* It is not ready until it says so again. */
+void rv_notify_reloading(void);

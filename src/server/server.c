@@ -10,9 +10,11 @@
 #include <sys/resource.h>
 #include <unistd.h>
 
+#include "engine/engine.h"
 #include "server/idle.h"
 #include "server/log.h"
 #include "server/notify.h"
+#include "server/restart.h"
 #include "server/sdapi/task.h"
 #include "server/sse.h"
 #include "server/studio_routes.h"
@@ -23,6 +25,8 @@
 #define DRAIN_US (3 * G_USEC_PER_SEC) /* frames in work may still be shown */
 #define CLOSE_US (5 * G_USEC_PER_SEC) /* and connections be closed politely */
 #define END_US (12 * G_USEC_PER_SEC)  /* and devices come to an end */
+#define RESTART_HURRY 4               /* all that goes so many times as fast when a new process waits */
+#define LOOK_MS 100
 #define STOP_POLL_MS 20
 #define HALF_OPEN_S 60
 #define MOST_WAITING 1024 /* connections from which a request is expected */
@@ -271,7 +275,8 @@ close_sockets(RvServer *server)
         SoupWebsocketConnection *socket = g_ptr_array_index(sockets, i);
         if (soup_websocket_connection_get_state(socket) == SOUP_WEBSOCKET_STATE_OPEN)
             soup_websocket_connection_close(socket, SOUP_WEBSOCKET_CLOSE_GOING_AWAY,
-                                            "the server is stopping");
+                                            server->restarts ? "the server starts anew"
+                                                             : "the server is stopping");
     }
 }
 
@@ -279,7 +284,7 @@ static gboolean
 stop_step(gpointer data)
 {
     RvServer *server = data;
-    gint64 passed = g_get_monotonic_time() - server->stop_us;
+    gint64 passed = (g_get_monotonic_time() - server->stop_us) * (server->restarts ? RESTART_HURRY : 1);
     if ((rv_mirror_in_work(server->mirror) > 0 || rv_studio_in_work(server->studio) > 0) && passed < DRAIN_US)
         return G_SOURCE_CONTINUE;
     close_sockets(server);
@@ -300,11 +305,43 @@ begin_stop(RvServer *server)
     server->is_stopping = true;
     server->stop_us = g_get_monotonic_time();
     rv_log(RV_LOG_INFO, "stopping", "clients", rv_log_int(rv_mirror_clients(server->mirror)), NULL);
-    rv_notify("STOPPING=1");
+    if (server->restarts)
+        rv_notify_reloading();
+    else
+        rv_notify("STOPPING=1");
     save_settings(server);
     rv_mirror_refuse(server->mirror);
     rv_studio_refuse(server->studio);
     g_timeout_add(STOP_POLL_MS, stop_step, server);
+}
+
+/* From now on connections wait for the next process. */
+static void
+begin_restart(RvServer *server, const char *why)
+{
+    if (server->is_stopping)
+        return;
+    rv_log(RV_LOG_WARNING, "restarting", "why", why, NULL);
+    server->restarts = true;
+    server->restart_socket = rv_listener_keep(server->listener);
+    g_clear_pointer(&server->listener, rv_listener_free);
+    soup_server_disconnect(server->soup);
+    begin_stop(server);
+}
+
+static gboolean
+on_restart_signal(gpointer data)
+{
+    begin_restart(data, "signal");
+    return G_SOURCE_CONTINUE;
+}
+
+static gboolean
+on_look(gpointer data)
+{
+    if (rv_device_needs_new_process())
+        begin_restart(data, "a device was lost");
+    return G_SOURCE_CONTINUE;
 }
 
 static gboolean
@@ -323,13 +360,17 @@ static void
 run_loop(RvServer *server)
 {
     guint term = g_unix_signal_add(SIGTERM, on_signal, server),
-          interrupt = g_unix_signal_add(SIGINT, on_signal, server);
+          interrupt = g_unix_signal_add(SIGINT, on_signal, server),
+          restart = g_unix_signal_add(SIGUSR2, on_restart_signal, server),
+          look = g_timeout_add(LOOK_MS, on_look, server);
     gint64 watchdog_us = rv_notify_watchdog_us();
     guint watchdog =
         watchdog_us > 0 ? g_timeout_add((guint)MAX(watchdog_us / 1000, 10), on_watchdog, server) : 0;
     g_main_loop_run(server->loop);
     g_source_remove(term);
     g_source_remove(interrupt);
+    g_source_remove(restart);
+    g_source_remove(look);
     if (watchdog != 0)
         g_source_remove(watchdog);
 }
@@ -347,6 +388,7 @@ static void
 finish(RvServer *server)
 {
     gint64 begin_us = server->is_stopping ? server->stop_us : g_get_monotonic_time();
+    gint64 end_us = begin_us + (server->restarts ? END_US / RESTART_HURRY : END_US);
     if (server->save != 0)
         g_source_remove(server->save);
     rv_idle_free(server->idle);
@@ -357,10 +399,10 @@ finish(RvServer *server)
     rv_half_open_free(server->half_open);
     if (server->soup != NULL)
         soup_server_disconnect(server->soup);
-    rv_mirror_free(server->mirror, begin_us + END_US);
+    rv_mirror_free(server->mirror, end_us);
     rv_udp_mux_unref(server->udp_mux);
-    rv_studio_free(server->studio, begin_us + END_US);
-    rv_recording_free(server->recording, begin_us + END_US);
+    rv_studio_free(server->studio, end_us);
+    rv_recording_free(server->recording, end_us);
     forget_sockets(server);
     g_clear_object(&server->soup);
     if (server->tasks->len == 0) /* otherwise a thread still works for one */
@@ -387,7 +429,7 @@ keep_frame_memory(void)
 bool
 rv_server_run(const RvServeOptions *options, const char *model, GError **error)
 {
-    RvServer server = { .options = options, .start_us = g_get_monotonic_time() };
+    RvServer server = { .options = options, .start_us = g_get_monotonic_time(), .restart_socket = -1 };
     keep_frame_memory();
     rv_log_set_json(strcmp(options->log, "json") == 0);
     rv_log_take_messages();
@@ -415,5 +457,6 @@ rv_server_run(const RvServeOptions *options, const char *model, GError **error)
     finish(&server);
     if (server.failure != NULL)
         g_propagate_error(error, server.failure);
-    return ok && server.failure == NULL;
+    ok = ok && server.failure == NULL;
+    return ok && server.restarts ? rv_restart_exec(server.restart_socket, error) : ok;
 }

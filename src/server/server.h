@@ -9,8 +9,9 @@
 #include "server/state.h"
 #include "studio/studio.h"
 
-/* Serves until SIGTERM or SIGINT. `options` are finished; `model` is the model's path, NULL with an effect.
- * False when it cannot start or its model cannot be opened. */
+/* Serves until SIGTERM or SIGINT. On SIGUSR2, and when a device is lost, the process begins anew (restart.h).
+ * `options` are finished; `model` is the model's path, NULL with an effect. False when it cannot start or its
+ * model cannot be opened. */
 bool rv_server_run(const RvServeOptions *options, const char *model, GError **error);
 
 /* Parts, for routes and transports; borrowed. */

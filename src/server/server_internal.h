@@ -30,9 +30,10 @@ struct RvServer {
     GPtrArray *tasks;   /* RvTask, requests to the picture API that are not answered yet; borrowed */
     guint replies;      /* of such, that are being written */
     char *url, *settings_path;
-    bool is_stopping;
-    gint64 stop_us;            /* when that began */
-    gint64 start_us, ready_us; /* when it was started, and ready; 0: not yet */
+    bool is_stopping, restarts; /* restarts: with another process in this one's place */
+    int restart_socket;         /* which goes on listening; -1: none */
+    gint64 stop_us;             /* when that began */
+    gint64 start_us, ready_us;  /* when it was started, and ready; 0: not yet */
     struct RvIdle *idle;
     guint save; /* source: settings are to be kept */
     GError *failure;

@@ -2,6 +2,7 @@
 #include <glib/gstdio.h>
 #include <string.h>
 
+#include "engine/engine.h"
 #include "store/files.h"
 #include "studio/studio_internal.h"
 
@@ -299,6 +300,8 @@ rv_studio_on_drawn(RvWorker *worker, RvUnit *unit, bool ok, void *user)
     RvLiveJob *job = g_hash_table_lookup(studio->jobs, &unit->job);
     if (ok)
         learn_rate(studio, unit);
+    else if (rv_device_needs_new_process())
+        rv_studio_refuse(studio); /* all jobs, this one too, are the next process's */
     if (job != NULL && ok)
         rv_live_job_note_start(job, unit);
     if (job != NULL && ok)

@@ -42,10 +42,21 @@ rv_device_describe(RvDevice *device, RvDeviceInfo *info)
     device->backend->describe(device->state, info);
 }
 
+static gint has_lost; /* atomic */
+
 bool
 rv_device_is_lost(RvDevice *device)
 {
-    return device->backend->is_lost(device->state);
+    bool is_lost = device->backend->is_lost(device->state);
+    if (is_lost)
+        g_atomic_int_set(&has_lost, 1);
+    return is_lost;
+}
+
+bool
+rv_device_needs_new_process(void)
+{
+    return g_atomic_int_get(&has_lost) != 0;
 }
 
 const char *

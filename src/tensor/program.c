@@ -492,6 +492,14 @@ find_transfers(const RvProgram *p, GArray *slots, const RvSlotBytes *named, int 
     return true;
 }
 
+/* Whoever hears of the failure may ask at once whether a device was lost. */
+static bool
+note_failure(RvDevice *device)
+{
+    rv_device_is_lost(device);
+    return false;
+}
+
 bool
 rv_program_start(RvProgram *p, const RvSlotBytes *in, int ins, const RvSlotBytes *out, int outs,
                  GError **error)
@@ -500,10 +508,11 @@ rv_program_start(RvProgram *p, const RvSlotBytes *in, int ins, const RvSlotBytes
     RvDevice *device = p->device;
     g_autofree RvTransfer *transfers = g_new(RvTransfer, (gsize)(ins + outs) + 1);
     if (!rv_device_check_awake(device, error) || !find_transfers(p, p->inputs, in, ins, transfers, error) ||
-        !find_transfers(p, p->outputs, out, outs, transfers + ins, error) ||
-        !device->backend->start(device->state, p->exec, device->cancel, transfers, ins, transfers + ins, outs,
-                                error))
+        !find_transfers(p, p->outputs, out, outs, transfers + ins, error))
         return false;
+    if (!device->backend->start(device->state, p->exec, device->cancel, transfers, ins, transfers + ins, outs,
+                                error))
+        return note_failure(device);
     p->under_way++;
     return true;
 }
@@ -513,7 +522,7 @@ rv_program_finish(RvProgram *p, GError **error)
 {
     g_assert(p->under_way > 0);
     p->under_way--;
-    return p->device->backend->finish(p->device->state, p->exec, error);
+    return p->device->backend->finish(p->device->state, p->exec, error) || note_failure(p->device);
 }
 
 bool
@@ -522,8 +531,9 @@ rv_program_run(RvProgram *p, GError **error)
     g_assert(p->is_compiled && p->under_way == 0);
     RvDevice *device = p->device;
     return rv_device_check_awake(device, error) &&
-           device->backend->run(device->state, p->exec, device->cancel, device->observer,
-                                device->observer_user, error);
+           (device->backend->run(device->state, p->exec, device->cancel, device->observer,
+                                 device->observer_user, error) ||
+            note_failure(device));
 }
 
 double

@@ -18,6 +18,9 @@ const char *rv_device_backend(const RvDevice *device); /* "cpu", "cuda" */
 /* Nothing works on it any more (a GPU's context is gone, perhaps by another's fault): it is opened anew once
  * everybody has closed it. */
 bool rv_device_is_lost(RvDevice *device);
+/* A device of this process was found lost, by rv_device_is_lost() or when a program failed. For GPUs that is
+ * the end of CUDA in the whole process, on the other GPUs too: only a new process can work on. Any thread. */
+bool rv_device_needs_new_process(void);
 gsize rv_device_scratch(const RvDevice *device); /* bytes: the most that a program of it asked for */
 /* A run stops between ops when *cancel is not 0. The pointer is borrowed; NULL removes it. */
 void rv_device_set_cancel(RvDevice *device, const int *cancel);

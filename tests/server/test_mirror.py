@@ -6,7 +6,7 @@ import time
 from bystander import Bystander
 from serve import MODEL, PATIENCE, Server, eventually, osc, run_tests
 from stall import NotAllowed, Stalled
-from ws_client import ACK, FRAME, HEADER, WebSocket, decode, encode, header
+from ws_client import ACK, FRAME, HEADER, Closed, WebSocket, decode, encode, header
 
 SIZE = 64
 OPTIONS = ["--model", MODEL, "--size", f"{SIZE}x{SIZE}", "--threads", 1, "--pace", "off"]
@@ -200,6 +200,37 @@ def test_two_devices(_):
         except NotAllowed as reason:
             print(f"# no device was stalled: {reason}")
         mirror.close()
+
+
+def test_lost_device(_):
+    """A device that the process cannot use any more: the process begins anew, pages connect again, no job is lost."""
+    frame = picture(RED, BLUE)
+    job = {"kind": "txt2img", "prompt": "a red apple", "steps": 20, "width": SIZE, "height": SIZE, "n_iter": 12}
+    with Server(*OPTIONS, "--device", "cpu,cpu", effect=False, env={"REVERIE_CPU_FAULT": "20"}) as server:
+        eventually(lambda: len(server.json("/api/stats")["devices"]) == 2, "both are open")
+        mirror = Mirror(server)
+        before = mirror.shows(frame)
+        status, _, body = server.request("/api/v1/jobs", "POST", json.dumps(job), {"Content-Type": "application/json"})
+        assert status == 202
+        path = f"/api/v1/jobs/{json.loads(body)['id']}"
+        eventually(lambda: server.json(path)["state"] == "running", "the job is being drawn")
+        try:
+            for _ in range(100):
+                mirror.sequence += 1
+                mirror.send(header(FRAME, mirror.sequence) + frame)
+                mirror.receive(0.2)
+            raise AssertionError("the device was not lost")
+        except (Closed, ConnectionError):
+            mirror.close()
+        eventually(lambda: server.status("/readyz") == 200, "ready again")
+        mirror = Mirror(server)
+        after = mirror.shows(frame)
+        assert all(close(mean(after, half), mean(before, half)) for half in (0, 1)), "the same picture as before"
+        mirror.close()
+        eventually(lambda: server.json(path)["ended"], "the job ends", 60)
+        answer = server.json(path)
+        assert (answer["state"], answer["pictures"]) == ("done", 12), answer
+        assert server.logs().count("restarting why=") == 1 and "a device was lost" in server.logs()
 
 
 def halves(jpeg):

@@ -412,6 +412,49 @@ def test_stops_while_nobody_listens_to_it(_):
         stuck.socket.close()
 
 
+def closed_with(client):
+    try:
+        while True:
+            client.receive(5)
+    except Closed as closed:
+        client.socket.close()
+        return closed.code
+
+
+def test_begins_anew(folder):
+    """SIGUSR2: another process in the place of this one, which nobody is turned away from meanwhile."""
+    path, messages = folder / "notify", []
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as listener:
+        listener.bind(str(path))
+        listener.settimeout(10)
+        with Server("--token", "correct-horse", data=folder, env={"NOTIFY_SOCKET": str(path)}) as server:
+            entry = {"headers": basic("me", "correct-horse")}
+            assert server.status("/seed/4711", **entry) == 200
+            for _ in range(2):
+                client = WebSocket(server.port, path="/ws?token=correct-horse")
+                assert client.status == 101
+                server.process.send_signal(signal.SIGUSR2)
+                assert closed_with(client) == 1001
+                answers = [server.status("/healthz") for _ in range(20)]
+                assert set(answers) == {200}, answers
+                eventually(lambda: server.status("/readyz") == 200, "ready again")
+                assert server.json("/api/state", **entry)["seed"] == 4711
+                assert server.process.poll() is None, "for the system it is the same process"
+            assert server.logs().count("restarting why=signal") == 2 and server.logs().count(f"listening url=http://127.0.0.1:{server.port}") == 3
+            open_files = os.listdir(f"/proc/{server.process.pid}/fd")
+            server.process.send_signal(signal.SIGUSR2)
+            eventually(lambda: server.logs().count("device-ready") == 4, "ready once more")
+            assert len(os.listdir(f"/proc/{server.process.pid}/fd")) <= len(open_files) + 2, "nothing is left open"
+            server.stop()
+        listener.settimeout(0.2)
+        try:
+            while True:
+                messages.append(listener.recv(1000).decode().split("\n")[0])
+        except TimeoutError:
+            pass
+    assert messages == ["READY=1"] + ["RELOADING=1", "READY=1"] * 3 + ["STOPPING=1"], messages
+
+
 def test_systemd(folder):
     path = folder / "notify"
     with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as listener:

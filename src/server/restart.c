@@ -1,0 +1,59 @@
+#include "server/restart.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <linux/close_range.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#define SOCKET_VARIABLE "REVERIE_LISTENING_SOCKET"
+
+/* As they were when the process began: parsing options changes argv. */
+static char **
+read_arguments(GError **error)
+{
+    g_autofree char *line = NULL;
+    gsize length = 0;
+    if (!g_file_get_contents("/proc/self/cmdline", &line, &length, error))
+        return NULL;
+    g_autoptr(GPtrArray) arguments = g_ptr_array_new();
+    for (gsize at = 0; at < length; at += strlen(line + at) + 1)
+        g_ptr_array_add(arguments, g_strdup(line + at));
+    g_ptr_array_add(arguments, NULL);
+    return (char **)g_ptr_array_free(g_steal_pointer(&arguments), FALSE);
+}
+
+bool
+rv_restart_exec(int listening, GError **error)
+{
+    g_auto(GStrv) arguments = read_arguments(error);
+    if (arguments == NULL)
+        return false;
+    close_range(STDERR_FILENO + 1, ~0U, CLOSE_RANGE_CLOEXEC);
+    if (listening >= 0 && fcntl(listening, F_SETFD, 0) == 0) {
+        g_autofree char *number = g_strdup_printf("%d", listening);
+        g_setenv(SOCKET_VARIABLE, number, TRUE);
+    }
+    g_unsetenv("REVERIE_CUDA_FAULT");
+    g_unsetenv("REVERIE_CPU_FAULT");
+    execv("/proc/self/exe", arguments);
+    return rv_error_set(error, RV_ERROR_FAILED, arguments[0], "start it again",
+                        "the server cannot begin anew: %s", g_strerror(errno));
+}
+
+int
+rv_restart_take_socket(void)
+{
+    const char *text = g_getenv(SOCKET_VARIABLE);
+    gint64 fd = -1;
+    int listens = 0;
+    socklen_t size = sizeof listens;
+    if (text == NULL || !g_ascii_string_to_signed(text, 10, STDERR_FILENO + 1, G_MAXINT, &fd, NULL))
+        return -1;
+    g_unsetenv(SOCKET_VARIABLE);
+    if (getsockopt((int)fd, SOL_SOCKET, SO_ACCEPTCONN, &listens, &size) != 0 || !listens ||
+        fcntl((int)fd, F_SETFD, FD_CLOEXEC) != 0)
+        return -1;
+    return (int)fd;
+}

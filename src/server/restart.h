@@ -1,0 +1,14 @@
+/* restart.h - the server's process begins anew in its place: the same number, arguments and environment, the
+ * same listening socket, in which new connections wait meanwhile.
+ *
+ * For after a GPU was lost: CUDA works again in a new process only. Jobs wait in the store, settings in their
+ * file, pages connect again by themselves. */
+#pragma once
+#include "base/error.h"
+
+/* Becomes the new process; everything should be closed. `listening` (-1: none) is handed to it, nothing else
+ * but the standard streams. REVERIE_CUDA_FAULT and REVERIE_CPU_FAULT, which lose a device for tests, are not
+ * asked for again. Returns only to say that it failed. */
+bool rv_restart_exec(int listening, GError **error);
+/* The listening socket that the process before left, once; -1: none. */
+int rv_restart_take_socket(void);
