@@ -24,6 +24,7 @@ typedef struct {
     int next_unit;    /* the first that was not given to a worker */
     int resumed;      /* so many units to begin yet may have been written before a crash */
     bool has_submitter, is_accepted, is_committing, is_ending, was_skipped;
+    bool is_at_fault;  /* devices were lost with it, again and again */
     bool has_ended;    /* and the row on disk says so */
     RvStudioState end; /* what it will be, once it ends */
     GError *error;
@@ -67,6 +68,7 @@ struct RvStudio {
     guint tick, purge, due_source; /* sources */
     guint64 revision;              /* of the queue, for events */
     bool is_stopping;
+    bool has_blamed; /* a job, for a device that was lost */
 };
 
 /* ---- studio_submit.c ---- */

@@ -7,7 +7,8 @@
 #include "studio/studio_internal.h"
 
 #define TICK_MS 250
-#define MIN_FREE (256 << 20) /* bytes that stay free on the disk, or a twentieth of a small one */
+#define LOST_DOCUMENT "lost-with" /* the job that the device was lost with */
+#define MIN_FREE (256 << 20)      /* bytes that stay free on the disk, or a twentieth of a small one */
 #define TRASH_DAYS 30
 #define MAX_DEPTH 8     /* of folders in a user's outputs */
 #define RATE_WEIGHT 0.3 /* of the newest batch, in the estimate of the next */
@@ -293,6 +294,21 @@ rv_studio_kick(RvStudio *studio)
 
 /* ---- and back ---- */
 
+/* The device was lost: all jobs are the next process's. A job with which one was lost before may be what
+ * loses them, and fails. */
+static void
+leave_jobs(RvStudio *studio, RvLiveJob *job, const GError *error)
+{
+    if (job != NULL && !studio->has_blamed && g_error_matches(error, RV_ERROR, RV_ERROR_DEVICE)) {
+        studio->has_blamed = true;
+        g_autofree char *before = rv_store_get_document(studio->store, "", LOST_DOCUMENT);
+        job->is_at_fault = before != NULL && g_ascii_strtoll(before, NULL, 10) == job->id;
+        g_autofree char *text = g_strdup_printf("%" G_GINT64_FORMAT, job->is_at_fault ? 0 : job->id);
+        rv_store_set_document(studio->store, "", LOST_DOCUMENT, text, NULL, NULL);
+    }
+    rv_studio_refuse(studio);
+}
+
 void
 rv_studio_on_drawn(RvWorker *worker, RvUnit *unit, bool ok, void *user)
 {
@@ -301,12 +317,12 @@ rv_studio_on_drawn(RvWorker *worker, RvUnit *unit, bool ok, void *user)
     if (ok)
         learn_rate(studio, unit);
     else if (rv_device_needs_new_process())
-        rv_studio_refuse(studio); /* all jobs, this one too, are the next process's */
+        leave_jobs(studio, job, unit->error);
     if (job != NULL && ok)
         rv_live_job_note_start(job, unit);
     if (job != NULL && ok)
         rv_queue_return(studio->queue, job->id, true);
-    else if (job != NULL && !studio->is_stopping)
+    else if (job != NULL && (!studio->is_stopping || job->is_at_fault))
         rv_queue_remove(studio->queue, job->id);
     /* The next batch may need another model. */
     if (job != NULL && rv_queue_has(studio->queue, job->id) && job->next_unit < job->row->batches) {
@@ -321,7 +337,7 @@ rv_studio_on_end(RvWorker *worker, RvUnit *unit, void *user)
 {
     RvStudio *studio = user;
     RvLiveJob *job = g_hash_table_lookup(studio->jobs, &unit->job);
-    if (job == NULL || (studio->is_stopping && unit->error != NULL))
+    if (job == NULL || (studio->is_stopping && unit->error != NULL && !job->is_at_fault))
         return; /* while stopping: it stays queued */
     guint at = 0;
     while (at < job->done->len && ((const RvUnit *)g_ptr_array_index(job->done, at))->index < unit->index)

@@ -202,26 +202,40 @@ def test_two_devices(_):
         mirror.close()
 
 
+def post_job(server, **changes):
+    """Its path, once it is being drawn."""
+    job = {"kind": "txt2img", "prompt": "a red apple", "steps": 4, "width": SIZE, "height": SIZE, **changes}
+    status, _, body = server.request("/api/v1/jobs", "POST", json.dumps(job), {"Content-Type": "application/json"})
+    assert status == 202
+    path = f"/api/v1/jobs/{json.loads(body)['id']}"
+    eventually(lambda: server.json(path)["state"] == "running", "the job is being drawn")
+    return path
+
+
+def look_until_closed(server):
+    """Frames, until the server closes the connection."""
+    mirror, frame = Mirror(server), picture(RED, BLUE)
+    try:
+        for _ in range(100):
+            mirror.sequence += 1
+            mirror.send(header(FRAME, mirror.sequence) + frame)
+            mirror.receive(0.2)
+    except (Closed, ConnectionError):
+        mirror.close()
+        return
+    raise AssertionError("the device was not lost")
+
+
 def test_lost_device(_):
     """A device that the process cannot use any more: the process begins anew, pages connect again, no job is lost."""
     frame = picture(RED, BLUE)
-    job = {"kind": "txt2img", "prompt": "a red apple", "steps": 20, "width": SIZE, "height": SIZE, "n_iter": 12}
-    with Server(*OPTIONS, "--device", "cpu,cpu", effect=False, env={"REVERIE_CPU_FAULT": "20"}) as server:
+    with Server(*OPTIONS, "--device", "cpu,cpu", effect=False, env={"REVERIE_CPU_FAULT": "40"}) as server:
         eventually(lambda: len(server.json("/api/stats")["devices"]) == 2, "both are open")
         mirror = Mirror(server)
         before = mirror.shows(frame)
-        status, _, body = server.request("/api/v1/jobs", "POST", json.dumps(job), {"Content-Type": "application/json"})
-        assert status == 202
-        path = f"/api/v1/jobs/{json.loads(body)['id']}"
-        eventually(lambda: server.json(path)["state"] == "running", "the job is being drawn")
-        try:
-            for _ in range(100):
-                mirror.sequence += 1
-                mirror.send(header(FRAME, mirror.sequence) + frame)
-                mirror.receive(0.2)
-            raise AssertionError("the device was not lost")
-        except (Closed, ConnectionError):
-            mirror.close()
+        mirror.close()
+        path = post_job(server, n_iter=12)
+        look_until_closed(server)
         eventually(lambda: server.status("/readyz") == 200, "ready again")
         mirror = Mirror(server)
         after = mirror.shows(frame)
@@ -231,6 +245,22 @@ def test_lost_device(_):
         answer = server.json(path)
         assert (answer["state"], answer["pictures"]) == ("done", 12), answer
         assert server.logs().count("restarting why=") == 1 and "a device was lost" in server.logs()
+
+
+def test_job_that_loses_devices(folder):
+    """Of a job with which devices are lost again and again the server rids itself; others are drawn."""
+    options = dict(data=folder, effect=False, env={"REVERIE_CPU_FAULT": "40"})
+    with Server(*OPTIONS, "--device", "cpu", **options) as server:
+        path = post_job(server, n_iter=1000)
+        eventually(lambda: "device-ready" in server.logs().partition("restarting")[2], "the server begins anew")
+        pictures = server.json(path)["pictures"]
+        eventually(lambda: server.json(path)["pictures"] > pictures, "it is drawn again")
+    with Server(*OPTIONS, "--device", "cpu", **options) as server:
+        answer = eventually(lambda: server.json(path)["ended"] and server.json(path), "the job ends")
+        assert answer["state"] == "failed" and "lost" in answer["error"], answer
+        eventually(lambda: "device-ready" in server.logs().partition("restarting")[2], "the server begins anew")
+        other = post_job(server, n_iter=1)
+        eventually(lambda: server.json(other)["state"] == "done", "another job")
 
 
 def halves(jpeg):

@@ -203,7 +203,7 @@ cpu_scratch(void *device, gsize bytes, GError **error)
     return cpu->arena;
 }
 
-static gint starts, lost; /* atomic, of the process */
+static gint runs, lost; /* atomic, of the process */
 
 static bool
 cpu_is_lost(void *device)
@@ -211,13 +211,13 @@ cpu_is_lost(void *device)
     return g_atomic_int_get(&lost) != 0;
 }
 
-/* For tests: REVERIE_CPU_FAULT=N has the N-th start of a program lose the device for the whole process, as a
+/* For tests: REVERIE_CPU_FAULT=N has the N-th run of a program lose the device for the whole process, as a
  * GPU can be lost. */
 static void
 inject_fault(void)
 {
     const char *wish = g_getenv("REVERIE_CPU_FAULT");
-    if (wish != NULL && g_atomic_int_add(&starts, 1) + 1 == atoi(wish))
+    if (wish != NULL && g_atomic_int_add(&runs, 1) + 1 == atoi(wish))
         g_atomic_int_set(&lost, 1);
 }
 
@@ -308,6 +308,7 @@ cpu_run(void *device, void *exec, const int *cancel, RvObserver observer, void *
     CpuDevice *cpu = device;
     CpuExec *cpu_exec = exec;
     omp_set_num_threads(cpu->threads);
+    inject_fault();
     if (cpu_is_lost(device))
         return rv_error_set(error, RV_ERROR_DEVICE, "cpu", NULL, "lost, as REVERIE_CPU_FAULT wishes");
     for (int i = 0; i < cpu_exec->count; i++) {
@@ -327,7 +328,6 @@ static bool
 cpu_start(void *device, void *exec, const int *cancel, const RvTransfer *in, int ins, const RvTransfer *out,
           int outs, GError **error)
 {
-    inject_fault();
     for (int i = 0; i < ins; i++)
         memcpy(in[i].device, in[i].host, in[i].bytes);
     if (!cpu_run(device, exec, cancel, NULL, NULL, error))
