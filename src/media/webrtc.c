@@ -127,19 +127,24 @@ on_deep_element(GstBin *bin, GstBin *parent, GstElement *element, gpointer data)
                      REPORT_BANDWIDTH, NULL);
 }
 
-/* The mux is what peers see: the agent needs one socket that it reaches. */
+/* The mux is what peers see: the agent needs one socket that it reaches. And nobody's router is asked to open
+ * a port: an answer would wait for its reply, and the library that asks leaks addresses at each peer. */
 static void
-stay_on_loopback(RvWebrtc *peer)
+set_up_agent(RvWebrtc *peer)
 {
     g_autoptr(GObject) ice = NULL, agent = NULL;
     gboolean is_added = FALSE;
     g_object_get(peer->rtc, "ice-agent", &ice, NULL);
-    if (peer->options.mux == NULL || ice == NULL)
+    if (ice == NULL)
         return;
-    g_signal_emit_by_name(ice, "add-local-ip-address", "127.0.0.1", &is_added);
+    if (peer->options.mux != NULL)
+        g_signal_emit_by_name(ice, "add-local-ip-address", "127.0.0.1", &is_added);
     g_object_get(ice, "agent", &agent, NULL);
-    if (agent != NULL)
-        g_object_set(agent, "ice-tcp", FALSE, "upnp", FALSE, NULL);
+    if (agent == NULL)
+        return;
+    g_object_set(agent, "upnp", FALSE, NULL);
+    if (peer->options.mux != NULL)
+        g_object_set(agent, "ice-tcp", FALSE, NULL);
 }
 
 bool
@@ -156,7 +161,7 @@ rv_webrtc_build(RvWebrtc *peer, GError **error)
     gst_util_set_object_arg(G_OBJECT(peer->rtc), "bundle-policy", "max-bundle");
     g_signal_connect(peer->pipeline, "deep-element-added", G_CALLBACK(on_deep_element), peer);
     gst_bin_add(GST_BIN(peer->pipeline), peer->rtc);
-    stay_on_loopback(peer);
+    set_up_agent(peer);
     g_signal_connect(peer->rtc, "pad-added", G_CALLBACK(on_pad), peer);
     g_autoptr(GstBus) bus = gst_element_get_bus(peer->pipeline);
     peer->bus_watch = gst_bus_add_watch_full(bus, G_PRIORITY_DEFAULT, on_bus, rv_webrtc_ref(peer),

@@ -1,6 +1,7 @@
 #!/usr/bin/env python3
 """POST /offer from outside, without a browser: answers, bad offers, ports, peers that never connect.
 What a real browser sees is in tests/browser. REVERIE names the binary."""
+import contextlib
 import hmac
 import http.client
 import json
@@ -62,6 +63,15 @@ class Server:
         connection.close()
         return int(re.search(rf'^reverie_offers_total{{outcome="{outcome}"}} (\d+)$', text, re.M)[1])
 
+    def udp_ports(self):
+        """Local ports of its sockets, IPv4 and IPv6."""
+        own = set()
+        for entry in os.scandir(f"/proc/{self.process.pid}/fd"):
+            with contextlib.suppress(FileNotFoundError):  # closed meanwhile
+                own.add(os.readlink(entry.path))
+        rows = [line.split() for table in ("udp", "udp6") for line in pathlib.Path("/proc/net", table).read_text().splitlines()[1:]]
+        return {int(row[1].rsplit(":", 1)[1], 16) for row in rows if f"socket:[{row[9]}]" in own}
+
     def stop(self):
         self.process.send_signal(signal.SIGTERM)
         code = self.process.wait(25)
@@ -99,6 +109,9 @@ class Offers(unittest.TestCase):
                 self.assertIn(line, sdp)
             self.assertTrue(candidates(sdp), sdp)
             self.assertIn(" rtx/90000", sdp)
+            ports = self.server.udp_ports()
+            self.assertTrue({port for _, port in candidates(sdp)} <= ports, (sdp, ports))
+            self.assertNotIn(1900, ports, "nobody looks for a router that would open a port (UPnP)")
 
     def test_bad_offers_are_refused(self):
         bad = [b"", b"null", b"[]", b"{}", b"\xff\xfe", b'{"sdp":1,"type":"offer"}', b'{"sdp":{},"type":[]}', b"{" * 5000,
