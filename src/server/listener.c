@@ -75,6 +75,13 @@ rv_listener_new(SoupServer *soup, const char *host, guint port, bool is_tls, GEr
     return NULL;
 }
 
+guint
+rv_listener_port(const RvListener *listener)
+{
+    g_autoptr(GSocketAddress) address = g_socket_get_local_address(listener->socket, NULL);
+    return address != NULL ? g_inet_socket_address_get_port(G_INET_SOCKET_ADDRESS(address)) : 0;
+}
+
 /* Somebody has waited since the last look, and nobody was accepted. */
 static gboolean
 on_tick(gpointer user)

@@ -13,6 +13,7 @@ typedef struct RvListener RvListener;
 /* An IPv6 address takes IPv6 only. The socket that the process before left (restart.h) if it is there. NULL
  * with an error of GIO: such as that the port is taken. */
 RvListener *rv_listener_new(SoupServer *soup, const char *host, guint port, bool is_tls, GError **error);
+guint rv_listener_port(const RvListener *listener); /* the one it got, where 0 was asked for */
 /* `half_open` counts what is accepted. */
 void rv_listener_watch(RvListener *listener, const RvHalfOpen *half_open);
 /* Another descriptor of the socket, for the next process; -1 when there are none left. */

@@ -81,10 +81,15 @@ rv_resident_bytes(void)
     return (gint64)pages * sysconf(_SC_PAGESIZE);
 }
 
-/* Without what malloc keeps for later: where this grows something is lost. 0 with a sanitizer's malloc. */
+/* There with a sanitizer, whose malloc glibc knows nothing of. */
+extern size_t __sanitizer_get_current_allocated_bytes(void) __attribute__((weak));
+
+/* Without what malloc keeps for later: where this grows something is lost. */
 static gsize
 heap_bytes(void)
 {
+    if (__sanitizer_get_current_allocated_bytes != NULL)
+        return __sanitizer_get_current_allocated_bytes();
     struct mallinfo2 heap = mallinfo2();
     return heap.uordblks + heap.hblkhd;
 }

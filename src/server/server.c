@@ -189,12 +189,10 @@ load_certificate(RvServer *server, GError **error)
 static void
 set_url(RvServer *server)
 {
-    GSList *uris = soup_server_get_uris(server->soup);
-    int port = uris != NULL ? g_uri_get_port(uris->data) : server->options->port;
-    g_slist_free_full(uris, (GDestroyNotify)g_uri_unref);
+    guint port = rv_listener_port(server->listener);
     const char *host = server->options->host, *scheme = soup_server_is_https(server->soup) ? "https" : "http";
-    server->url = strchr(host, ':') != NULL ? g_strdup_printf("%s://[%s]:%d", scheme, host, port)
-                                            : g_strdup_printf("%s://%s:%d", scheme, host, port);
+    server->url = strchr(host, ':') != NULL ? g_strdup_printf("%s://[%s]:%u", scheme, host, port)
+                                            : g_strdup_printf("%s://%s:%u", scheme, host, port);
 }
 
 /* Connections and files share the descriptors. */
