@@ -8,8 +8,9 @@
 
 #define THREADS 512
 #define MOST_GROUPS 16 /* of a cluster */
-#define MOST_BLOCKS 8
-#define MOST_COLUMNS 64 /* vectors of a tile */
+#define MOST_BLOCKS 16
+#define PORTABLE_BLOCKS 8 /* more only where the chip is known to have room for them */
+#define MOST_COLUMNS 64   /* vectors of a tile */
 #define SEGMENTS 3 /* groups that a vector of eight channels touches: groups have four channels at least */
 #define LEAST_CHANNELS 32
 #define FIXED_SHARED (32 << 10) /* more than the kernel's own arrays */
@@ -48,7 +49,8 @@ plan_cluster(CudaGroupPlan *plan, const CudaNorm *norm, const CudaLimits *limits
     plan->columns = tile / 8, plan->tiles = channels / tile, plan->rows = THREADS / plan->columns;
     int64_t blocks = (int64_t)plan->tiles * plan->images;
     int cluster = 1;
-    while (cluster < MOST_BLOCKS &&
+    int most = limits->capability == 90 && limits->multiprocessors >= 128 ? MOST_BLOCKS : PORTABLE_BLOCKS;
+    while (cluster < most &&
            (bytes / cluster > room || (2 * blocks * cluster <= limits->multiprocessors &&
                                        ceil_divide(plan->plane, 2 * cluster) >= plan->rows)))
         cluster *= 2;
@@ -123,17 +125,18 @@ keep_vector(uint4 *kept, const CudaView &x, int64_t at)
 }
 
 /* Sums of `count` vectors that lie `step` apart. */
+template <int TYPE>
 static __device__ __forceinline__ void
-kept_sums(const uint4 *kept, int type, int step, int count, double2 sums[8])
+kept_sums(const uint4 *kept, int step, int count, double2 sums[8])
 {
     float first[8], sum[8] = {}, square[8] = {};
     if (count == 0)
         return;
-    load_eight(kept, type, 0, first);
+    load_eight(kept, TYPE, 0, first);
 #pragma unroll 2
     for (int k = 1; k < count; k++) {
         float value[8];
-        load_eight(kept + k * step, type, 0, value);
+        load_eight(kept + k * step, TYPE, 0, value);
 #pragma unroll
         for (int i = 0; i < 8; i++) {
             float d = value[i] - first[i];
@@ -172,6 +175,7 @@ exchange(const CudaGroupPlan &plan, int tile_groups, double share, float eps, do
 
 #endif
 
+template <int TYPE>
 static __global__ void
 __launch_bounds__(THREADS, 2) cluster_norm(CudaNorm norm, CudaGroupPlan plan)
 {
@@ -182,7 +186,8 @@ __launch_bounds__(THREADS, 2) cluster_norm(CudaNorm norm, CudaGroupPlan plan)
     __shared__ double2 exchanged[MOST_GROUPS];
     __shared__ GroupStats stats[MOST_GROUPS];
     int row = threadIdx.x / plan.columns, column = threadIdx.x - row * plan.columns;
-    int width = norm.x.dtype == F32 ? 2 : 1, step = plan.rows * plan.columns * width;
+    constexpr int width = TYPE == F32 ? 2 : 1;
+    int step = plan.rows * plan.columns * width;
     int tile_channels = plan.columns * 8, first_channel = blockIdx.x / plan.cluster * tile_channels;
     int per_group = norm.x.channels / plan.groups, tile_groups = tile_channels / per_group;
     int channel = first_channel + column * 8;
@@ -203,7 +208,7 @@ __launch_bounds__(THREADS, 2) cluster_norm(CudaNorm norm, CudaGroupPlan plan)
         keep_vector(own + k * step, norm.x, (first + row + (int64_t)k * plan.rows) * norm.x.stride + channel);
     __pipeline_commit();
     __pipeline_wait_prior(0);
-    kept_sums(own, norm.x.dtype, step, count, sums);
+    kept_sums<TYPE>(own, step, count, sums);
     if (row < plan.rows)
         write_segments(sums, channel - first_channel, per_group, segments);
     __syncthreads();
@@ -217,7 +222,7 @@ __launch_bounds__(THREADS, 2) cluster_norm(CudaNorm norm, CudaGroupPlan plan)
 #pragma unroll 2
     for (int k = 0; k < count; k++) {
         float x[8];
-        load_eight(own + k * step, norm.x.dtype, 0, x);
+        load_eight(own + k * step, TYPE, 0, x);
 #pragma unroll
         for (int i = 0; i < 8; i++)
             x[i] = (x[i] - mean[i]) * scale[i] + shift[i];
@@ -229,12 +234,27 @@ __launch_bounds__(THREADS, 2) cluster_norm(CudaNorm norm, CudaGroupPlan plan)
 #endif
 }
 
+template <int TYPE>
+static void
+launch_typed(const CudaNorm &norm, const CudaGroupPlan &plan, cudaStream_t stream)
+{
+    size_t shared = (size_t)(plan.piece * plan.columns * 8 * type_size(TYPE));
+    auto kernel = cluster_norm<TYPE>;
+    if (allow_shared(kernel, shared) != cudaSuccess ||
+        (plan.cluster > PORTABLE_BLOCKS &&
+         cudaFuncSetAttribute(kernel, cudaFuncAttributeNonPortableClusterSizeAllowed, 1) != cudaSuccess))
+        return; /* the caller looks for the error */
+    launch_kernel(kernel, dim3(plan.tiles * plan.cluster, plan.images), THREADS, shared, plan.cluster, stream,
+                  norm, plan);
+}
+
 void
 launch_cluster(const CudaNorm &norm, const CudaGroupPlan &plan, cudaStream_t stream)
 {
-    size_t shared = (size_t)(plan.piece * plan.columns * 8 * type_size(norm.x.dtype));
-    if (allow_shared(cluster_norm, shared) != cudaSuccess)
-        return; /* the caller looks for the error */
-    launch_kernel(cluster_norm, dim3(plan.tiles * plan.cluster, plan.images), THREADS, shared, plan.cluster,
-                  stream, norm, plan);
+    if (norm.x.dtype == F16)
+        launch_typed<F16>(norm, plan, stream);
+    else if (norm.x.dtype == BF16)
+        launch_typed<BF16>(norm, plan, stream);
+    else
+        launch_typed<F32>(norm, plan, stream);
 }

@@ -23,8 +23,8 @@ moments(float sum, float square, float channels, float eps)
     return make_float2(rest, rsqrtf((variance < 0.0f ? 0.0f : variance) + eps));
 }
 
-/* Vectors of eight, at most K a lane. */
-template <int K>
+/* Vectors of eight, at most K a lane, all of them under way at a time: so the type is known here. */
+template <int K, int TYPE>
 static __global__ void
 __launch_bounds__(WARPS * 32) in_registers(CudaNorm norm)
 {
@@ -47,7 +47,7 @@ __launch_bounds__(WARPS * 32) in_registers(CudaNorm norm)
     for (int k = 0; k < K; k++) {
         int c = (k * 32 + lane) * 8;
         if (c < channels)
-            load_eight(norm.x.data, norm.x.dtype, token * norm.x.stride + c, x[k]);
+            load_eight(norm.x.data, TYPE, token * norm.x.stride + c, x[k]);
     }
 #pragma unroll
     for (int k = 0; k < K; k++)
@@ -110,6 +110,16 @@ __launch_bounds__(WARPS * 32) streamed(CudaNorm norm)
     }
 }
 
+template <int K>
+static void
+launch_typed(const CudaNorm &norm, unsigned blocks, cudaStream_t stream)
+{
+    auto kernel = norm.x.dtype == F16    ? in_registers<K, F16>
+                  : norm.x.dtype == BF16 ? in_registers<K, BF16>
+                                         : in_registers<K, F32>;
+    launch_kernel(kernel, dim3(blocks), WARPS * 32, 0, 1, stream, norm);
+}
+
 extern "C" void
 cuda_kernel_layer_norm(const CudaNorm *norm, cudaStream_t stream)
 {
@@ -118,9 +128,9 @@ cuda_kernel_layer_norm(const CudaNorm *norm, cudaStream_t stream)
     if (!takes_eight(&norm->x) || !takes_eight(&norm->out) || channels % 8 != 0 || channels > 8 * 256)
         launch_kernel(streamed, dim3(blocks), WARPS * 32, 0, 1, stream, *norm);
     else if (channels <= 2 * 256)
-        launch_kernel(in_registers<2>, dim3(blocks), WARPS * 32, 0, 1, stream, *norm);
+        launch_typed<2>(*norm, blocks, stream);
     else if (channels <= 5 * 256)
-        launch_kernel(in_registers<5>, dim3(blocks), WARPS * 32, 0, 1, stream, *norm);
+        launch_typed<5>(*norm, blocks, stream);
     else
-        launch_kernel(in_registers<8>, dim3(blocks), WARPS * 32, 0, 1, stream, *norm);
+        launch_typed<8>(*norm, blocks, stream);
 }
