@@ -233,9 +233,9 @@ choose(Conv2d *state, CudaDevice *device, RvOp *op, GError **error)
         return true;
     }
     if (cuda_few_in_takes(s, device->sm))
-        state->way = BY_FEW_IN;
+        state->way = cuda_taps4_takes(s, device->sm) ? BY_TAPS4 : BY_FEW_IN;
     else if (cuda_few_out_takes(s, device->sm))
-        state->way = BY_FEW_OUT;
+        state->way = cuda_taps_hopper_takes(s, device->sm) ? BY_TAPS_HOPPER : BY_FEW_OUT;
     else if (cuda_conv64_twice_takes(s, device->sm))
         return choose_twice(state, device, op, error);
     else
@@ -257,6 +257,22 @@ prepare(CudaDevice *device, RvOp *op, GError **error)
     cuda_conv_describe(&state->conv, op);
     state->margin = op->conv2d.circular ? state->conv.pad : 0;
     return cuda_pack(device, op, &state->conv, error) && choose(state, device, op, error);
+}
+
+/* Few channels at one end, and what nothing else takes. `is_aligned`: x and the addend. */
+static cudaError_t
+run_narrow(const Conv2d *state, CudaDevice *device, const CudaConv *conv, bool is_aligned,
+           cudaStream_t stream)
+{
+    if (state->way == BY_TAPS4 && (guintptr)conv->out % 16 == 0)
+        return cuda_taps4(conv, device->multiprocessors, stream);
+    if (state->way == BY_TAPS4 || state->way == BY_FEW_IN)
+        return cuda_few_in(conv, stream);
+    if (state->way == BY_TAPS_HOPPER && is_aligned)
+        return cuda_taps_hopper(conv, device->multiprocessors, stream);
+    if (state->way == BY_FEW_OUT && is_aligned)
+        return cuda_few_out(conv, stream);
+    return cuda_simt_conv(conv, stream);
 }
 
 static bool
@@ -285,10 +301,7 @@ run(CudaDevice *device, const RvOp *op, cudaStream_t stream, GError **error)
         return gather(state, &conv, op->workspace_data, stream, error) &&
                cuda_check(cuda_simt_conv(&whole, stream), op->name, error);
     }
-    cudaError_t status = state->way == BY_FEW_IN                  ? cuda_few_in(&conv, stream)
-                         : state->way == BY_FEW_OUT && is_aligned ? cuda_few_out(&conv, stream)
-                                                                  : cuda_simt_conv(&conv, stream);
-    return cuda_check(status, op->name, error);
+    return cuda_check(run_narrow(state, device, &conv, is_aligned, stream), op->name, error);
 }
 
 const CudaOp cuda_conv2d = { .prepare = prepare, .run = run, .release = release };

@@ -169,7 +169,7 @@ cuda_conv64_twice_takes(const CudaConv *p, int sm)
 {
     return sm == 90 && (p->dtype == DTYPE_F16 || p->dtype == DTYPE_BF16) && p->kernel == 3 &&
            p->stride == 1 && (p->act == ACT_NONE || p->act == ACT_RELU) && p->pad == 1 && p->c == CHANNELS &&
-           p->out_c == CHANNELS && p->up_h == 2 * p->h && p->up_w == 2 * p->w && p->x_stride == CHANNELS &&
+           p->out_c == CHANNELS && p->up_h == 2 * p->h && p->up_w == 2 * p->w && p->x_stride % 8 == 0 &&
            p->add_kind != CUDA_ADD_PIXEL;
 }
 

@@ -55,6 +55,14 @@ cudaError_t cuda_few_in(const CudaConv *conv, cudaStream_t stream);
 bool cuda_few_out_takes(const CudaConv *conv, int sm);
 cudaError_t cuda_few_out(const CudaConv *conv, cudaStream_t stream);
 
+/* What cuda_few_in takes with at most four input channels, outputs a multiple of 8, no addend and no
+ * activation, ReLU or SiLU. out 16-byte aligned. */
+bool cuda_taps4_takes(const CudaConv *conv, int sm);
+cudaError_t cuda_taps4(const CudaConv *conv, int multiprocessors, cudaStream_t stream);
+/* What cuda_few_out takes with c a multiple of 64, on Hopper. x 16-byte aligned. */
+bool cuda_taps_hopper_takes(const CudaConv *conv, int sm);
+cudaError_t cuda_taps_hopper(const CudaConv *conv, int multiprocessors, cudaStream_t stream);
+
 /* 3x3 convolutions of 64 to 64 channels, stride 1, with no activation or ReLU, on Hopper; addresses 16-byte
  * aligned. */
 bool cuda_conv64_takes(const CudaConv *conv, int sm);
