@@ -263,7 +263,7 @@ park(Worker *worker, Order *order)
     g_idle_add_full(G_PRIORITY_DEFAULT, on_parked, order, NULL);
 }
 
-/* While it waits it lets a device go that others lost: it can only be opened anew when nobody has it. */
+/* While it waits it lets a device go that others lost. */
 static Order *
 wait_for_order(Worker *worker)
 {

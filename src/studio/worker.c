@@ -326,7 +326,7 @@ be_nice(void)
     setpriority(PRIO_PROCESS, thread, getpriority(PRIO_PROCESS, thread) + NICE);
 }
 
-/* While it waits it lets a device go that others lost: it can only be opened anew when nobody has it. */
+/* While it waits it lets a device go that others lost. */
 static Task *
 next_task(RvWorker *worker)
 {

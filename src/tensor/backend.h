@@ -41,8 +41,9 @@ typedef struct {
     bool (*open)(const RvDeviceOptions *options, void **device, GError **error);
     void (*close)(void *device);
     void (*describe)(void *device, RvDeviceInfo *info);
-    /* Nothing works on it any more, perhaps because of other work on the same hardware: it must be closed
-     * before it can be opened anew. Cheap. */
+    /* Nothing works on it any more in this process, perhaps because of other work on the same hardware.
+     * Cheap.
+     */
     bool (*is_lost)(void *device);
     /* Device memory, 64-byte aligned at least. Not zeroed. */
     void *(*alloc)(void *device, gsize bytes, GError **error);

@@ -15,8 +15,7 @@ RvDevice *rv_device_open(const RvBackend *backend, const RvDeviceOptions *option
 void rv_device_close(RvDevice *device); /* after its weight sets and programs are gone; accepts NULL */
 void rv_device_describe(RvDevice *device, RvDeviceInfo *info);
 const char *rv_device_backend(const RvDevice *device); /* "cpu", "cuda" */
-/* Nothing works on it any more (a GPU's context is gone, perhaps by another's fault): it is opened anew once
- * everybody has closed it. */
+/* Nothing works on it any more in this process (a GPU's context is gone, perhaps by another's fault). */
 bool rv_device_is_lost(RvDevice *device);
 /* A device of this process was found lost, by rv_device_is_lost() or when a program failed. For GPUs that is
  * the end of CUDA in the whole process, on the other GPUs too: only a new process can work on. Any thread. */

@@ -76,11 +76,7 @@ choose_device(CudaDevice *cuda, const RvDeviceOptions *options, GError **error)
     if (cuda->compute == RV_BF16 && cuda->sm < 80)
         return rv_error_set(error, RV_ERROR_DEVICE, cuda->name, "use --precision fp16 or fp32",
                             "this GPU has no bf16 arithmetic");
-    cuda_lost_enter(cuda);
-    if (cuda_bind(cuda, error))
-        return true;
-    cuda_lost_leave(cuda);
-    return false;
+    return cuda_bind(cuda, error);
 }
 
 static bool
@@ -173,14 +169,13 @@ cuda_close(void *device)
         if (streams[i] != NULL)
             cudaStreamDestroy(streams[i]);
     cudaGetLastError();
-    cuda_lost_leave(cuda);
     g_free(cuda);
 }
 
 static bool
 cuda_open(const RvDeviceOptions *options, void **device, GError **error)
 {
-    if (!cuda_lost_renew(options->index, error))
+    if (!cuda_lost_check(error))
         return false;
     CudaDevice *cuda = g_new0(CudaDevice, 1);
     if (!choose_device(cuda, options, error)) {
@@ -215,7 +210,7 @@ cuda_describe(void *device, RvDeviceInfo *info)
 static bool
 cuda_is_lost(void *device)
 {
-    return cuda_lost_is(((CudaDevice *)device)->index);
+    return cuda_lost_is();
 }
 
 static void *

@@ -1,10 +1,7 @@
-/* lost.h - GPUs whose context this process lost (an illegal address, an Xid): everything on such a GPU fails
- * from then on.
- *
- * CUDA's manual says that the process must be started again. What can be tried before: once nothing of the
- * process is open on the GPU any more, its context is destroyed (cudaDeviceReset) and a new one is put to the
- * test. So whoever has the GPU open must close it when it fails, or when the device's description says that
- * it is lost; whoever opens it then either finds it working or is told to start the server again. */
+/* lost.h - a GPU whose context this process lost (an illegal address, an Xid) takes CUDA with it in the whole
+ * process: every call fails from then on, on the other GPUs too, and cudaDeviceReset leaves devices that are
+ * "unavailable" (seen with the driver 580.159 on two H200). CUDA's manual says no less: the process must be
+ * started again. */
 #pragma once
 #include <cuda_runtime.h>
 #include <stdbool.h>
@@ -21,17 +18,11 @@ cudaError_t cuda_fault(cudaStream_t stream);
 #else
 #include "backends/cuda/internal.h"
 
-/* Before a GPU is opened: gives it a new context where the last was lost, unless somebody has it open still.
- * Numbers that no GPU has are left to others. */
-bool cuda_lost_renew(int index, GError **error);
-/* Around a handle's life. leave: after everything of it is destroyed. */
-void cuda_lost_enter(CudaDevice *device);
-void cuda_lost_leave(CudaDevice *device);
-/* The calling thread works on this GPU from now on. */
-void cuda_lost_bind(int index);
-/* Looks at what a call returned: the thread's GPU may be lost. */
+/* Looks at what a call returned. */
 void cuda_lost_note(cudaError_t status);
-bool cuda_lost_is(int index);
+bool cuda_lost_is(void);
+/* Before a GPU is opened: false with RV_ERROR_DEVICE once one was lost. */
+bool cuda_lost_check(GError **error);
 
 /* For tests: REVERIE_CUDA_FAULT="GPU:N" has the N-th start of a program on that GPU lose it, once. */
 bool cuda_lost_inject(CudaDevice *device, GError **error);

@@ -1,10 +1,8 @@
-#include "backends/cuda/lost.h"
 #include "backends/cuda/range.h"
 
 bool
 cuda_bind(CudaDevice *device, GError **error)
 {
-    cuda_lost_bind(device->index);
     return cuda_check(cudaSetDevice(device->index), device->name, error);
 }
 
