@@ -8,6 +8,7 @@
 #include <unistd.h>
 
 #define SOCKET_VARIABLE "REVERIE_LISTENING_SOCKET"
+#define TIME_VARIABLE "REVERIE_BEGAN_ANEW_US"
 
 /* As they were when the process began: parsing options changes argv. */
 static char **
@@ -35,11 +36,22 @@ rv_restart_exec(int listening, GError **error)
         g_autofree char *number = g_strdup_printf("%d", listening);
         g_setenv(SOCKET_VARIABLE, number, TRUE);
     }
+    g_autofree char *now = g_strdup_printf("%" G_GINT64_FORMAT, g_get_monotonic_time());
+    g_setenv(TIME_VARIABLE, now, TRUE);
     g_unsetenv("REVERIE_CUDA_FAULT");
     g_unsetenv("REVERIE_CPU_FAULT");
     execv("/proc/self/exe", arguments);
     return rv_error_set(error, RV_ERROR_FAILED, arguments[0], "start it again",
                         "the server cannot begin anew: %s", g_strerror(errno));
+}
+
+gint64
+rv_restart_age_us(void)
+{
+    const char *text = g_getenv(TIME_VARIABLE);
+    gint64 now = g_get_monotonic_time(), began;
+    return text != NULL && g_ascii_string_to_signed(text, 10, 0, now, &began, NULL) ? now - began
+                                                                                    : G_MAXINT64;
 }
 
 int

@@ -10,5 +10,7 @@
  * but the standard streams. REVERIE_CUDA_FAULT and REVERIE_CPU_FAULT, which lose a device for tests, are not
  * asked for again. Returns only to say that it failed. */
 bool rv_restart_exec(int listening, GError **error);
+/* Monotonic microseconds since the process before became this one; G_MAXINT64 when there was none. */
+gint64 rv_restart_age_us(void);
 /* The listening socket that the process before left, once; -1: none. */
 int rv_restart_take_socket(void);

@@ -27,6 +27,7 @@
 #define END_US (12 * G_USEC_PER_SEC)  /* and devices come to an end */
 #define RESTART_HURRY 4               /* all that goes so many times as fast when a new process waits */
 #define LOOK_MS 100
+#define LEAST_AGE_US (60 * G_USEC_PER_SEC) /* of a process that replaced another, before it is replaced */
 #define STOP_POLL_MS 20
 #define HALF_OPEN_S 60
 #define MOST_WAITING 1024 /* connections from which a request is expected */
@@ -334,11 +335,20 @@ on_restart_signal(gpointer data)
     return G_SOURCE_CONTINUE;
 }
 
+/* Devices that are lost again and again must not keep the server from everything else. */
 static gboolean
 on_look(gpointer data)
 {
-    if (rv_device_needs_new_process())
-        begin_restart(data, "a device was lost");
+    RvServer *server = data;
+    if (!rv_device_needs_new_process())
+        return G_SOURCE_CONTINUE;
+    gint64 left_us = LEAST_AGE_US - rv_restart_age_us();
+    if (left_us <= 0)
+        begin_restart(server, "a device was lost");
+    else if (!server->restart_waits)
+        rv_log(RV_LOG_WARNING, "restart-waits", "why", "a device was lost again", "seconds",
+               rv_log_int((left_us + G_USEC_PER_SEC - 1) / G_USEC_PER_SEC), NULL);
+    server->restart_waits = left_us > 0;
     return G_SOURCE_CONTINUE;
 }
 

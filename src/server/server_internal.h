@@ -31,6 +31,7 @@ struct RvServer {
     guint replies;      /* of such, that are being written */
     char *url, *settings_path;
     bool is_stopping, restarts; /* restarts: with another process in this one's place */
+    bool restart_waits;         /* until the last one is long enough ago */
     int restart_socket;         /* which goes on listening; -1: none */
     gint64 stop_us;             /* when that began */
     gint64 start_us, ready_us;  /* when it was started, and ready; 0: not yet */

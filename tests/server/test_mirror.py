@@ -247,6 +247,20 @@ def test_lost_device(_):
         assert server.logs().count("restarting why=") == 1 and "a device was lost" in server.logs()
 
 
+def test_lost_again(_):
+    """A process that has only just replaced another is not replaced at once: a minute must have passed."""
+    almost_a_minute_ago = time.monotonic_ns() // 1000 - 54_000_000
+    env = {"REVERIE_CPU_FAULT": "40", "REVERIE_BEGAN_ANEW_US": str(almost_a_minute_ago)}
+    with Server(*OPTIONS, "--device", "cpu", effect=False, env=env) as server:
+        eventually(lambda: server.status("/readyz") == 200, "ready")
+        post_job(server, n_iter=1000)
+        eventually(lambda: "restart-waits" in server.logs(), "the device is lost")
+        assert "restarting why=" not in server.logs() and server.status("/healthz") == 200
+        eventually(lambda: "restarting why=" in server.logs(), "the server begins anew")
+        assert time.monotonic_ns() // 1000 - almost_a_minute_ago >= 60_000_000 and server.logs().count("restart-waits") == 1
+        eventually(lambda: "device-ready" in server.logs().partition("restarting")[2], "it is ready again")
+
+
 def test_job_that_loses_devices(folder):
     """Of a job with which devices are lost again and again the server rids itself; others are drawn."""
     options = dict(data=folder, effect=False, env={"REVERIE_CPU_FAULT": "40"})
