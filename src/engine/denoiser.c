@@ -398,13 +398,13 @@ run_terms(RvDenoiser *d, const RvGuidance *g, const RvGuidanceTerm *terms, int c
     RvProgram *p =
         program_for(d, count * g->images, g->height, g->width, terms[0].context->tokens, actives, error);
     if (p == NULL || !write_inputs(d, p, g, terms, count, pixels, timestep, error) ||
-        !steer(d, p, g, terms, count, pixels, timestep, active, actives, error) || !rv_program_run(p, error))
+        !steer(d, p, g, terms, count, pixels, timestep, active, actives, error))
         return false;
-    d->flops += rv_program_flops(p);
     gsize image = (gsize)g->width * (gsize)g->height * (gsize)g->channels, rows = (gsize)(count * g->images);
     g_autofree float *result = g_new(float, image *rows), *planes = g_new(float, image);
-    if (!rv_program_read(p, "out", result, image * rows * sizeof *result, error))
+    if (!rv_program_run_and_read(p, "out", result, image * rows * sizeof *result, error))
         return false;
+    d->flops += rv_program_flops(p);
     for (gsize row = 0; row < rows; row++) {
         rv_to_planes(result + row * image, (gsize)g->channels, image / (gsize)g->channels, planes);
         float factor = (float)terms[row / (gsize)g->images].factor;

@@ -536,6 +536,26 @@ rv_program_run(RvProgram *p, GError **error)
             note_failure(device));
 }
 
+/* A device that only enqueues may have left it alone. */
+static bool
+was_cancelled(const RvDevice *device, GError **error)
+{
+    if (device->cancel == NULL || g_atomic_int_get(device->cancel) == 0)
+        return false;
+    rv_error_set(error, RV_ERROR_CANCELLED, NULL, NULL, "cancelled");
+    return true;
+}
+
+bool
+rv_program_run_and_read(RvProgram *p, const char *output, void *data, gsize bytes, GError **error)
+{
+    RvSlotBytes out = { output, data, bytes };
+    if (p->device->observer != NULL)
+        return rv_program_run(p, error) && rv_program_read(p, output, data, bytes, error);
+    return rv_program_start(p, NULL, 0, &out, 1, error) && rv_program_finish(p, error) &&
+           !was_cancelled(p->device, error);
+}
+
 double
 rv_program_flops(const RvProgram *p)
 {

@@ -163,6 +163,8 @@ typedef struct {
 bool rv_program_start(RvProgram *program, const RvSlotBytes *in, int ins, const RvSlotBytes *out, int outs,
                       GError **error);
 bool rv_program_finish(RvProgram *program, GError **error); /* the oldest run that is under way */
+/* rv_program_run() and rv_program_read() with one wait for the device instead of two. */
+bool rv_program_run_and_read(RvProgram *program, const char *output, void *data, gsize bytes, GError **error);
 
 double rv_program_flops(const RvProgram *program);
 gsize rv_program_scratch(const RvProgram *program); /* bytes planned, after compile */
