@@ -15,8 +15,13 @@ rv_health_alive(const RvCall *call)
 void
 rv_health_ready(const RvCall *call)
 {
-    bool ready = rv_mirror_is_ready(call->server->mirror);
-    rv_answer_text(call, ready ? 200 : 503, "text/plain; charset=utf-8", ready ? "ready\n" : "not ready\n");
+    gint64 waits = rv_server_waits(call->server);
+    bool ready = waits < 0 && rv_mirror_is_ready(call->server->mirror);
+    g_autofree char *text =
+        waits < 0 ? g_strdup(ready ? "ready\n" : "not ready\n")
+                  : g_strdup_printf("not ready: %s; a new process tries again in %" G_GINT64_FORMAT " s\n",
+                                    call->server->loss, waits);
+    rv_answer_text(call, ready ? 200 : 503, "text/plain; charset=utf-8", text);
 }
 
 /* Of jobs: from the request to the sampler. */
@@ -33,6 +38,18 @@ add_starts(RvServer *server, JsonBuilder *json)
     json_builder_end_object(json);
 }
 
+static void
+add_restarts(const RvServer *server, JsonBuilder *json)
+{
+    gint64 waits = rv_server_waits(server);
+    rv_json_begin_object(json, "restarts");
+    rv_json_add_int(json, "lost", server->history.lost);
+    rv_json_add_int(json, "asked", server->history.asked);
+    if (waits >= 0)
+        rv_json_add_int(json, "next_seconds", waits);
+    json_builder_end_object(json);
+}
+
 void
 rv_health_stats(const RvCall *call)
 {
@@ -46,6 +63,7 @@ rv_health_stats(const RvCall *call)
     rv_json_add_int(json, "model_bytes",
                     (gint64)rv_studio_device_bytes(call->server->studio)); /* the studio's */
     rv_json_add_number(json, "idle_seconds", rv_idle_seconds(call->server->idle));
+    add_restarts(call->server, json);
     json_builder_end_object(json);
     rv_answer_json(call, 200, json);
 }
@@ -98,6 +116,10 @@ rv_health_metrics(const RvCall *call)
     rv_metrics_sample(text, "reverie_offers_total", "outcome=\"refused\"", (double)server->offers_refused);
     rv_metrics_head(text, "reverie_login_failures_total", "counter", "Wrong tokens and passwords.");
     rv_metrics_sample(text, "reverie_login_failures_total", NULL, (double)rv_auth_failures(server->auth));
+    rv_metrics_head(text, "reverie_restarts_total", "counter",
+                    "Processes that began anew in the place of one before.");
+    rv_metrics_sample(text, "reverie_restarts_total", "reason=\"lost\"", server->history.lost);
+    rv_metrics_sample(text, "reverie_restarts_total", "reason=\"asked\"", server->history.asked);
     rv_metrics_head(text, "reverie_parameters_revision", "gauge", "How often the live parameters changed.");
     rv_metrics_sample(text, "reverie_parameters_revision", NULL, rv_state_revision(server->state));
     rv_recording_add_metrics(server->recording, text);

@@ -3,12 +3,25 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <linux/close_range.h>
+#include <stdio.h>
 #include <string.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
 #define SOCKET_VARIABLE "REVERIE_LISTENING_SOCKET"
 #define TIME_VARIABLE "REVERIE_BEGAN_ANEW_US"
+#define HISTORY_VARIABLE "REVERIE_RESTARTS" /* LOST:ASKED */
+
+RvRestarts
+rv_restart_take_history(void)
+{
+    RvRestarts restarts;
+    const char *text = g_getenv(HISTORY_VARIABLE);
+    if (text == NULL || sscanf(text, "%d:%d", &restarts.lost, &restarts.asked) != 2)
+        restarts = (RvRestarts) { 0 };
+    g_unsetenv(HISTORY_VARIABLE);
+    return restarts;
+}
 
 /* As they were when the process began: parsing options changes argv. */
 static char **
@@ -26,8 +39,11 @@ read_arguments(GError **error)
 }
 
 bool
-rv_restart_exec(int listening, GError **error)
+rv_restart_exec(int listening, const RvRestarts *restarts, GError **error)
 {
+    static gint is_under_way;
+    while (!g_atomic_int_compare_and_exchange(&is_under_way, 0, 1))
+        pause();
     g_auto(GStrv) arguments = read_arguments(error);
     if (arguments == NULL)
         return false;
@@ -38,6 +54,8 @@ rv_restart_exec(int listening, GError **error)
     }
     g_autofree char *now = g_strdup_printf("%" G_GINT64_FORMAT, g_get_monotonic_time());
     g_setenv(TIME_VARIABLE, now, TRUE);
+    g_autofree char *history = g_strdup_printf("%d:%d", restarts->lost, restarts->asked);
+    g_setenv(HISTORY_VARIABLE, history, TRUE);
     g_unsetenv("REVERIE_CUDA_FAULT");
     g_unsetenv("REVERIE_CPU_FAULT");
     execv("/proc/self/exe", arguments);

@@ -6,10 +6,19 @@
 #pragma once
 #include "base/error.h"
 
-/* Becomes the new process; everything should be closed. `listening` (-1: none) is handed to it, nothing else
- * but the standard streams. REVERIE_CUDA_FAULT and REVERIE_CPU_FAULT, which lose a device for tests, are not
- * asked for again. Returns only to say that it failed. */
-bool rv_restart_exec(int listening, GError **error);
+/* What the processes before this one, in the same place, began anew for. */
+typedef struct {
+    int lost, asked; /* a device was lost, or could not be opened again; SIGUSR2 came */
+} RvRestarts;
+
+/* All zero for the first process. Once. */
+RvRestarts rv_restart_take_history(void);
+
+/* Becomes the new process; everything should be closed. `listening` (-1: none) is handed to it, and
+ * `restarts`, nothing else but the standard streams. REVERIE_CUDA_FAULT and REVERIE_CPU_FAULT, which lose a
+ * device for tests, are not asked for again. Any thread; of several the first does it, the others wait.
+ * Returns only to say that it failed. */
+bool rv_restart_exec(int listening, const RvRestarts *restarts, GError **error);
 /* Monotonic microseconds since the process before became this one; G_MAXINT64 when there was none. */
 gint64 rv_restart_age_us(void);
 /* The listening socket that the process before left, once; -1: none. */

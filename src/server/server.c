@@ -14,7 +14,6 @@
 #include "server/idle.h"
 #include "server/log.h"
 #include "server/notify.h"
-#include "server/restart.h"
 #include "server/sdapi/task.h"
 #include "server/sse.h"
 #include "server/studio_routes.h"
@@ -22,12 +21,13 @@
 #include "server/transports.h"
 
 #define SAVE_AFTER_MS 500
-#define DRAIN_US (3 * G_USEC_PER_SEC) /* frames in work may still be shown */
-#define CLOSE_US (5 * G_USEC_PER_SEC) /* and connections be closed politely */
-#define END_US (12 * G_USEC_PER_SEC)  /* and devices come to an end */
-#define RESTART_HURRY 4               /* all that goes so many times as fast when a new process waits */
-#define LOOK_MS 100
+#define DRAIN_US (3 * G_USEC_PER_SEC)      /* frames in work may still be shown */
+#define CLOSE_US (5 * G_USEC_PER_SEC)      /* and connections be closed politely */
+#define END_US (12 * G_USEC_PER_SEC)       /* and devices come to an end */
+#define RESTART_HURRY 4                    /* all that goes so many times as fast when a new process waits */
+#define HARD_STOP_US (4 * G_USEC_PER_SEC)  /* whatever hangs: the new process takes over */
 #define LEAST_AGE_US (60 * G_USEC_PER_SEC) /* of a process that replaced another, before it is replaced */
+#define LOOK_MS 100
 #define STOP_POLL_MS 20
 #define HALF_OPEN_S 60
 #define MOST_WAITING 1024 /* connections from which a request is expected */
@@ -240,23 +240,6 @@ listen_on(RvServer *server, GError **error)
 
 /* ---- ready, and the end ---- */
 
-static void
-on_mirror_change(const GError *error, void *user)
-{
-    RvServer *server = user;
-    if (error != NULL) {
-        server->failure = g_error_copy(error);
-        g_main_loop_quit(server->loop);
-        return;
-    }
-    if (server->ready_us == 0)
-        server->ready_us = g_get_monotonic_time();
-    printf("reverie: ready on %s\n", server->url);
-    fflush(stdout);
-    rv_notify("READY=1\nSTATUS=drawing");
-    rv_events_state_changed(server->events);
-}
-
 static gboolean
 on_watchdog(gpointer data)
 {
@@ -314,42 +297,99 @@ begin_stop(RvServer *server)
     g_timeout_add(STOP_POLL_MS, stop_step, server);
 }
 
+static gpointer
+stop_hard(gpointer data)
+{
+    RvServer *server = data;
+    g_usleep(HARD_STOP_US);
+    rv_log(RV_LOG_ERROR, "stopped-hard", NULL);
+    rv_restart_exec(server->restart_socket, &server->history, NULL);
+    _exit(RV_ERROR_DEVICE);
+}
+
 /* From now on connections wait for the next process. */
 static void
-begin_restart(RvServer *server, const char *why)
+begin_restart(RvServer *server, int *counter, const char *why)
 {
     if (server->is_stopping)
         return;
+    (*counter)++;
     rv_log(RV_LOG_WARNING, "restarting", "why", why, NULL);
     server->restarts = true;
     server->restart_socket = rv_listener_keep(server->listener);
     g_clear_pointer(&server->listener, rv_listener_free);
     soup_server_disconnect(server->soup);
+    g_thread_unref(g_thread_new("stop", stop_hard, server));
     begin_stop(server);
 }
 
 static gboolean
 on_restart_signal(gpointer data)
 {
-    begin_restart(data, "signal");
+    RvServer *server = data;
+    begin_restart(server, &server->history.asked, "signal");
     return G_SOURCE_CONTINUE;
 }
 
-/* Devices that are lost again and again must not keep the server from everything else. */
+gint64
+rv_server_waits(const RvServer *server)
+{
+    gint64 left_us = LEAST_AGE_US - rv_restart_age_us();
+    return server->restart_waits ? (MAX(left_us, 0) + G_USEC_PER_SEC - 1) / G_USEC_PER_SEC : -1;
+}
+
+/* Pages and the queue are better off with a server without devices than with one that comes and goes. */
+static void
+wait_for_restart(RvServer *server)
+{
+    if (server->restart_waits)
+        return;
+    server->restart_waits = true;
+    rv_log(RV_LOG_WARNING, "restart-waits", "why", server->loss, "seconds",
+           rv_log_int(rv_server_waits(server)), NULL);
+    rv_studio_refuse(server->studio); /* jobs are the next process's */
+    rv_notify("READY=1\nSTATUS=waiting for lost devices");
+}
+
+/* Devices that are lost again and again must not keep the server from everything else. One that is lost
+ * before the very first picture is told as what cannot be opened. */
 static gboolean
 on_look(gpointer data)
 {
     RvServer *server = data;
-    if (!rv_device_needs_new_process())
+    bool may_restart = server->ready_us != 0 || server->history.lost > 0;
+    if (server->loss == NULL && may_restart && rv_device_needs_new_process())
+        server->loss = g_strdup("a device was lost");
+    if (server->loss == NULL || server->is_stopping)
         return G_SOURCE_CONTINUE;
-    gint64 left_us = LEAST_AGE_US - rv_restart_age_us();
-    if (left_us <= 0)
-        begin_restart(server, "a device was lost");
-    else if (!server->restart_waits)
-        rv_log(RV_LOG_WARNING, "restart-waits", "why", "a device was lost again", "seconds",
-               rv_log_int((left_us + G_USEC_PER_SEC - 1) / G_USEC_PER_SEC), NULL);
-    server->restart_waits = left_us > 0;
+    if (rv_restart_age_us() < LEAST_AGE_US)
+        wait_for_restart(server);
+    else
+        begin_restart(server, &server->history.lost, server->loss);
     return G_SOURCE_CONTINUE;
+}
+
+/* What cannot be opened at a first start is told at once; after a loss it is tried again. */
+static void
+on_mirror_change(const GError *error, void *user)
+{
+    RvServer *server = user;
+    if (error != NULL && server->history.lost > 0) {
+        if (server->loss == NULL)
+            server->loss = g_strdup(error->message);
+        return;
+    }
+    if (error != NULL) {
+        server->failure = g_error_copy(error);
+        g_main_loop_quit(server->loop);
+        return;
+    }
+    if (server->ready_us == 0)
+        server->ready_us = g_get_monotonic_time();
+    printf("reverie: ready on %s\n", server->url);
+    fflush(stdout);
+    rv_notify("READY=1\nSTATUS=drawing");
+    rv_events_state_changed(server->events);
 }
 
 static gboolean
@@ -421,6 +461,7 @@ finish(RvServer *server)
     rv_guard_free(server->guard);
     g_main_loop_unref(server->loop);
     g_free(server->url);
+    g_free(server->loss);
     g_free(server->settings_path);
 }
 
@@ -438,6 +479,7 @@ bool
 rv_server_run(const RvServeOptions *options, const char *model, GError **error)
 {
     RvServer server = { .options = options, .start_us = g_get_monotonic_time(), .restart_socket = -1 };
+    server.history = rv_restart_take_history();
     keep_frame_memory();
     rv_log_set_json(strcmp(options->log, "json") == 0);
     rv_log_take_messages();
@@ -466,5 +508,5 @@ rv_server_run(const RvServeOptions *options, const char *model, GError **error)
     if (server.failure != NULL)
         g_propagate_error(error, server.failure);
     ok = ok && server.failure == NULL;
-    return ok && server.restarts ? rv_restart_exec(server.restart_socket, error) : ok;
+    return ok && server.restarts ? rv_restart_exec(server.restart_socket, &server.history, error) : ok;
 }

@@ -3,6 +3,7 @@
 #include "server/guard.h"
 #include "server/half_open.h"
 #include "server/listener.h"
+#include "server/restart.h"
 #include "server/route.h"
 #include "server/server.h"
 
@@ -33,6 +34,8 @@ struct RvServer {
     bool is_stopping, restarts; /* restarts: with another process in this one's place */
     bool restart_waits;         /* until the last one is long enough ago */
     int restart_socket;         /* which goes on listening; -1: none */
+    RvRestarts history;         /* of restarts */
+    char *loss;                 /* why devices need a new process; NULL: they do not */
     gint64 stop_us;             /* when that began */
     gint64 start_us, ready_us;  /* when it was started, and ready; 0: not yet */
     struct RvIdle *idle;
@@ -74,6 +77,9 @@ void rv_control_recording(const RvCall *call);
 void rv_control_debug(const RvCall *call);
 /* The object that `/api/state` answers; also in events. */
 JsonBuilder *rv_control_build_state(RvServer *server);
+
+/* server.c: seconds until a new process tries lost devices again; -1: none waits. */
+gint64 rv_server_waits(const RvServer *server);
 
 /* health.c */
 void rv_health_alive(const RvCall *call);

@@ -451,7 +451,8 @@ rv_studio_submit(RvStudio *studio, const char *user, RvStudioJob *spec, const Rv
 {
     g_autoptr(RvStudioJob) owned = spec;
     if (studio->is_stopping) {
-        rv_error_set(error, RV_ERROR_BUSY, NULL, "try again later", "the server is stopping");
+        rv_error_set(error, RV_ERROR_BUSY, NULL, "try again later",
+                     "the server is stopping, or waits for a device");
         return 0;
     }
     rv_studio_check_disk(studio);

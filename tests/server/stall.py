@@ -28,10 +28,10 @@ def threads_of(process, name):
 
 
 class Stalled:
-    """`with Stalled(process, name): ...`. NotAllowed where programs may not be traced."""
+    """`with Stalled(process, name): ...`; without a name the main thread. NotAllowed where programs may not be traced."""
 
-    def __init__(self, process, name):
-        found = threads_of(process, name)
+    def __init__(self, process, name=None):
+        found = threads_of(process, name) if name else [process]
         assert len(found) == 1, f"{len(found)} threads are called {name}"
         self.thread = found[0]
 

@@ -4,7 +4,7 @@ import json
 import time
 
 from bystander import Bystander
-from serve import MODEL, PATIENCE, Server, eventually, osc, run_tests
+from serve import MODEL, PATIENCE, Server, eventually, free_port, osc, run_tests
 from stall import NotAllowed, Stalled
 from ws_client import ACK, FRAME, HEADER, Closed, WebSocket, decode, encode, header
 
@@ -202,25 +202,27 @@ def test_two_devices(_):
         mirror.close()
 
 
-def post_job(server, **changes):
-    """Its path, once it is being drawn."""
+def post_job(server, is_first=True, **changes):
+    """Its path; of the first in the queue once it is being drawn."""
     job = {"kind": "txt2img", "prompt": "a red apple", "steps": 4, "width": SIZE, "height": SIZE, **changes}
     status, _, body = server.request("/api/v1/jobs", "POST", json.dumps(job), {"Content-Type": "application/json"})
     assert status == 202
     path = f"/api/v1/jobs/{json.loads(body)['id']}"
-    eventually(lambda: server.json(path)["state"] == "running", "the job is being drawn")
+    if is_first:
+        eventually(lambda: server.json(path)["state"] == "running", "the job is being drawn")
     return path
 
 
 def look_until_closed(server):
-    """Frames, until the server closes the connection."""
+    """Frames, until the server closes the connection, because it begins anew."""
     mirror, frame = Mirror(server), picture(RED, BLUE)
     try:
         for _ in range(100):
             mirror.sequence += 1
             mirror.send(header(FRAME, mirror.sequence) + frame)
             mirror.receive(0.2)
-    except (Closed, ConnectionError):
+    except (Closed, ConnectionError) as closed:
+        assert getattr(closed, "code", 1001) == 1001, closed
         mirror.close()
         return
     raise AssertionError("the device was not lost")
@@ -234,31 +236,73 @@ def test_lost_device(_):
         mirror = Mirror(server)
         before = mirror.shows(frame)
         mirror.close()
-        path = post_job(server, n_iter=12)
+        path, queued = post_job(server, n_iter=12, seed=7), post_job(server, is_first=False, n_iter=2, seed=30)
         look_until_closed(server)
         eventually(lambda: server.status("/readyz") == 200, "ready again")
         mirror = Mirror(server)
         after = mirror.shows(frame)
         assert all(close(mean(after, half), mean(before, half)) for half in (0, 1)), "the same picture as before"
         mirror.close()
-        eventually(lambda: server.json(path)["ended"], "the job ends", 60)
-        answer = server.json(path)
-        assert (answer["state"], answer["pictures"]) == ("done", 12), answer
+        eventually(lambda: all(server.json(job)["ended"] for job in (path, queued)), "the jobs end", 60)
+        drawn = [server.json(job) for job in (path, queued)]
+        assert [(job["state"], job["pictures"]) for job in drawn] == [("done", 12), ("done", 2)], drawn
+        again = post_job(server, is_first=False, n_iter=12, seed=7)
+        eventually(lambda: server.json(again)["ended"], "it ends", 60)
+        assert server.json(f"{again}/result")["images"] == server.json(f"{path}/result")["images"], "the same pictures"
         assert server.logs().count("restarting why=") == 1 and "a device was lost" in server.logs()
+        restarts = server.json("/api/stats")["restarts"]
+        assert restarts == {"lost": 1, "asked": 0}, restarts
+
+
+def almost_a_minute_ago():
+    """The environment of a process that replaced another then, as microseconds of the monotonic clock."""
+    began = time.monotonic_ns() // 1000 - 50_000_000
+    return began, {"REVERIE_BEGAN_ANEW_US": str(began), "REVERIE_RESTARTS": "1:0"}
+
+
+def waits_for_restart(server):
+    status, _, text = server.request("/readyz")
+    assert status == 503 and b"a new process tries again in" in text, text
+    assert server.status("/healthz") == 200
+    restarts = server.json("/api/stats")["restarts"]
+    assert 0 < restarts.pop("next_seconds") <= 60 and restarts == {"lost": 1, "asked": 0}, restarts
+    job = json.dumps({"kind": "txt2img", "prompt": "a red apple"})
+    status, _, text = server.request("/api/v1/jobs", "POST", job, {"Content-Type": "application/json"})
+    assert status == 429 and b"waits for a device" in text, text
+
+
+def begins_anew(server, began):
+    eventually(lambda: "restarting why=" in server.logs(), "the server begins anew")
+    assert time.monotonic_ns() // 1000 - began >= 60_000_000 and server.logs().count("restart-waits") == 1
+    eventually(lambda: server.status("/readyz") == 200, "it is ready again")
+    assert server.metric('reverie_restarts_total{reason="lost"}') == 2 and server.metric('reverie_restarts_total{reason="asked"}') == 0
 
 
 def test_lost_again(_):
     """A process that has only just replaced another is not replaced at once: a minute must have passed."""
-    almost_a_minute_ago = time.monotonic_ns() // 1000 - 54_000_000
-    env = {"REVERIE_CPU_FAULT": "40", "REVERIE_BEGAN_ANEW_US": str(almost_a_minute_ago)}
-    with Server(*OPTIONS, "--device", "cpu", effect=False, env=env) as server:
+    began, env = almost_a_minute_ago()
+    with Server(*OPTIONS, "--device", "cpu", effect=False, env={"REVERIE_CPU_FAULT": "40", **env}) as server:
         eventually(lambda: server.status("/readyz") == 200, "ready")
-        post_job(server, n_iter=1000)
+        path = post_job(server, n_iter=30)
         eventually(lambda: "restart-waits" in server.logs(), "the device is lost")
-        assert "restarting why=" not in server.logs() and server.status("/healthz") == 200
-        eventually(lambda: "restarting why=" in server.logs(), "the server begins anew")
-        assert time.monotonic_ns() // 1000 - almost_a_minute_ago >= 60_000_000 and server.logs().count("restart-waits") == 1
-        eventually(lambda: "device-ready" in server.logs().partition("restarting")[2], "it is ready again")
+        assert "restarting why=" not in server.logs()
+        waits_for_restart(server)
+        begins_anew(server, began)
+        eventually(lambda: server.json(path)["state"] == "done" and server.json(path)["pictures"] == 30, "the job is drawn")
+
+
+def test_lost_before_it_is_ready(folder):
+    """At a first start that is the end; after a loss it is tried again."""
+    port = free_port()
+    options = dict(data=folder, effect=False, listen=f"127.0.0.1:{port}", wait=False)
+    with Server(*OPTIONS, "--device", "cpu", env={"REVERIE_CPU_FAULT": "1"}, **options) as server:
+        assert server.process.wait(PATIENCE) == 4 and "restarting" not in server.logs()
+    began, env = almost_a_minute_ago()
+    with Server(*OPTIONS, "--device", "cpu", env={"REVERIE_CPU_FAULT": "1", **env}, **options) as server:
+        server.scheme, server.host, server.port = "http", "127.0.0.1", port
+        eventually(lambda: "restart-waits" in server.logs(), "the device is lost")
+        waits_for_restart(server)
+        begins_anew(server, began)
 
 
 def test_job_that_loses_devices(folder):

@@ -14,6 +14,7 @@ import subprocess
 import time
 
 from serve import MODEL, SANITIZED, Server, eventually, free_port, refused, run_tests
+from stall import NotAllowed, Stalled
 from ws_client import Closed, WebSocket
 
 
@@ -477,6 +478,23 @@ def test_begins_anew(folder):
         except TimeoutError:
             pass
     assert messages == ["READY=1"] + ["RELOADING=1", "READY=1"] * 3 + ["STOPPING=1"], messages
+
+
+def test_begins_anew_whatever_hangs(_):
+    """The main thread stands still in the middle of it, as in a driver's call that never returns."""
+    with Server() as server:
+        held = WebSocket(server.port)  # does not close its side, so that closing takes a moment
+        eventually(lambda: server.state()["clients"] == 1, "a client")
+        server.process.send_signal(signal.SIGUSR2)
+        eventually(lambda: "restarting why=signal" in server.logs(), "it begins anew")
+        try:
+            Stalled(server.process.pid).__enter__()  # for good: that thread ends with its process
+        except NotAllowed as error:
+            print(f"# not shown: {error}")
+            return
+        eventually(lambda: "stopped-hard" in server.logs(), "it is left behind")
+        assert server.status("/healthz") == 200 and server.process.poll() is None
+        held.socket.close()
 
 
 def test_systemd(folder):
