@@ -3,8 +3,12 @@
 #include <stddef.h>
 #include <string.h>
 #include <sys/socket.h>
+#include <sys/time.h>
 #include <sys/un.h>
 #include <unistd.h>
+
+/* A manager under load reads a little later: "READY=1" must not be lost for that, nor the server wait long. */
+enum { MOST_WAIT_US = 200 * 1000 };
 
 bool
 rv_notify(const char *state)
@@ -20,8 +24,9 @@ rv_notify(const char *state)
     if (fd < 0)
         return false;
     socklen_t size = (socklen_t)(offsetof(struct sockaddr_un, sun_path) + strlen(path));
-    bool ok =
-        sendto(fd, state, strlen(state), MSG_NOSIGNAL | MSG_DONTWAIT, (struct sockaddr *)&address, size) >= 0;
+    struct timeval wait = { .tv_usec = MOST_WAIT_US };
+    setsockopt(fd, SOL_SOCKET, SO_SNDTIMEO, &wait, sizeof wait);
+    bool ok = sendto(fd, state, strlen(state), MSG_NOSIGNAL, (struct sockaddr *)&address, size) >= 0;
     close(fd);
     return ok;
 }

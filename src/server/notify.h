@@ -3,7 +3,8 @@
 #include <glib.h>
 #include <stdbool.h>
 
-/* "READY=1", "STOPPING=1", "WATCHDOG=1", "STATUS=..."; false when nobody listens. */
+/* "READY=1", "STOPPING=1", "WATCHDOG=1", "STATUS=..."; false when nobody listens, or does not read for
+ * 0.2 s. */
 bool rv_notify(const char *state);
 /* How often "WATCHDOG=1" is due: half of $WATCHDOG_USEC; 0: not wanted of this process. */
 gint64 rv_notify_watchdog_us(void);

@@ -11,6 +11,7 @@ import socket
 import ssl
 import stat
 import subprocess
+import threading
 import time
 
 from serve import MODEL, SANITIZED, Server, eventually, free_port, refused, run_tests
@@ -497,23 +498,32 @@ def test_begins_anew_whatever_hangs(_):
         held.socket.close()
 
 
+class Notifications:
+    """What a service manager is told, read all the time as it does."""
+
+    def __init__(self, path):
+        self.socket = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
+        self.socket.bind(str(path))
+        self.messages = []
+        threading.Thread(target=self.read, daemon=True).start()
+
+    def read(self):
+        while True:
+            self.messages.append(self.socket.recv(1000).decode())
+
+    def wait_for(self, beginning, count=1):
+        eventually(lambda: sum(m.startswith(beginning) for m in self.messages) >= count, f"{count} {beginning}")
+
+
 def test_systemd(folder):
-    path = folder / "notify"
-    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as listener:
-        listener.bind(str(path))
-        listener.settimeout(10)
-        with Server(env={"NOTIFY_SOCKET": str(path), "WATCHDOG_USEC": "200000"}) as server:
-            messages = [listener.recv(1000).decode() for _ in range(4)]
-            assert messages[0].startswith("READY=1") and messages[1:].count("WATCHDOG=1") == 3, messages
-            server.stop()
-        rest = []
-        listener.settimeout(0.2)
-        try:
-            while True:
-                rest.append(listener.recv(1000).decode())
-        except TimeoutError:
-            pass
-        assert "STOPPING=1" in rest
+    manager = Notifications(folder / "notify")
+    with Server(env={"NOTIFY_SOCKET": str(folder / "notify"), "WATCHDOG_USEC": "200000"}) as server:
+        manager.wait_for("READY=1")
+        beats = manager.messages.count("WATCHDOG=1")
+        manager.wait_for("WATCHDOG=1", beats + 3)
+        assert "STOPPING=1" not in manager.messages
+        server.stop()
+    manager.wait_for("STOPPING=1")
 
 
 def test_json_logs(_):
