@@ -11,28 +11,41 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define CORRECTION 8       /* the loop's gain is 1 / CORRECTION */
-#define AVERAGE 16         /* moving averages over about this many */
-#define STAGGER_PERCENT 90 /* of an even spread of starts over the devices */
-#define SPREAD_PERCENT 95  /* of the mean interval: starts are not closer when pacing */
-#define UNSEEN 24          /* a frame that is late by an interval over this is not seen to be */
+#define CORRECTION 8          /* the loop's gain is 1 / CORRECTION */
+#define AVERAGE 16            /* moving averages over about this many */
+#define STAGGER_PERCENT 90    /* of an even spread of starts over the devices */
+#define SPREAD_PERCENT 95     /* of the mean interval: starts are not closer when pacing */
+#define MOST_SPREAD_US 100000 /* of slower cameras starts may be closer: pauses are not waited for */
+#define UNSEEN 24             /* a frame that is late by an interval over this is not seen to be */
 #define MOST_HOLD_US 50000
 
-/* A pause (camera off, device out) counts little. */
+/* A pause (camera off, device out) counts little, also after the first frame. */
 static gint64
 average(gint64 mean, gint64 value)
 {
     if (mean == 0)
-        return MAX(value, 1);
+        return CLAMP(value, 1, MOST_SPREAD_US);
     return MAX(mean + (MIN(value, 4 * mean) - mean) / AVERAGE, 1);
+}
+
+/* What of the time since the last push was our own waiting, if the client may have waited for us: one that
+ * sends the next frame when it has the last one back would be held longer and longer else. */
+static gint64
+own_waiting(const RvLiveSession *session)
+{
+    if (session->mailbox != NULL || session->count > 0 || session->last == NULL)
+        return 0;
+    return session->last->stage_us[RV_STAGE_WAIT] + session->last->stage_us[RV_STAGE_HOLD];
 }
 
 void
 rv_pace_pushed(RvLiveSession *session)
 {
     gint64 now = rv_clock_now(session->live->clock);
-    if (session->last_push_us > 0)
-        session->push_interval_us = average(session->push_interval_us, now - session->last_push_us);
+    if (session->last_push_us > 0) {
+        gint64 interval = now - session->last_push_us - own_waiting(session);
+        session->push_interval_us = average(session->push_interval_us, MIN(interval, MOST_SPREAD_US));
+    }
     session->last_push_us = now;
 }
 

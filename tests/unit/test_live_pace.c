@@ -336,6 +336,56 @@ test_faster_camera_is_followed(void)
     world_free(world);
 }
 
+/* A camera that is away for long after its first frame, and clients that send the next frame when they have
+ * the last: nobody waits for an interval that was a pause. */
+static void
+test_pauses_are_no_interval(void)
+{
+    static const int pauses_ms[] = { 50, 1000, 6000, 60000 };
+    for (guint i = 0; i < G_N_ELEMENTS(pauses_ms); i++) {
+        World *world = world_new(NULL);
+        Client *client = world_add_client(world, &(RvLiveSessionOptions) { .pace = RV_PACE_SMOOTH });
+        world_add_machine(world, 5 * MS, NULL);
+        client_push(client);
+        world_run(world, pauses_ms[i] * MS);
+        for (int frame = 0; frame < 4; frame++) { /* one after the other */
+            guint before = client->shown->len;
+            client_push(client);
+            for (int waited_ms = 0; client->shown->len == before && waited_ms < 200; waited_ms++)
+                world_run(world, MS);
+            g_assert_cmpuint(client->shown->len, ==, before + 1);
+        }
+        guint before = client->shown->len;
+        client_camera(client, 30);
+        world_run(world, SECOND);
+        g_assert_cmpuint(client->shown->len - before, >=, 15);
+        for (guint j = before; j < client->shown->len; j++)
+            g_assert_cmpint(client_shown(client, j)->age_us, <=, 100 * MS);
+        world_free(world);
+    }
+}
+
+/* A client that sends the next frame when it has the last is soon as fast as the device, after a pause too.
+ */
+static void
+test_one_after_the_other(void)
+{
+    World *world = world_new(NULL);
+    Client *client = world_add_client(world, &(RvLiveSessionOptions) { .pace = RV_PACE_SMOOTH });
+    world_add_machine(world, 20 * MS, NULL);
+    client_push(client);
+    world_run(world, SECOND);
+    for (int waited_ms = 0; client->shown->len < 100 && waited_ms < 20000; waited_ms++) {
+        if (client->shown->len == client->pushed)
+            client_push(client);
+        world_run(world, MS);
+    }
+    g_assert_cmpuint(client->shown->len, ==, 100);
+    for (guint i = 60; i < client->shown->len; i++)
+        g_assert_cmpint(client_shown(client, i)->age_us, <=, 32 * MS);
+    world_free(world);
+}
+
 /* One frame in forty takes long: the others are not held back for it by more than two intervals. */
 static void
 test_heavy_tail_is_not_waited_for(void)
@@ -431,6 +481,8 @@ main(int argc, char **argv)
     g_test_add_func("/live/pace/sessions_share_by_weight", test_sessions_share_by_weight);
     g_test_add_func("/live/pace/modest_and_greedy_sessions", test_modest_and_greedy_sessions);
     g_test_add_func("/live/pace/faster_camera_is_followed", test_faster_camera_is_followed);
+    g_test_add_func("/live/pace/pauses_are_no_interval", test_pauses_are_no_interval);
+    g_test_add_func("/live/pace/one_after_the_other", test_one_after_the_other);
     g_test_add_func("/live/pace/heavy_tail_is_not_waited_for", test_heavy_tail_is_not_waited_for);
     g_test_add_func("/live/pace/two_at_once", test_two_at_once);
     g_test_add_func("/live/pace/settings_change_in_flight", test_settings_change_in_flight);
