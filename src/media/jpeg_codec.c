@@ -80,13 +80,16 @@ invalid(GError **error, const char *what)
     return rv_error_set(error, RV_ERROR_INVALID, NULL, "send a whole JPEG", "broken JPEG frame: %s", what);
 }
 
-/* Some cameras pad their frames with zeros. libjpeg would fill what is missing with grey and merely warn. */
+/* Whether there is an end behind the last scan; some cameras pad their frames, or append data of their own.
+ * libjpeg would fill what is missing with grey and merely warn. */
 static bool
 has_end(const guint8 *data, gsize size)
 {
-    while (size > 2 && data[size - 1] == 0)
-        size--;
-    return size >= 4 && data[size - 2] == 0xff && data[size - 1] == 0xd9;
+    const guint8 *at = data + size - 1;
+    while ((at = memrchr(data, 0xff, (gsize)(at - data))) != NULL)
+        if (at[1] == 0xd9 || at[1] == 0xda)
+            return at[1] == 0xd9;
+    return false;
 }
 
 static guint64

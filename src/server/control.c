@@ -176,14 +176,19 @@ rv_control_parameter(const RvCall *call)
 void
 rv_control_ignored(const RvCall *call)
 {
-    answer_object(call, 200, "status", "updated", "note", "this changes nothing here", 0.0);
+    answer_object(call, 200, "status", "updated", NULL, NULL, 0.0);
 }
 
 void
 rv_control_debug(const RvCall *call)
 {
-    static const char *const yes[] = { "1", "true", "on", "yes", "t", "y", NULL };
-    g_autofree char *value = argument_of(call), *lower = value != NULL ? g_ascii_strdown(value, -1) : NULL;
-    rv_log_set_level(lower != NULL && g_strv_contains(yes, lower) ? RV_LOG_DEBUG : RV_LOG_INFO);
+    g_autofree char *text = argument_of(call);
+    RvValue value = { .kind = RV_VALUE_TEXT, .text = text != NULL ? text : "" };
+    bool is_on;
+    if (!rv_value_as_flag(&value, &is_on)) {
+        rv_answer_problem(call, 400, "HTTPException", "neither yes nor no (debug): use true or false");
+        return;
+    }
+    rv_log_set_level(is_on ? RV_LOG_DEBUG : RV_LOG_INFO);
     answer_object(call, 200, "status", "updated", NULL, NULL, 0.0);
 }

@@ -1,6 +1,8 @@
 /* GET /stream.mjpeg: each picture is followed at once by the boundary, or viewers would show it only when
  * the next one begins. */
+#include <errno.h>
 #include <string.h>
+#include <sys/socket.h>
 
 #include "server/outlet.h"
 #include "server/send_window.h"
@@ -8,6 +10,8 @@
 
 #define BOUNDARY "frame"
 #define ROOM_POLL_MS 5
+#define USUAL_QUALITY 85
+#define LOOK_S 2
 
 typedef struct {
     SoupServerMessage *message;
@@ -16,7 +20,7 @@ typedef struct {
     RvSendWindow window;
     RvRate rate;
     guint64 sent;
-    guint room_poll; /* source */
+    guint room_poll, look; /* sources */
 } Stream;
 
 static bool
@@ -51,6 +55,8 @@ send_picture(const RvOutletPicture *picture, void *user)
 {
     Stream *stream = user;
     gsize size = g_bytes_get_size(picture->jpeg);
+    if (stream->watch == NULL) /* its viewer has left */
+        return;
     g_autofree char *head =
         g_strdup_printf("Content-Type: image/jpeg\r\nContent-Length: %" G_GSIZE_FORMAT "\r\n\r\n", size);
     append_text(stream, head);
@@ -106,10 +112,36 @@ on_finished(SoupServerMessage *message, gpointer data)
     Stream *stream = data;
     g_signal_handlers_disconnect_by_data(message, stream);
     g_clear_handle_id(&stream->room_poll, g_source_remove);
+    g_clear_handle_id(&stream->look, g_source_remove);
     rv_watch_close(stream->watch);
     rv_outlet_close(stream->outlet);
     g_object_unref(message);
     g_free(stream);
+}
+
+static bool
+has_left(GSocket *socket)
+{
+    char byte;
+    if (socket == NULL)
+        return false;
+    gssize got = recv(g_socket_get_fd(socket), &byte, 1, MSG_PEEK | MSG_DONTWAIT);
+    return got == 0 || (got < 0 && errno != EAGAIN && errno != EINTR);
+}
+
+/* While nothing is shown nothing is written, and libsoup does not notice that a viewer has left: it would
+ * keep its place, of which there are only so many. */
+static gboolean
+look_for_viewer(gpointer data)
+{
+    Stream *stream = data;
+    if (!has_left(stream->window.socket))
+        return G_SOURCE_CONTINUE;
+    stream->look = 0;
+    rv_watch_close(g_steal_pointer(&stream->watch));
+    soup_message_body_complete(soup_server_message_get_response_body(stream->message));
+    soup_server_message_unpause(stream->message);
+    return G_SOURCE_REMOVE;
 }
 
 static void
@@ -123,12 +155,17 @@ begin_answer(SoupServerMessage *message)
     soup_message_body_set_accumulate(soup_server_message_get_response_body(message), FALSE);
 }
 
-/* A number from the query, or `fallback`. */
-static guint64
-query_number(const RvCall *call, const char *key, guint64 fallback)
+/* What is asked for must be understood before the stream begins. */
+static bool
+open_watch(Stream *stream, const RvCall *call, GError **error)
 {
-    const char *text = call->query == NULL ? NULL : g_hash_table_lookup(call->query, key);
-    return text == NULL ? fallback : g_ascii_strtoull(text, NULL, 10);
+    guint64 client, quality;
+    if (!rv_call_number(call, "client", 0, &client, error) ||
+        !rv_call_number(call, "quality", USUAL_QUALITY, &quality, error))
+        return false;
+    rv_rate_init(&stream->rate, (int)CLAMP(quality, 1, 100), g_get_monotonic_time());
+    stream->watch = rv_watch_open(call->server, client, on_shown, stream, error);
+    return stream->watch != NULL;
 }
 
 void
@@ -137,13 +174,10 @@ rv_mjpeg_get(const RvCall *call)
     Stream *stream = g_new0(Stream, 1);
     stream->message = g_object_ref(call->message);
     rv_send_window_init(&stream->window, soup_server_message_get_socket(call->message), false, false);
-    rv_rate_init(&stream->rate, (int)CLAMP(query_number(call, "quality", 85), 1, 100),
-                 g_get_monotonic_time());
     RvOutletOptions outlet = { has_room, rate_step, send_picture, stream };
     stream->outlet = rv_outlet_new(rv_jpeg_pool_shared(), &outlet);
     g_autoptr(GError) error = NULL;
-    stream->watch = rv_watch_open(call->server, query_number(call, "client", 0), on_shown, stream, &error);
-    if (stream->watch == NULL) {
+    if (!open_watch(stream, call, &error)) {
         rv_answer_error(call, error);
         on_finished(call->message, stream);
         return;
@@ -151,4 +185,5 @@ rv_mjpeg_get(const RvCall *call)
     begin_answer(call->message);
     append_text(stream, "--" BOUNDARY "\r\n");
     g_signal_connect(call->message, "finished", G_CALLBACK(on_finished), stream);
+    stream->look = g_timeout_add_seconds(LOOK_S, look_for_viewer, stream);
 }

@@ -7,7 +7,8 @@
 #include <sys/un.h>
 #include <unistd.h>
 
-/* A manager under load reads a little later: "READY=1" must not be lost for that, nor the server wait long. */
+/* A manager under load reads a little later: "READY=1" must not be lost for that, nor the server wait long.
+ */
 enum { MOST_WAIT_US = 200 * 1000 };
 
 bool

@@ -40,9 +40,10 @@ static const Row rows[] = {
     { "models", FOLDER, AT(models), "DIR", NULL, "Where names of models are looked up" },
     { "model", FOLDER, AT(model), "M", NULL,
       "Model: folder, .safetensors file, or a name in --models (default: mini)" },
-    { "device", TEXT, AT(device), "D", "auto", "auto, cpu, cuda, cuda:0,1" },
-    { "precision", TEXT, AT(precision), "P", "auto", "auto, fp32, fp16, bf16, fp8" },
-    { "vae", FOLDER, AT(vae), "VAE", NULL, "Autoencoder: model, taesd, or a file or folder" },
+    { "device", TEXT, AT(device), "D", "auto", "auto, cpu, cuda, cuda:0,1 (default: auto)" },
+    { "precision", TEXT, AT(precision), "P", "auto", "auto, fp32, fp16, bf16, fp8 (default: auto)" },
+    { "vae", FOLDER, AT(vae), "VAE", NULL,
+      "Autoencoder: model, taesd, or a file or folder (default: the model's)" },
     { "size", TEXT, AT(size), "WxH", NULL,
       "Pictures of the mirror (default: the model's own; --effect: 1024x1024)" },
     { "effect", TEXT, AT(effect), "NAME", NULL, "Instead of a model: invert (tests networks and latency)" },
@@ -59,7 +60,7 @@ static const Row rows[] = {
       "Address that WebRTC peers are told beside this machine's own, and port if --udp-port is mapped to "
       "another" },
     { "osc", NUMBER, AT(osc), "PORT", "0", "UDP port for OSC messages (default: none)", 0, 65535 },
-    { "pace", TEXT, AT(pace), "P", "smooth", "off, smooth, or latency-budget=MS" },
+    { "pace", TEXT, AT(pace), "P", "smooth", "off, smooth, or latency-budget=MS (default: smooth)" },
     { "threads", NUMBER, AT(threads), "N", "0", "CPU threads of the engine (default: one per core)", 0,
       1024 },
     { "model-memory", NUMBER, AT(model_memory), "MB", "0",
@@ -78,7 +79,7 @@ static const Row rows[] = {
       "any" },
     { "insecure", FLAG, AT(insecure), NULL, NULL, "Let everybody in who can connect, on any address" },
     { "web", FOLDER, AT(web), "DIR", NULL, "Serve the pages from this folder instead of from the program" },
-    { "log", TEXT, AT(log), "FORMAT", "text", "text or json, one line an event, on stderr" },
+    { "log", TEXT, AT(log), "FORMAT", "text", "text or json, one line an event, on stderr (default: text)" },
     { "config", FOLDER, AT(config), "FILE", NULL, "File of lines NAME=VALUE" },
 };
 
@@ -207,6 +208,13 @@ parse_flag(const char *text, bool *value)
 static bool
 apply(RvServeOptions *options, const Row *row, const char *text, const char *where, GError **error)
 {
+    if (*text == '\0' && row->kind != FLAG) { /* as if it was not given */
+        if (row->fallback == NULL)
+            g_clear_pointer(text_at(options, row), g_free);
+        if (row->fallback == NULL)
+            return true;
+        text = row->fallback;
+    }
     if (row->kind == FLAG) {
         bool value;
         if (!parse_flag(text, &value))
@@ -225,7 +233,7 @@ apply(RvServeOptions *options, const Row *row, const char *text, const char *whe
         return true;
     }
     g_free(*text_at(options, row));
-    *text_at(options, row) = *text != '\0' ? g_strdup(text) : NULL;
+    *text_at(options, row) = g_strdup(text);
     return true;
 }
 
@@ -247,10 +255,10 @@ collect(RvServeOptions *options, GError **error)
         if (is_set)
             continue;
         if (options->given[i] != NULL ? !apply(options, row, options->given[i], flag, error)
-            : environment != NULL     ? !apply(options, row, environment, name, error)
-            : in_file != NULL         ? !apply(options, row, in_file, path, error)
-            : row->fallback != NULL   ? !apply(options, row, row->fallback, flag, error)
-                                      : false)
+            : environment != NULL && *environment != '\0' ? !apply(options, row, environment, name, error)
+            : in_file != NULL                             ? !apply(options, row, in_file, path, error)
+            : row->fallback != NULL                       ? !apply(options, row, row->fallback, flag, error)
+                                                          : false)
             return false;
     }
     return true;

@@ -105,10 +105,22 @@ rv_answer_note_time(SoupServerMessage *message)
                                  g_ascii_formatd(text, sizeof text, "%.4f", seconds));
 }
 
+bool
+rv_call_number(const RvCall *call, const char *key, guint64 fallback, guint64 *value, GError **error)
+{
+    const char *text = call->query != NULL ? g_hash_table_lookup(call->query, key) : NULL;
+    *value = fallback;
+    return text == NULL || g_ascii_string_to_unsigned(text, 10, 0, G_MAXUINT64, value, NULL) ||
+           rv_error_set(error, RV_ERROR_USAGE, key, "write digits", "\"%s\" is no number", text);
+}
+
 void
 rv_answer_text(const RvCall *call, guint status, const char *type, const char *text)
 {
-    soup_server_message_set_status(call->message, status, NULL);
+    soup_server_message_set_status(call->message, status,
+                                   status == 426   ? "Upgrade Required"
+                                   : status == 429 ? "Too Many Requests"
+                                                   : NULL);
     soup_server_message_set_response(call->message, type, SOUP_MEMORY_COPY, text, strlen(text));
 }
 
@@ -415,6 +427,7 @@ check(RvCall *call, const char *path)
         soup_message_headers_get_one(soup_server_message_get_request_headers(call->message), "Host");
     const RvRoute *known, *route = find_route(method, path, wants_socket(call->message), &rest, &known);
     bool is_open = rv_auth_is_open(server->auth);
+    bool is_public = route != NULL && route->auth == RV_AUTH_NONE && strcmp(route->methods, "GET") == 0;
     guint status;
     const char *problem = rv_framing_problem(soup_server_message_get_request_headers(call->message), &status);
     call->route = route;
@@ -422,7 +435,7 @@ check(RvCall *call, const char *path)
         refuse(call, status, problem);
     } else if (strlen(path) > MAX_PATH_BYTES) {
         refuse(call, 414, "the address is too long");
-    } else if (is_open && !rv_guard_host_is_ours(server->guard, host)) {
+    } else if (is_open && !is_public && !rv_guard_host_is_ours(server->guard, host)) {
         server->refused++;
         refuse(call, 403, "this name is not known to be ours: add it to --allowed-hosts");
     } else if (strcmp(method, "OPTIONS") == 0) {
@@ -431,6 +444,13 @@ check(RvCall *call, const char *path)
         soup_message_headers_replace(soup_server_message_get_response_headers(call->message), "Allow",
                                      known->methods);
         refuse(call, 405, "this address takes other methods: see Allow");
+    } else if (route == NULL && !is_free_path(path)) { /* only a WebSocket's, or only not one's */
+        bool is_socket = wants_socket(call->message);
+        soup_message_headers_replace(soup_server_message_get_response_headers(call->message), "Upgrade",
+                                     "websocket");
+        refuse(call, is_socket ? 404 : 426,
+               is_socket ? "this address is no WebSocket: see /api/routes"
+                         : "open this address as a WebSocket");
     } else if (route == NULL) {
         refuse(call, 404, "there is nothing here: see /api/routes");
     } else if (!origin_is_fine(call, route, host)) {
@@ -535,8 +555,14 @@ static void
 switch_protocols(RvServer *server, SoupServerMessage *message)
 {
     static char *protocols[] = { (char *)RV_WS_PROTOCOL, NULL };
-    if (soup_websocket_server_process_handshake(message, NULL, protocols, NULL, NULL))
+    if (soup_websocket_server_process_handshake(message, NULL, protocols, NULL, NULL)) {
         g_signal_connect(message, "wrote-informational", G_CALLBACK(on_switched), server);
+        return;
+    }
+    const RvCall call = { .server = server, .message = message };
+    soup_message_headers_replace(soup_server_message_get_response_headers(message), "Sec-WebSocket-Version",
+                                 "13");
+    refuse(&call, 400, "no WebSocket can be opened: version 13, a key, no subprotocol or " RV_WS_PROTOCOL);
 }
 
 static void

@@ -65,6 +65,9 @@ extern const RvRoute *const rv_route_tables[];                           /* thes
  * before they are written. */
 void rv_answer_note_time(SoupServerMessage *message);
 
+/* The whole number in the query's `key`, or `fallback` without one; RV_ERROR_USAGE: it is none. */
+bool rv_call_number(const RvCall *call, const char *key, guint64 fallback, guint64 *value, GError **error);
+
 /* Answers. The status is an HTTP one; JSON is one object per line. */
 void rv_answer_text(const RvCall *call, guint status, const char *type, const char *text);
 void rv_answer_json(const RvCall *call, guint status, JsonBuilder *builder);

@@ -1,4 +1,5 @@
 /* settings.c - what each parameter takes: one table, whoever asks (JSON, HTTP routes, OSC). */
+#include <errno.h>
 #include <math.h>
 #include <string.h>
 
@@ -162,8 +163,8 @@ static const Row rows[] = {
     { "compel", FLAG, AT(compel) },
 };
 
-static bool
-as_number(const RvValue *value, double *number)
+bool
+rv_value_as_number(const RvValue *value, double *number)
 {
     char *end = NULL;
     switch (value->kind) {
@@ -179,8 +180,8 @@ as_number(const RvValue *value, double *number)
     }
 }
 
-static bool
-as_flag(const RvValue *value, bool *flag)
+bool
+rv_value_as_flag(const RvValue *value, bool *flag)
 {
     static const char *const yes[] = { "1", "true", "on", "yes", "t", "y", NULL };
     static const char *const no[] = { "0", "false", "off", "no", "f", "n", NULL };
@@ -190,7 +191,7 @@ as_flag(const RvValue *value, bool *flag)
         return *flag || g_strv_contains(no, lower);
     }
     double number;
-    bool ok = as_number(value, &number);
+    bool ok = rv_value_as_number(value, &number);
     *flag = ok && number != 0.0;
     return ok;
 }
@@ -201,8 +202,9 @@ as_seed(const RvValue *value, guint64 *seed)
     if (value->kind == RV_VALUE_TEXT) {
         char *end = NULL;
         const char *digits = value->text + strspn(value->text, " ");
+        errno = 0;
         *seed = g_ascii_strtoull(digits, &end, 10);
-        return g_ascii_isdigit(*digits) && *end == '\0';
+        return g_ascii_isdigit(*digits) && *end == '\0' && errno == 0;
     }
     if (value->kind != RV_VALUE_NUMBER) {
         *seed = (guint64)MAX(value->integer, 0);
@@ -219,7 +221,7 @@ static bool
 set_number(RvSettings *settings, const Row *row, const RvValue *value, GError **error)
 {
     double number;
-    bool is_number = as_number(value, &number);
+    bool is_number = rv_value_as_number(value, &number);
     if (is_number && row->clamps)
         number = CLAMP(number, row->min, row->max);
     if (!is_number || number < row->min - 1e-9 || number > row->max + 1e-9)
@@ -248,7 +250,7 @@ rv_settings_set(RvSettings *settings, const char *name, const RvValue *value, GE
         return set_number(settings, row, value, error);
     if (row->kind == FLAG) {
         bool flag;
-        if (!as_flag(value, &flag))
+        if (!rv_value_as_flag(value, &flag))
             return rv_error_set(error, RV_ERROR_USAGE, name, "use true or false", "neither yes nor no");
         *(bool *)(void *)((char *)settings + row->offset) = flag;
         return true;

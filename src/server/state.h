@@ -62,6 +62,10 @@ typedef struct {
     double number;
 } RvValue;
 
+/* False when it makes no sense as a finite number, or as yes or no ("on", "F", 0 ...). */
+bool rv_value_as_number(const RvValue *value, double *number);
+bool rv_value_as_flag(const RvValue *value, bool *flag);
+
 /* Names: prompt (all prompts become this one), prompt/0, prompt/1 (one of two), crossfade (between these, 0
  * to 1), seed, fixed_seed, steps, strength, opacity (also blend), passthrough, mirror (also
  * left_right_flip), paused, compel, ramp_ms, pace, mode (hard: 2 steps, 0.7; soft: 3 steps, 0.5).

@@ -44,14 +44,14 @@ set_prompts(RvSettings *draft, JsonNode *node, GError **error)
             text = json_object_get_member(json_node_get_object(element), "text");
             weight = json_object_get_member(json_node_get_object(element), "weight");
         }
-        RvValue words = { 0 }, number = { .kind = RV_VALUE_NUMBER, .number = 1.0 };
+        RvValue words = { 0 }, number;
+        prompts[i].weight = 1.0;
         if (text == NULL || !value_of(text, &words) || words.kind != RV_VALUE_TEXT ||
-            (weight != NULL && (!value_of(weight, &number) || number.kind == RV_VALUE_TEXT)))
+            (weight != NULL &&
+             (!value_of(weight, &number) || !rv_value_as_number(&number, &prompts[i].weight))))
             return rv_error_set(error, RV_ERROR_USAGE, "prompts", "send [{\"text\":\"...\",\"weight\":1}]",
                                 "number %u is no prompt", i);
-        prompts[i] =
-            (RvWeightedPrompt) { (char *)words.text,
-                                 number.kind == RV_VALUE_NUMBER ? number.number : (double)number.integer };
+        prompts[i].text = (char *)words.text;
     }
     return rv_settings_set_prompts(draft, prompts, n, error);
 }

@@ -12,12 +12,14 @@
 #define MESSAGE_LIMIT (16u << 20)
 #define KEEPALIVE_S 5
 #define SILENCE_US (20 * G_USEC_PER_SEC)
+#define REFUSED_US (2 * G_USEC_PER_SEC)
 #define TICK_MS 500
 #define ROOM_POLL_MS 4
 #define FLOOD_BYTES (64.0 * 1024 * 1024) /* a second, and the burst of seconds below */
 #define FLOOD_BURST_S 3.0
 #define MESSAGE_COST 16384 /* of the shortest message: handling costs time too */
 #define CLOSE_TRY_AGAIN 1013
+#define MOST_REASON_BYTES 123
 
 typedef struct {
     SoupWebsocketConnection *connection;
@@ -29,8 +31,9 @@ typedef struct {
     RvOutlet *outlet;
     RvSendWindow window;
     RvRate rate;
-    bool has_header;  /* subprotocol reverie.1 */
-    guint64 sequence; /* of the last frame that came in */
+    bool has_header; /* subprotocol reverie.1 */
+    gint64 sequence; /* of the last frame that came in; -1: none did */
+    bool is_refused; /* told so, and soon ended */
     guint64 sent_id;
     gint64 heard_us;
     bool is_cut;      /* by us, for what its client did */
@@ -55,12 +58,23 @@ cut(Socket *ws)
         g_socket_shutdown(ws->socket, TRUE, TRUE, NULL);
 }
 
-/* A gentle close; libsoup ends the connection itself when the peer does not answer. */
+/* A close message (RFC 6455, 5.5.1) past libsoup, which sends 1002 in the place of codes that it does not
+ * know. The peer closes then; if it does not, on_tick() does. */
 static void
-end(Socket *ws, gushort code, const char *why)
+refuse(Socket *ws, const GError *error)
 {
-    if (soup_websocket_connection_get_state(ws->connection) == SOUP_WEBSOCKET_STATE_OPEN)
-        soup_websocket_connection_close(ws->connection, code, why);
+    GOutputStream *out =
+        g_io_stream_get_output_stream(soup_websocket_connection_get_io_stream(ws->connection));
+    const char *why = error->message, *why_end;
+    g_utf8_validate_len(why, MIN(strlen(why), MOST_REASON_BYTES), &why_end);
+    gsize size = (gsize)(why_end - why);
+    guint8 message[4 + MOST_REASON_BYTES] = { 0x88, (guint8)(2 + size), CLOSE_TRY_AGAIN >> 8,
+                                              CLOSE_TRY_AGAIN & 255 };
+    memcpy(message + 4, why, size);
+    ws->is_refused = true;
+    if (g_pollable_output_stream_write_nonblocking(G_POLLABLE_OUTPUT_STREAM(out), message, 4 + size, NULL,
+                                                   NULL) != (gssize)(4 + size))
+        cut(ws);
 }
 
 static void
@@ -216,14 +230,14 @@ answer_ping(Socket *ws, const RvFrameHeader *ping)
 }
 
 static void
-take_frame(Socket *ws, GBytes *message, gsize offset, guint64 sequence, gint64 captured_us)
+take_frame(Socket *ws, GBytes *message, gsize offset, gint64 sequence, gint64 captured_us)
 {
     count(ws, RV_CLIENT_FRAMES_IN, 1);
     if (ws->inlet == NULL)
         return;
     ws->sequence = sequence;
     rv_client_record_input(ws->client, message, offset, ws->heard_us);
-    RvFrameStamp stamp = { sequence, captured_us, ws->heard_us };
+    RvFrameStamp stamp = { (guint64)sequence, captured_us, ws->heard_us };
     rv_inlet_push(ws->inlet, message, offset, &stamp);
 }
 
@@ -239,7 +253,7 @@ on_binary(Socket *ws, GBytes *message)
         on_ack(ws, &header);
     else if (header.kind == RV_KIND_PING)
         answer_ping(ws, &header);
-    else if (header.kind == RV_KIND_FRAME && header.sequence > ws->sequence)
+    else if (header.kind == RV_KIND_FRAME && (gint64)header.sequence > ws->sequence)
         take_frame(ws, message, RV_FRAME_HEADER_SIZE, header.sequence, (gint64)header.time_us);
     else
         count(ws, RV_CLIENT_BAD_INPUT, header.kind == RV_KIND_FRAME);
@@ -265,7 +279,7 @@ on_message(SoupWebsocketConnection *connection, int type, GBytes *message, gpoin
     if (ws->guard != NULL)
         rv_socket_guard_reset(ws->guard);
     count(ws, RV_CLIENT_BYTES_IN, size);
-    if (soup_websocket_connection_get_state(connection) != SOUP_WEBSOCKET_STATE_OPEN)
+    if (soup_websocket_connection_get_state(connection) != SOUP_WEBSOCKET_STATE_OPEN || ws->is_refused)
         return;
     if (is_flood(ws, size))
         cut(ws);
@@ -297,7 +311,7 @@ on_tick(gpointer data)
     Socket *ws = data;
     gint64 now_us = g_get_monotonic_time();
     note_delivery(ws, rv_send_window_poll(&ws->window, now_us), now_us);
-    if (now_us - ws->heard_us > SILENCE_US)
+    if (now_us - ws->heard_us > (ws->is_refused ? REFUSED_US : SILENCE_US))
         cut(ws);
     return G_SOURCE_CONTINUE;
 }
@@ -324,9 +338,11 @@ on_closed(SoupWebsocketConnection *connection, gpointer data)
 static bool
 open_peer(Socket *ws, const RvCall *call, GError **error)
 {
-    const char *watch = call->query == NULL ? NULL : g_hash_table_lookup(call->query, "watch");
-    if (watch != NULL) {
-        ws->watch = rv_watch_open(call->server, g_ascii_strtoull(watch, NULL, 10), on_shown, ws, error);
+    guint64 watch;
+    if (!rv_call_number(call, "watch", 0, &watch, error))
+        return false;
+    if (call->query != NULL && g_hash_table_contains(call->query, "watch")) {
+        ws->watch = rv_watch_open(call->server, watch, on_shown, ws, error);
         return ws->watch != NULL;
     }
     RvClientOptions options = { .transport = "ws",
@@ -366,16 +382,15 @@ rv_websocket_open(const RvCall *call, SoupWebsocketConnection *connection)
     gint64 now_us = g_get_monotonic_time();
     ws->connection = g_object_ref(connection);
     ws->heard_us = ws->allowance_us = now_us;
+    ws->sequence = -1;
     ws->allowance = FLOOD_BYTES * FLOOD_BURST_S;
     prepare_connection(ws, call);
     rv_rate_init(&ws->rate, 85, now_us);
     RvOutletOptions outlet = { .has_room = has_room, .rate = rate_step, .send = send_picture, .user = ws };
     ws->outlet = rv_outlet_new(rv_jpeg_pool_shared(), &outlet);
     g_autoptr(GError) error = NULL;
-    if (!open_peer(ws, call, &error)) /* libsoup has room for a short reason only */
-        end(ws, CLOSE_TRY_AGAIN,
-            g_error_matches(error, RV_ERROR, RV_ERROR_BUSY) ? "too many clients"
-                                                            : "unknown effect or client");
+    if (!open_peer(ws, call, &error))
+        refuse(ws, error);
     ws->tick = g_timeout_add(TICK_MS, on_tick, ws);
     g_signal_connect(connection, "message", G_CALLBACK(on_message), ws);
     g_signal_connect(connection, "pong", G_CALLBACK(on_pong), ws);

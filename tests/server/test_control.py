@@ -59,7 +59,8 @@ def test_a_change_is_whole_or_none(_):
                        {"prompt": "x" * 4001}, {"strength": 1.5}, {"strength": None}, {"strength": []}, {"passthrough": "perhaps"},
                        {"prompts": []}, {"prompts": [{"text": "a", "weight": -1}]}, {"prompts": [{"text": "a", "weight": 0}]},
                        {"prompts": [{"weight": 1}]}, {"prompts": [1]}, {"prompts": "a"}, {"prompts": ["a"] * 17}, {"mode": "odd"},
-                       {"pace": "odd"}, {"pace": "latency-budget=-1"}, {"ramp_ms": -5}, {"seed": 1e300}, {"seed": "1x"}):
+                       {"pace": "odd"}, {"pace": "latency-budget=-1"}, {"ramp_ms": -5}, {"seed": 1e300}, {"seed": "1x"},
+                       {"seed": str(2**64)}, {"prompts": [{"text": "a", "weight": "much"}]}, {"prompts": [{"text": "a", "weight": []}]}):
             status, reply = server.post(change)
             assert status == 400 and reply["error"], change
         assert server.state() == before
@@ -69,6 +70,7 @@ def test_prompts_of_any_number(_):
     with Server() as server:
         state = server.post({"prompts": ["a", {"text": "b", "weight": 2}, {"text": "c\nd"}]})[1]
         assert texts(state) == [("a", 1), ("b", 2), ("c d", 1)]
+        assert texts(server.post({"prompts": [{"text": "a", "weight": "0.5"}, {"text": "b", "weight": True}]})[1]) == [("a", 0.5), ("b", 1)]
         assert texts(server.post({"prompts": [str(i) for i in range(16)]})[1])[15] == ("15", 1)
         assert texts(server.post({"prompt": "alone"})[1]) == [("alone", 1)]
 
@@ -97,8 +99,9 @@ def test_i2i_realtime(_):
             assert server.json("/" + path) == {"status": "updated"}, path
             assert server.state()[name] == want, path
         for path in ("debug/true", "debug/0", "batch_size/4", "directory/x"):
-            assert server.json("/" + path)["status"] == "updated"
-        for path in ("seed/x", "steps/0", "steps/", "strength/", "strength/nan", "strength/inf", "passthrough/2x", "mode/loud"):
+            assert server.json("/" + path) == {"status": "updated"}, path
+        for path in ("seed/x", "steps/0", "steps/", "strength/", "strength/nan", "strength/inf", "passthrough/2x", "mode/loud",
+                     "debug/perhaps", f"seed/{2**64}"):
             assert server.status("/" + path) in (400, 404), path
         assert server.status("/mirror") == 200, "the page keeps its address"
 

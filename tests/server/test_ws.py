@@ -13,6 +13,7 @@ import tempfile
 import threading
 import time
 import unittest
+import urllib.error
 import urllib.request
 
 from bystander import Bystander
@@ -125,7 +126,31 @@ class Original(unittest.TestCase):
     def test_what_is_something_else_is_no_socket(self):
         for path in ("/api/state", "/mirror", "/prompt/x", "/offer", "/static/mirror/main.js"):
             self.assertEqual(WebSocket(server.port, path).status, 404, path)
-        self.assertEqual(WebSocket(server.port, "/ws", extra=["Sec-WebSocket-Version: 12"]).status, 400)
+        refused = WebSocket(server.port, "/ws", extra=["Sec-WebSocket-Version: 12"])
+        self.assertEqual(refused.status, 400)
+        self.assertIn("Sec-WebSocket-Version: 13", refused.head)
+        self.assertEqual(WebSocket(server.port, "/ws", protocol="reverie.2").status, 400)
+
+    def test_what_cannot_be_opened_is_told(self):
+        for query in ("effect=sepia", "watch=abc", "watch=-1"):
+            ws = WebSocket(server.port, "/ws?" + query)
+            with self.assertRaises(Closed) as caught:
+                ws.receive(5)
+            self.assertEqual(caught.exception.code, 1013, query)
+            ws.close()
+
+    def test_a_pause_is_not_waited_for(self):
+        """A first frame, and after some seconds one frame after the other."""
+        ws = WebSocket(server.port)
+        ws.send(numbered(1))
+        ws.receive()
+        time.sleep(4)
+        begun = time.monotonic()
+        for number in range(2, 5):
+            ws.send(numbered(number))
+            self.assertEqual(read_number(ws.receive())[0], number)
+        self.assertLess(time.monotonic() - begun, 4)
+        ws.close()
 
     def test_other_shapes_and_kinds(self):
         ws = WebSocket(server.port)
@@ -241,7 +266,7 @@ class Header(unittest.TestCase):
     def test_header_comes_back(self):
         ws = WebSocket(server.port, protocol="reverie.1")
         self.assertIn("reverie.1", ws.head)
-        for sequence, number in ((7, 1), (8, 2), (4000000000, 3)):
+        for sequence, number in ((0, 9), (7, 1), (8, 2), (4000000000, 3)):
             ws.send(header(FRAME, sequence, 123456789 + sequence) + numbered(number))
             reply = ws.receive()
             magic, kind, flags, quality, got, _, captured, extra = HEADER.unpack(reply[:32])
@@ -503,6 +528,29 @@ class Mjpeg(unittest.TestCase):
         camera.send(numbered(6))
         self.assertEqual(read_number(camera.receive())[0], 6)
         camera.close()
+
+    def test_wrong_numbers_are_refused(self):
+        for query in ("client=abc", "client=-1", "quality=high", "client="):
+            with self.assertRaises(urllib.error.HTTPError) as caught:
+                urllib.request.urlopen(f"http://127.0.0.1:{server.port}/stream.mjpeg?{query}", timeout=10)
+            self.assertEqual(caught.exception.code, 400, query)
+            caught.exception.close()
+
+    def test_viewers_that_leave_before_a_picture_make_room(self):
+        """As many as there is room for, twice, while no camera sends anything."""
+        before = server.total("reverie_watchers")
+        for _ in range(2):
+            viewers = [socket.create_connection(("127.0.0.1", server.port), 10) for _ in range(60)]
+            for viewer in viewers:
+                viewer.sendall(b"GET /stream.mjpeg HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n")
+                self.assertIn(b"200 OK", viewer.recv(4096))
+            server.total_becomes("reverie_watchers", before + 60)
+            for viewer in viewers:
+                viewer.close()
+            until = time.monotonic() + 30
+            while server.total("reverie_watchers") > before:
+                self.assertLess(time.monotonic(), until, "those that left are forgotten")
+                time.sleep(0.1)
 
     def test_watching_socket_sees_the_camera(self):
         camera = WebSocket(server.port)

@@ -233,6 +233,9 @@ test_padding_and_damage_are_tolerated(void)
     g_autofree guint8 *data = g_malloc0(size + 100);
     memcpy(data, g_bytes_get_data(bytes, NULL), size);
     g_assert_true(rv_jpeg_codec_decode(codec, data, size + 100, back, 64, 64, NULL));
+    memset(data + size, 0x55, 100); /* what phones append */
+    memcpy(data + size + 10, "\xff\xd9\xff\xd8", 4);
+    g_assert_true(rv_jpeg_codec_decode(codec, data, size + 100, back, 64, 64, NULL));
     /* Stray bytes before a marker: libjpeg warns and goes on. */
     memmove(data + 12, data + 2, size - 2);
     memset(data + 2, 0x11, 10);
