@@ -209,6 +209,14 @@ rv_mirror_add_fast_trt(const RvMirror *mirror, int http_port, JsonBuilder *json)
     bool is_ready = rv_mirror_is_ready(mirror);
     const char *error = "";
     rv_live_foreach_device(mirror->lives[RV_MIRROR_MAIN], note_device_error, &error);
+    const char *message = is_ready         ? "ready"
+                          : *error != '\0' ? "the device is out"
+                                           : "the model is being loaded";
+    gint64 encode_us = mirror->prompts != NULL ? rv_prompt_store_encode_us(mirror->prompts) : 0;
+    rv_json_add_number(json, "conditioning_ms", (double)encode_us * 1e-3);
+    rv_json_add_text(json, "status_text", message);
+    rv_json_add_flag(json, "use_latest_frame", true); /* there is no other way here */
+    rv_json_add_text(json, "frame_mode", "latest");
     add_config(mirror, http_port, json);
     begin(json, "stats");
     rv_json_add_number(json, "camera_fps", stats.fps_in);
@@ -225,10 +233,7 @@ rv_mirror_add_fast_trt(const RvMirror *mirror, int http_port, JsonBuilder *json)
     rv_json_add_flag(json, "model_ready", is_ready);
     rv_json_add_flag(json, "resolution_changing", false);
     rv_json_add_text(json, "last_error", error);
-    rv_json_add_text(json, "message",
-                     is_ready         ? "ready"
-                     : *error != '\0' ? "the device is out"
-                                      : "the model is being loaded");
+    rv_json_add_text(json, "message", message);
     json_builder_end_object(json);
 }
 

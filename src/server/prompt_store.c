@@ -24,6 +24,7 @@ struct RvPromptStore {
     GQueue recent;       /* keys, the least recently used first; borrowed from the table */
     GQueue wanted;       /* keys to encode; owned */
     GError *open_error;
+    gint64 encode_us; /* of the last prompt */
     bool is_closed, has_ended, parks;
 };
 
@@ -114,10 +115,13 @@ encode_next(RvPromptStore *store, Encoder *e)
     g_autofree char *key = g_queue_pop_head(&store->wanted);
     g_autoptr(GError) error = NULL;
     g_mutex_unlock(&store->mutex);
+    gint64 begun_us = g_get_monotonic_time();
     RvConditioning *conditioning = encode(store, e, key, &error);
+    gint64 encode_us = g_get_monotonic_time() - begun_us;
     if (conditioning == NULL)
         rv_log(RV_LOG_WARNING, "prompt-failed", "prompt", key + 1, "error", error->message, NULL);
     g_mutex_lock(&store->mutex);
+    store->encode_us = encode_us;
     Entry *entry = g_hash_table_lookup(store->entries, key);
     if (entry != NULL) {
         entry->conditioning = conditioning;
@@ -329,4 +333,13 @@ rv_prompt_store_pending(RvPromptStore *store)
     }
     g_mutex_unlock(&store->mutex);
     return pending;
+}
+
+gint64
+rv_prompt_store_encode_us(RvPromptStore *store)
+{
+    g_mutex_lock(&store->mutex);
+    gint64 encode_us = store->encode_us;
+    g_mutex_unlock(&store->mutex);
+    return encode_us;
 }

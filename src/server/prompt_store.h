@@ -28,3 +28,5 @@ RvConditioning *rv_prompt_store_get(RvPromptStore *store, const RvParameters *pa
 RvConditioning *rv_prompt_store_wait(RvPromptStore *store, const RvParameters *parameters, GError **error);
 /* Prompts that are being encoded or wait for it. */
 int rv_prompt_store_pending(RvPromptStore *store);
+/* How long the last prompt took to encode; 0: none was. */
+gint64 rv_prompt_store_encode_us(RvPromptStore *store);

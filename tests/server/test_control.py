@@ -20,11 +20,12 @@ def test_state_of_fast_trt(_):
     with Server() as server:
         first = server.state()
         for name in ("prompt prompts seed strength steps blend opacity passthrough mirror fps frame_ms queued_frames dropped_frames "
-                     "width height revision pace").split():
+                     "width height revision pace conditioning_ms capture_ms display_ms loop_ms status_text use_latest_frame frame_mode").split():
             assert name in first, name
         status, state = server.post({"prompt": "a neon mirror portrait", "seed": 42, "strength": 0.7, "steps": 2, "blend": 0.5,
                                      "use_latest_frame": True, "output_mode": "auto", "unknown": {"x": [1]}})
         assert status == 200 and state["prompt"] == "a neon mirror portrait" and state["seed"] == 42
+        assert (state["status_text"], state["use_latest_frame"], state["frame_mode"]) == ("ready", True, "latest")
         assert state["blend"] == state["opacity"] == 0.5 and state["revision"] == first["revision"] + 1
         for change, name, want in (({"seed": "7"}, "seed", 7), ({"seed": 8.0}, "seed", 8), ({"steps": "4"}, "steps", 4),
                                    ({"passthrough": 1}, "passthrough", True), ({"passthrough": "off"}, "passthrough", False),

@@ -97,6 +97,7 @@ def test_blends_lie_between(_):
         a, b, middle = seen
         assert distance(a, b) > 1.0
         assert min(distance(a, middle), distance(b, middle)) > 0.1
+        assert server.state()["conditioning_ms"] > 0
         assert max(distance(a, middle), distance(b, middle)) < distance(a, b) * 1.2
         server.post({"prompt": '("a red fox", "a \\"green\\" forest").blend(0.5, 0.5)'})
         assert distance(settled(server, mirror, frame), a) > 0.1
