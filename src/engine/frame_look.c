@@ -175,9 +175,9 @@ static bool
 same_sampler(const RvSamplerOptions *a, const RvSamplerOptions *b)
 {
     return a->sampler == b->sampler && a->schedule == b->schedule && a->dialect == b->dialect &&
-           a->steps == b->steps && a->first_step == b->first_step && a->eta == b->eta &&
-           a->s_noise == b->s_noise && a->s_churn == b->s_churn && a->s_tmin == b->s_tmin &&
-           a->s_tmax == b->s_tmax;
+           a->steps == b->steps && a->first_step == b->first_step && a->start_shift == b->start_shift &&
+           a->eta == b->eta && a->s_noise == b->s_noise && a->s_churn == b->s_churn &&
+           a->s_tmin == b->s_tmin && a->s_tmax == b->s_tmax;
 }
 
 bool

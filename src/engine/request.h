@@ -124,10 +124,11 @@ typedef struct {
     const RvMask *latent_mask; /* with `mask`: another one for the latent, `mask` then only lays the result
                                   over the picture; NULL: the same */
     double strength;           /* 0 to 1; below 0: the model's default */
-    double noise_boost;  /* added to the starting noise's factor of 1: A1111's "Noise multiplier" less 1 */
-    double mask_blur;    /* pixels */
-    double mask_blur_y;  /* 0: as mask_blur, which then counts along x only; below 0: none */
-    RvResizeMode resize; /* of init and mask */
+    bool smooth_strength; /* it works evenly, not in whole steps; with diffusers' numbers only (sampler.h) */
+    double noise_boost;   /* added to the starting noise's factor of 1: A1111's "Noise multiplier" less 1 */
+    double mask_blur;     /* pixels */
+    double mask_blur_y;   /* 0: as mask_blur, which then counts along x only; below 0: none */
+    RvResizeMode resize;  /* of init and mask */
     RvFill fill;
     bool mask_blend; /* A1111's inpainting (each estimate is blended) in place of diffusers' (each latent) */
     bool mask_soft;  /* with mask_blend: the latent's mask is not rounded to 0 and 1 */

@@ -63,7 +63,10 @@ rv_run_settings_init(RvRunSettings *settings, const RvPipeline *pipeline, const 
     options->s_tmin = request->s_tmin;
     options->s_tmax = request->s_tmax;
     if (request->init != NULL) {
-        options->first_step = rv_sampler_first_step(options->dialect, request->steps, request->strength);
+        bool is_smooth = request->smooth_strength && options->dialect == RV_DIALECT_DIFFUSERS;
+        options->first_step =
+            is_smooth ? rv_sampler_smooth_start(request->steps, request->strength, &options->start_shift)
+                      : rv_sampler_first_step(options->dialect, request->steps, request->strength);
         if (options->first_step >= request->steps)
             return rv_error_set(error, RV_ERROR_USAGE, "--strength", "raise --strength or --steps",
                                 "a strength of %g leaves none of %d steps to run", request->strength,

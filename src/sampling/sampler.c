@@ -45,6 +45,25 @@ rv_sampler_first_step(RvDialect dialect, int steps, double strength)
     return MAX(steps - MIN((int)(steps * strength), steps), 0);
 }
 
+#define FLAT_FROM 0.4 /* of a step: diffusers' own levels, which presets ask for */
+#define FLAT_TO 0.5
+
+int
+rv_sampler_smooth_start(int steps, double strength, double *shift)
+{
+    double x = CLAMP(strength, 0, 1) * steps, level = x;
+    int whole = CLAMP((int)floor(x - FLAT_FROM), 0, MAX(steps - 2, 0)); /* the level before */
+    int run = CLAMP((int)(x + 1e-9), 1, steps);
+    if (steps > 1 && x >= steps - 1 + FLAT_TO)
+        level = steps - 1 + (x - (steps - 1 + FLAT_TO)) / (1 - FLAT_TO);
+    else if (steps > 1 && whole == 0)
+        level = MIN(x / (1 + FLAT_FROM), 1);
+    else if (steps > 1)
+        level = whole + CLAMP((x - whole - FLAT_TO) / (1 + FLAT_FROM - FLAT_TO), 0, 1);
+    *shift = fabs(level - run) < 1e-6 ? 0 : level - run;
+    return steps - run;
+}
+
 static void
 plant_trees(RvSampler *sampler)
 {
@@ -77,6 +96,7 @@ rv_sampler_new(const RvSamplerOptions *options, RvNoise **noises, int images, gs
         rv_schedule_free(schedule);
         return NULL;
     }
+    rv_schedule_shift_start(schedule, options->first_step, options->start_shift);
     if (options->sampler == RV_SAMPLER_RESTART)
         rv_schedule_restart(schedule, options->first_step);
     RvSampler *sampler = g_new0(RvSampler, 1);

@@ -22,9 +22,10 @@ typedef struct {
     RvDialect dialect;
     RvSchedulerConfig config;
     int steps;
-    int first_step; /* 0: all; image-to-image starts later, see rv_sampler_first_step() */
-    double eta;     /* share of fresh noise; below 0: the sampler's own (ancestral and SDE 1, DDIM 0) */
-    double s_noise; /* scale of fresh noise, 1 */
+    int first_step;     /* 0: all; image-to-image starts later, see rv_sampler_first_step() */
+    double start_shift; /* -1 to 1, diffusers' dialect only: see rv_sampler_smooth_start() */
+    double eta;         /* share of fresh noise; below 0: the sampler's own (ancestral and SDE 1, DDIM 0) */
+    double s_noise;     /* scale of fresh noise, 1 */
     double s_churn, s_tmin,
         s_tmax; /* Karras et al. 2022, algorithm 2; A1111's dialect only; s_tmax 0: no limit */
 } RvSamplerOptions;
@@ -35,6 +36,13 @@ void rv_sampler_options_init(RvSamplerOptions *options);
 /* The first step of an image-to-image run: diffusers runs the last int(steps * strength) steps, A1111
  * int(min(strength, 0.999) * steps) + 1. Equal to `steps` when nothing is left to run. */
 int rv_sampler_first_step(RvDialect dialect, int steps, double strength);
+
+/* The first step for a strength that works evenly, for diffusers' dialect: as many steps as there are run,
+ * from a noise level of its own. `*shift` says how far the start lies towards that of the step before (above
+ * 0) or after (below). It is 0, diffusers' level itself, where the share of a step that diffusers leaves out
+ * is 0.4 to 0.5 (so for 2 steps at 0.7 and 3 at 0.5) and at strength 1; in between the level changes
+ * linearly. At least one step is run. */
+int rv_sampler_smooth_start(int steps, double strength, double *shift);
 
 /* `noises` are borrowed, one per image, and must outlive the sampler. USAGE: steps, first step or schedule
  * do not fit. */

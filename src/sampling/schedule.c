@@ -65,6 +65,35 @@ rv_schedule_new(const RvSchedulerConfig *config, RvSamplerKind sampler, RvSchedu
     return schedule;
 }
 
+/* In training steps, counted from 1: 0 is no noise. */
+static double
+shifted_start(const RvSchedule *schedule, int first, double shift)
+{
+    const double *timesteps = schedule->timesteps;
+    double here = timesteps[first] + 1, before = first > 0 ? timesteps[first - 1] + 1 : here,
+           after = first + 1 < schedule->count ? timesteps[first + 1] + 1 : 0;
+    return MAX(shift > 0 ? here + shift * (before - here) : here + shift * (here - after), 1);
+}
+
+void
+rv_schedule_shift_start(RvSchedule *schedule, int first, double shift)
+{
+    if (shift == 0)
+        return;
+    double scale = shifted_start(schedule, first, shift) / (schedule->timesteps[first] + 1);
+    for (int i = first; i < schedule->count; i++) {
+        double timestep = CLAMP((schedule->timesteps[i] + 1) * scale - 1, 0, schedule->train - 1);
+        double sigma = rv_schedule_sigma(schedule, timestep);
+        schedule->timesteps[i] = timestep;
+        if (schedule->sigmas != NULL)
+            schedule->sigmas[i] = (float)sigma;
+        else
+            schedule->alphas[i] = 1 / (1 + sigma * sigma);
+    }
+    for (int i = first; schedule->alphas != NULL && i + 1 < schedule->count; i++)
+        schedule->next_alphas[i] = schedule->alphas[i + 1];
+}
+
 void
 rv_schedule_free(RvSchedule *schedule)
 {

@@ -20,5 +20,9 @@ int rv_schedule_formula(const RvSchedule *schedule, const RvSchedulerConfig *con
  * down. The list then rises there, and `count` changes. */
 void rv_schedule_restart(RvSchedule *schedule, int first);
 
+/* Lets the step `first` begin between the noise levels of its neighbours (`shift` of the way to the one
+ * before, -shift to the one after, or to no noise), and squeezes or stretches those after it with it. */
+void rv_schedule_shift_start(RvSchedule *schedule, int first, double shift);
+
 bool rv_sampler_is_alpha(RvSamplerKind sampler); /* DDIM, DDPM, LCM, PNDM */
 void rv_schedule_reserve(RvSchedule *schedule, int count, bool alphas);

@@ -57,6 +57,7 @@ const RvRoute rv_routes[] = {
     PARAMETER("/fixed_seed/{bool}", "fixed_seed", "The same noise in every picture"),
     PARAMETER("/steps/{n}", "steps", "1 to 50"),
     PARAMETER("/strength/{x}", "strength", "How much of the camera's picture is redrawn, 0 to 1"),
+    PARAMETER("/smooth_strength/{bool}", "smooth_strength", "Strength works evenly, not in whole steps"),
     PARAMETER("/opacity/{x}", "opacity", "Of the drawn picture over the camera's, 0 to 1"),
     PARAMETER("/passthrough/{bool}", "passthrough", "The camera's picture as it is"),
     PARAMETER("/mirror/{bool}", "mirror", "Flip left and right"),

@@ -161,6 +161,7 @@ static const Row rows[] = {
     { "left_right_flip", FLAG, AT(mirror) }, /* fast-trt's name */
     { "paused", FLAG, AT(paused) },
     { "compel", FLAG, AT(compel) },
+    { "smooth_strength", FLAG, AT(smooth_strength) },
 };
 
 bool

@@ -141,6 +141,7 @@ rv_state_snapshot(RvState *state, gint64 now_us)
         .passthrough = s->passthrough,
         .mirror = s->mirror,
         .paused = s->paused,
+        .smooth_strength = s->smooth_strength,
         .compel = s->compel,
     };
     RvSeedPoint point = rv_seed_travel_at(&state->seed, now_us);
@@ -211,6 +212,7 @@ rv_state_new(void (*on_change)(RvState *state, void *user), void *user)
         .opacity = 1.0,
         .steps = 2,
         .fixed_seed = true,
+        .smooth_strength = true,
         .compel = true,
         .pace = g_strdup("smooth"),
     };

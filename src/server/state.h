@@ -26,8 +26,9 @@ typedef struct {
     guint64 subseed;         /* on the way to another seed: the noise of `seed` becomes that of `subseed` */
     double subseed_strength; /* how far: 0 to 1 */
     int steps;
-    double strength; /* 0 to 1 */
-    double opacity;  /* of the drawn picture over the camera's: 1 is only the drawn one */
+    double strength;      /* 0 to 1 */
+    double opacity;       /* of the drawn picture over the camera's: 1 is only the drawn one */
+    bool smooth_strength; /* in place of whole steps */
     bool passthrough, mirror, paused, compel;
 } RvParameters;
 
@@ -68,8 +69,8 @@ bool rv_value_as_flag(const RvValue *value, bool *flag);
 
 /* Names: prompt (all prompts become this one), prompt/0, prompt/1 (one of two), crossfade (between these, 0
  * to 1), seed, fixed_seed, steps, strength, opacity (also blend), passthrough, mirror (also
- * left_right_flip), paused, compel, ramp_ms, pace, mode (hard: 2 steps, 0.7; soft: 3 steps, 0.5).
- * RV_ERROR_NOT_FOUND: no such parameter; RV_ERROR_USAGE: not such a value. */
+ * left_right_flip), paused, compel, smooth_strength, ramp_ms, pace, mode (hard: 2 steps, 0.7; soft: 3 steps,
+ * 0.5). RV_ERROR_NOT_FOUND: no such parameter; RV_ERROR_USAGE: not such a value. */
 bool rv_state_set(RvState *state, const char *name, const RvValue *value, GError **error);
 bool rv_state_set_text(RvState *state, const char *name, const char *text, GError **error);
 /* Several prompts at once; weights of any sum above 0. `n` is 1 to RV_MAX_PROMPTS. */

@@ -9,7 +9,7 @@ typedef struct {
     double crossfade, strength, opacity, ramp_ms;
     guint64 seed;
     int steps;
-    bool fixed_seed, passthrough, mirror, paused, compel;
+    bool fixed_seed, smooth_strength, passthrough, mirror, paused, compel;
     char *pace;
 } RvSettings;
 

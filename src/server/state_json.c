@@ -60,11 +60,24 @@ set_prompts(RvSettings *draft, JsonNode *node, GError **error)
 static bool
 is_known(const char *name)
 {
-    static const char *const names[] = {
-        "prompt",  "mode",   "pace",  "crossfade",  "opacity",     "blend",  "strength",
-        "ramp_ms", "seed",   "steps", "fixed_seed", "passthrough", "mirror", "left_right_flip",
-        "paused",  "compel", NULL
-    };
+    static const char *const names[] = { "prompt",
+                                         "mode",
+                                         "pace",
+                                         "crossfade",
+                                         "opacity",
+                                         "blend",
+                                         "strength",
+                                         "ramp_ms",
+                                         "seed",
+                                         "steps",
+                                         "fixed_seed",
+                                         "passthrough",
+                                         "mirror",
+                                         "left_right_flip",
+                                         "paused",
+                                         "compel",
+                                         "smooth_strength",
+                                         NULL };
     return g_strv_contains(names, name);
 }
 
@@ -137,6 +150,7 @@ rv_state_add_json(const RvState *state, JsonBuilder *json)
     rv_json_add_flag(json, "left_right_flip", s->mirror);
     rv_json_add_flag(json, "paused", s->paused);
     rv_json_add_flag(json, "compel", s->compel);
+    rv_json_add_flag(json, "smooth_strength", s->smooth_strength);
     rv_json_add_text(json, "pace", s->pace);
 }
 

@@ -192,7 +192,9 @@ test_two_under_way(void)
         requests[i] = request_of(&w);
         requests[i].prompt = prompts[i];
         requests[i].seed = (guint64)(i / 2);
-        requests[i].steps = 2 + i / 3; /* strength 0.7: 1 and 2 evaluations */
+        requests[i].steps = 2 + i / 3; /* 1 and 2 evaluations */
+        requests[i].strength = 0.6 + 0.05 * i;
+        requests[i].smooth_strength = true;
     }
     g_autoptr(GError) error = NULL;
     for (int i = 0; i <= 5; i++) {

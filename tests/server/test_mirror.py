@@ -84,6 +84,27 @@ def test_parameters_change_the_picture(_):
         assert server.metric('reverie_frames_total{outcome="failed"}') == 0
 
 
+def test_strength_works_evenly(_):
+    """Each strength has a picture of its own; presets are diffusers' own numbers; whole steps on request."""
+    frame = picture(RED, BLUE)
+    with Server("--size", f"{SIZE}x{SIZE}", "--threads", 1, "--pace", "off", effect=False) as server:  # mini: trailing, as turbo models
+        mirror = Mirror(server)
+        seen = []
+        for strength in (0.0, 0.2, 0.45, 0.55, 0.62, 0.7, 0.8, 0.9, 1.0):
+            server.post({"steps": 2, "strength": strength})
+            seen.append(settled(server, mirror, frame))
+        assert min(distance(a, b) for a, b in zip(seen, seen[1:])) > 0.5, "no dead zone"
+        server.post({"smooth_strength": False})
+        for strength in (0.5, 0.7, 0.95):
+            server.post({"strength": strength})
+            assert distance(settled(server, mirror, frame), seen[5]) < 0.5, "int(steps * strength) of the steps"
+        server.json("/mode/soft")
+        soft = settled(server, mirror, frame)
+        server.json("/smooth_strength/on")
+        assert distance(settled(server, mirror, frame), soft) < 0.5
+        mirror.close()
+
+
 def test_blends_lie_between(_):
     frame = picture(GREY, GREY)
     with Server(*OPTIONS, effect=False) as server:

@@ -117,6 +117,75 @@ test_image_to_image_starts(void)
     rv_noise_free(noise);
 }
 
+/* The training step of the start, whose noise over its signal is checked as well; the number of evaluations.
+ */
+static double
+start_timestep(RvSamplerOptions *options, double strength, int *evaluations)
+{
+    double signal, level, first = -1, last = INFINITY;
+    options->first_step = rv_sampler_smooth_start(options->steps, strength, &options->start_shift);
+    RvNoise *noise = rv_noise_new(RV_NOISE_CPU, 0);
+    RvSampler *sampler = sampler_of(options, &noise, 1, 16);
+    const float x0[16] = { 0 };
+    float answer[16] = { 0 };
+    rv_sampler_begin(sampler, x0, NULL);
+    rv_sampler_start_level(sampler, true, &signal, &level);
+    *evaluations = 0;
+    for (RvEvaluation e; rv_sampler_next(sampler, &e); (*evaluations)++) {
+        g_assert_cmpfloat(e.timestep, >=, 0);
+        g_assert_cmpfloat(e.timestep, <=, 999);
+        g_assert_cmpfloat(e.timestep, <, last);
+        last = e.timestep;
+        first = *evaluations == 0 ? e.timestep : first;
+        rv_sampler_give(sampler, answer);
+    }
+    double wanted = rv_schedule_sigma(rv_sampler_schedule(sampler), first);
+    g_assert_cmpfloat(fabs(level / signal - wanted), <, 1e-3 * wanted);
+    rv_sampler_free(sampler);
+    rv_noise_free(noise);
+    return first;
+}
+
+/* Strength from 0 to 1: the noise level grows without jumps, through diffusers' own at the presets. */
+static void
+test_smooth_strength(void)
+{
+    static const RvSamplerKind kinds[] = { RV_SAMPLER_EULER_A, RV_SAMPLER_DDIM, RV_SAMPLER_LCM,
+                                           RV_SAMPLER_UNIPC, RV_SAMPLER_DPMPP_2M };
+    for (guint k = 0; k < G_N_ELEMENTS(kinds); k++) {
+        for (int steps = 1; steps <= 8; steps++) {
+            RvSamplerOptions options;
+            rv_sampler_options_init(&options);
+            options.sampler = kinds[k];
+            options.config.timestep_spacing = RV_SPACING_TRAILING;
+            options.steps = steps;
+            double before = 0;
+            int evaluations, most = 1;
+            for (int i = 0; i <= 1000; i++) {
+                double timestep = start_timestep(&options, i / 1000.0, &evaluations);
+                g_assert_cmpfloat(timestep, >=, before);
+                g_assert_cmpfloat(timestep, <, before + 3);
+                g_assert_cmpint(evaluations, >=, most);
+                most = evaluations;
+                before = timestep;
+            }
+            g_assert_cmpint(evaluations, ==, steps);
+            g_assert_true(options.first_step == 0 && options.start_shift == 0);
+        }
+    }
+    static const struct {
+        int steps;
+        double strength;
+    } presets[] = { { 2, 0.7 }, { 3, 0.5 } };
+    for (guint i = 0; i < G_N_ELEMENTS(presets); i++) {
+        double shift;
+        int first = rv_sampler_smooth_start(presets[i].steps, presets[i].strength, &shift);
+        g_assert_true(shift == 0);
+        g_assert_cmpint(first, ==,
+                        rv_sampler_first_step(RV_DIALECT_DIFFUSERS, presets[i].steps, presets[i].strength));
+    }
+}
+
 /* The noise put back on the known part of an inpainted picture is that of the coming step. */
 static void
 test_inpainting_level(void)
@@ -485,6 +554,7 @@ main(int argc, char **argv)
     g_test_init(&argc, &argv, NULL);
     g_test_add_func("/sampler/perfect-model", test_perfect_model_is_found);
     g_test_add_func("/sampler/image-to-image", test_image_to_image_starts);
+    g_test_add_func("/sampler/smooth-strength", test_smooth_strength);
     g_test_add_func("/sampler/inpainting-level", test_inpainting_level);
     g_test_add_func("/sampler/sums", test_samplers_are_sums);
     g_test_add_func("/sampler/sums/none", test_sums_that_there_are_not);
