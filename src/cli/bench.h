@@ -28,8 +28,9 @@ typedef struct {
     GArray *samples_ms; /* double */
     RvBenchStages stages;
     double interval_ms; /* between frames with two under way; 0: the device takes one at a time */
-    double compute_ms;  /* of a frame whose bytes do not move, where interval_ms is known */
-    double flops;       /* of one sample */
+    double
+        compute_ms; /* of a frame whose bytes do not move, where interval_ms is known; of a step: its run */
+    double flops;   /* of one sample */
     RvProgressBar bar;
     gint64 last_step;
     double ready_seconds;

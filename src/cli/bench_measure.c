@@ -163,6 +163,7 @@ rv_bench_steps(RvBench *b, GError **error)
         return false;
     RvStageCosts costs = rv_pipeline_costs(b->pipeline);
     b->stages = (RvBenchStages) { costs.encode * 1e3, costs.unet * 1e3, costs.decode * 1e3, 0.0, 0.0 };
+    b->compute_ms = costs.unet_runs * 1e3 / result->evaluations;
     b->flops = costs.unet_flops / result->evaluations;
     return b->samples_ms->len > 0 ||
            rv_error_set(error, RV_ERROR_USAGE, "--steps", "give at least 2", "too few steps to time");

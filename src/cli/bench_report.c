@@ -46,10 +46,10 @@ figures(const RvBench *b, const RvTimings *t, double fraction)
     rv_json_add_number(json, "upload", b->stages.upload);
     rv_json_add_number(json, "download", b->stages.download);
     json_builder_end_object(json);
-    if (b->interval_ms > 0.0) {
+    if (b->interval_ms > 0.0)
         rv_json_add_number(json, "interval_ms", b->interval_ms);
+    if (b->compute_ms > 0.0)
         rv_json_add_number(json, "compute_ms", b->compute_ms);
-    }
     rv_json_add_number(json, "tflop", b->flops * 1e-12);
     rv_json_begin_object(json, "ceiling");
     rv_json_add_number(json, "matmul_tflops", b->ceilings.matmul_flops * 1e-12);
@@ -107,6 +107,8 @@ rv_bench_report(const RvBench *b, const char *what, GError **error)
                 ", upload %.2f ms, download %.2f ms; every %.2f ms with two under way, of which %.2f ms is "
                 "computing",
                 b->stages.upload, b->stages.download, b->interval_ms, b->compute_ms);
+    else if (b->compute_ms > 0.0)
+        fprintf(to, "; the UNet's run %.2f ms of a %s", b->compute_ms, what);
     fprintf(to, "; ready after %.2f s\n", b->ready_seconds);
     fprintf(to, "%.3f TFLOP a %s; ceiling %.3f TFLOP/s, copy %.1f GB/s: %.0f %% of the matrix ceiling\n",
             b->flops * 1e-12, what, b->ceilings.matmul_flops * 1e-12, b->ceilings.copy_bytes * 1e-9,

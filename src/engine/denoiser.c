@@ -25,7 +25,7 @@ struct RvDenoiser {
     RvPrograms *context_programs; /* keys and values by rows and tokens */
     RvPrograms *time_programs;    /* the timestep's projections by rows */
     Loaded loaded[PROGRAMS];
-    double flops;
+    double flops, seconds;
     bool tiling;
 };
 
@@ -85,6 +85,12 @@ double
 rv_denoiser_flops(const RvDenoiser *d)
 {
     return d->flops;
+}
+
+double
+rv_denoiser_seconds(const RvDenoiser *d)
+{
+    return d->seconds;
 }
 
 /* The inputs that the timestep's projections are made of, for `n` rows. */
@@ -401,17 +407,15 @@ run_terms(RvDenoiser *d, const RvGuidance *g, const RvGuidanceTerm *terms, int c
         !steer(d, p, g, terms, count, pixels, timestep, active, actives, error))
         return false;
     gsize image = (gsize)g->width * (gsize)g->height * (gsize)g->channels, rows = (gsize)(count * g->images);
-    g_autofree float *result = g_new(float, image *rows), *planes = g_new(float, image);
+    g_autofree float *result = g_new(float, image *rows);
+    gint64 start = g_get_monotonic_time();
     if (!rv_program_run_and_read(p, "out", result, image * rows * sizeof *result, error))
         return false;
+    d->seconds += (double)(g_get_monotonic_time() - start) * 1e-6;
     d->flops += rv_program_flops(p);
-    for (gsize row = 0; row < rows; row++) {
-        rv_to_planes(result + row * image, (gsize)g->channels, image / (gsize)g->channels, planes);
-        float factor = (float)terms[row / (gsize)g->images].factor;
-        float *to = out + row % (gsize)g->images * image;
-        for (gsize i = 0; i < image; i++)
-            to[i] += factor * planes[i];
-    }
+    for (gsize row = 0; row < rows; row++)
+        rv_add_planes(result + row * image, (gsize)g->channels, image / (gsize)g->channels,
+                      (float)terms[row / (gsize)g->images].factor, out + row % (gsize)g->images * image);
     return true;
 }
 

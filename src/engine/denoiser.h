@@ -18,6 +18,7 @@ rv_denoiser_weights(const RvDenoiser *denoiser); /* borrowed; for programs of wh
 gsize rv_denoiser_bytes(const RvDenoiser *denoiser);
 /* Since the denoiser was made. */
 double rv_denoiser_flops(const RvDenoiser *denoiser);
+double rv_denoiser_seconds(const RvDenoiser *denoiser); /* from a run's start until its answer is here */
 
 /* What is drawn from now on has edges that fit each other. */
 void rv_denoiser_set_tiling(RvDenoiser *denoiser, bool tiling);

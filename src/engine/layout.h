@@ -19,3 +19,12 @@ rv_to_planes(const float *from, gsize channels, gsize pixels, float *to)
         for (gsize i = 0; i < pixels; i++)
             to[c * pixels + i] = from[i * channels + c];
 }
+
+/* Their sum: to += factor * from, in the order of to. */
+static inline void
+rv_add_planes(const float *from, gsize channels, gsize pixels, float factor, float *to)
+{
+    for (gsize c = 0; c < channels; c++)
+        for (gsize i = 0; i < pixels; i++)
+            to[c * pixels + i] += factor * from[i * channels + c];
+}

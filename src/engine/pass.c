@@ -289,6 +289,13 @@ flops_so_far(const RvPass *pass)
            (pass->refiner != NULL ? rv_denoiser_flops(pass->refiner->denoiser) : 0.0);
 }
 
+static double
+runs_so_far(const RvPass *pass)
+{
+    return rv_denoiser_seconds(pass->pipeline->denoiser) +
+           (pass->refiner != NULL ? rv_denoiser_seconds(pass->refiner->denoiser) : 0.0);
+}
+
 /* At full strength diffusers' inpainting begins with noise alone, though it knows the picture. */
 static bool
 begins_with_noise(const RvPass *pass)
@@ -315,7 +322,7 @@ rv_pass_sample(RvPass *pass, GError **error)
     const RvRequest *r = pass->request;
     RvPipeline *pipeline = pass->pipeline;
     gint64 start = g_get_monotonic_time();
-    double flops = flops_so_far(pass);
+    double flops = flops_so_far(pass), runs = runs_so_far(pass);
     g_autofree float *noise = draw_start_noise(pass);
     pass->sampler = rv_sampler_new(&pass->settings.sampler, pass->noises, r->images, pass->count, error);
     if (pass->sampler == NULL)
@@ -339,6 +346,7 @@ rv_pass_sample(RvPass *pass, GError **error)
     if (pass->inpaint != NULL && pass->start != NULL && blends_estimates(r))
         rv_inpaint_finish(pass->inpaint, pass->start, rv_sampler_latent(pass->sampler));
     pipeline->costs.unet = seconds_since(start);
+    pipeline->costs.unet_runs = runs_so_far(pass) - runs;
     pipeline->costs.unet_flops = flops_so_far(pass) - flops;
     return true;
 }

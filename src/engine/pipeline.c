@@ -165,6 +165,7 @@ run_passes(Run *run, GError **error)
     costs.encode = second->encode;
     costs.encode_flops = second->encode_flops;
     costs.unet += second->unet;
+    costs.unet_runs += second->unet_runs;
     costs.unet_flops += second->unet_flops;
     run->pipeline->costs = costs;
     return true;

@@ -41,6 +41,7 @@ RvResult *rv_pipeline_generate(RvPipeline *pipeline, const RvRequest *request, G
 /* Seconds and operations that the last generate spent, for benchmarks. */
 typedef struct {
     double text, encode, unet, decode; /* seconds */
+    double unet_runs; /* seconds of unet: from the start of each run until its answer is here */
     double encode_flops, unet_flops, decode_flops;
 } RvStageCosts;
 RvStageCosts rv_pipeline_costs(const RvPipeline *pipeline);
