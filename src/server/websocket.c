@@ -59,7 +59,8 @@ cut(Socket *ws)
 }
 
 /* A close message (RFC 6455, 5.5.1) past libsoup, which sends 1002 in the place of codes that it does not
- * know. The peer closes then; if it does not, on_tick() does. */
+ * know. It is our last word: libsoup would answer the peer's own close with another one, which browsers take
+ * for a broken connection. The peer closes then; if it does not, on_tick() does. */
 static void
 refuse(Socket *ws, const GError *error)
 {
@@ -72,9 +73,12 @@ refuse(Socket *ws, const GError *error)
                                               CLOSE_TRY_AGAIN & 255 };
     memcpy(message + 4, why, size);
     ws->is_refused = true;
-    if (g_pollable_output_stream_write_nonblocking(G_POLLABLE_OUTPUT_STREAM(out), message, 4 + size, NULL,
-                                                   NULL) != (gssize)(4 + size))
+    gssize written = g_pollable_output_stream_write_nonblocking(G_POLLABLE_OUTPUT_STREAM(out), message,
+                                                                4 + size, NULL, NULL);
+    if (written != (gssize)(4 + size))
         cut(ws);
+    else if (ws->socket != NULL)
+        g_socket_shutdown(ws->socket, FALSE, TRUE, NULL);
 }
 
 static void
@@ -275,11 +279,13 @@ on_message(SoupWebsocketConnection *connection, int type, GBytes *message, gpoin
 {
     Socket *ws = data;
     gsize size = g_bytes_get_size(message);
+    if (ws->is_refused)
+        return;
     ws->heard_us = g_get_monotonic_time();
     if (ws->guard != NULL)
         rv_socket_guard_reset(ws->guard);
     count(ws, RV_CLIENT_BYTES_IN, size);
-    if (soup_websocket_connection_get_state(connection) != SOUP_WEBSOCKET_STATE_OPEN || ws->is_refused)
+    if (soup_websocket_connection_get_state(connection) != SOUP_WEBSOCKET_STATE_OPEN)
         return;
     if (is_flood(ws, size))
         cut(ws);
@@ -301,7 +307,8 @@ static void
 on_pong(SoupWebsocketConnection *connection, GBytes *message, gpointer data)
 {
     Socket *ws = data;
-    ws->heard_us = g_get_monotonic_time();
+    if (!ws->is_refused)
+        ws->heard_us = g_get_monotonic_time();
 }
 
 /* A peer that vanished is noticed by its silence: it should have answered pings. */

@@ -83,6 +83,24 @@ test("the last picture is held while the server is away, and frames go on after 
   await own.stop();
 });
 
+test("a full server says so, and the page is let in when there is room", async () => {
+  const own = await Server.start({ options: ["--max-clients", "1"] });
+  const first = await openMirror(browser, own.url, { query: "autoconnect&transport=ws" });
+  await waitForFrames(first, 5);
+  const page = await openMirror(browser, own.url, { query: "autoconnect&transport=ws" });
+  await page.waitForFunction(() => /1 mirrors already/.test(document.getElementById("link").textContent), null, { timeout: 10000, polling: 20 });
+  const close = await page.evaluate(
+    (url) => new Promise((resolve) => { new WebSocket(url).onclose = ({ code, reason, wasClean }) => resolve({ code, reason, wasClean }); }),
+    `ws://127.0.0.1:${own.port}/ws`,
+  );
+  assert.equal(close.code, 1013);
+  assert.match(close.reason, /--max-clients/);
+  await first.context().close();
+  await waitForFrames(page, 5, 20000);
+  await page.context().close();
+  await own.stop();
+});
+
 test("the clean view shows what the mirror shows", async () => {
   const page = await openMirror(browser, server.url, { query: "autoconnect&transport=ws" });
   await waitForFrames(page, 5);

@@ -16,7 +16,7 @@ import time
 
 from serve import MODEL, SANITIZED, Server, eventually, free_port, refused, run_tests
 from stall import NotAllowed, Stalled
-from ws_client import Closed, WebSocket
+from ws_client import CLOSE, Closed, WebSocket
 
 
 def basic(name, password):
@@ -312,9 +312,22 @@ def test_too_many_clients(_):
                 third.receive(5)
         except Closed as closed:
             assert closed.code == 1013
-        assert third.socket.recv(100) == b""  # it does not close, as it should: it is ended
+        third.send(b"\x03\xf5", CLOSE)
+        assert third.socket.recv(100) == b"", "that was its last word: browsers take another for a broken connection"
         third.socket.close()
         refused_here = [WebSocket(server.port) for _ in range(30)]
+        silent = WebSocket(server.port)  # does not close, as it should: it is ended
+        eventually(lambda: b"\x03\xf5" in silent.socket.recv(200), "its reason")
+        begun = time.monotonic()
+        while time.monotonic() < begun + 20 and silent.socket.recv(100):
+            pass
+        try:
+            while time.monotonic() < begun + 60:
+                silent.send(b"x")
+                time.sleep(0.1)
+            raise AssertionError("the connection stays")
+        except ConnectionError:
+            pass
         assert {closed_with(one) for one in refused_here} == {1013}
         status, _, body = server.request("/offer", "POST", json.dumps({"type": "offer", "sdp": "v=0"}))
         assert status == 429 and b"2 mirrors already" in body
