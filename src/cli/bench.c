@@ -103,6 +103,22 @@ prepare_frames(RvBench *b, GError **error)
     return rv_framer_prepare(b->framer, &b->request, error);
 }
 
+bool
+rv_bench_open_frames(RvBench *b, GError **error)
+{
+    return open_model(b, error) && prepare_frames(b, error);
+}
+
+void
+rv_bench_close(RvBench *b)
+{
+    g_clear_pointer(&b->framer, rv_framer_free);
+    g_clear_pointer(&b->pipeline, rv_pipeline_free);
+    g_clear_pointer(&b->engine, rv_engine_close);
+    b->request.init = NULL;
+    g_clear_pointer(&b->init, rv_picture_free);
+}
+
 static bool
 prepare_steps(RvBench *b, GError **error)
 {
@@ -211,6 +227,14 @@ run_sleep(RvBench *b, GError **error)
            rv_bench_sleep(b, error);
 }
 
+static bool
+run_precision(RvBench *b, GError **error)
+{
+    request_frame(b);
+    return take_size(b, "1024x1024", error) &&
+           rv_bench_precision(b, bench.frames > 0 ? bench.frames : 20, error);
+}
+
 /* From the start of this process to the first frame, and the frame after it. */
 static bool
 run_load(RvBench *b, GError **error)
@@ -244,14 +268,17 @@ rv_command_bench(int argc, char **argv)
     b.request.eta = -1.0;
     b.request.prompt = "a photograph of a mountain lake at dawn";
     bool ok = rv_parse_options(
-        &argc, &argv, "frame|steps|load|sleep",
+        &argc, &argv, "frame|steps|load|sleep|precision",
         "frame: whole image-to-image frames, as a mirror needs them (of several devices with --device\n"
         "cuda:0,1: each by itself, then all together); steps: the sampler's steps; load: from the start\n"
-        "to the first frame; sleep: giving the device's memory to others, and coming back.",
+        "to the first frame; sleep: giving the device's memory to others, and coming back; precision:\n"
+        "how far frames in fp8 (or --precision) are from fp16 (the CPU: fp32), and time and error layer by "
+        "layer.",
         "Examples:\n  reverie bench frame --frames 100 --svg frames.svg\n"
         "  reverie bench steps --random sd15 --size 256x256 --steps 4 --json -\n"
         "  reverie bench load --model sd15.safetensors\n"
-        "  reverie bench frame --random sdxl --device cuda:0,1\n",
+        "  reverie bench frame --random sdxl --device cuda:0,1\n"
+        "  reverie bench precision --model sdxl-turbo --device cuda\n",
         groups, &arguments, &error);
     b.options = bench;
     b.request.sampler = rv_generate_options.sampler;
@@ -265,13 +292,12 @@ rv_command_bench(int argc, char **argv)
         ok = run_load(&b, &error);
     else if (ok && strcmp(what, "sleep") == 0)
         ok = run_sleep(&b, &error);
+    else if (ok && strcmp(what, "precision") == 0)
+        ok = run_precision(&b, &error);
     else if (ok)
         ok = rv_error_set(&error, RV_ERROR_USAGE, "bench", "see reverie bench --help",
-                          "say frame, steps, load or sleep");
-    rv_framer_free(b.framer);
-    rv_pipeline_free(b.pipeline);
-    rv_engine_close(b.engine);
-    rv_picture_free(b.init);
+                          "say frame, steps, load, sleep or precision");
+    rv_bench_close(&b);
     g_array_unref(b.samples_ms);
     rv_generate_options_clear();
     return ok ? 0 : rv_console_fail(error);

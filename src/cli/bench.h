@@ -41,6 +41,14 @@ typedef struct {
 bool rv_bench_frames(RvBench *bench, int frames, GError **error);
 bool rv_bench_steps(RvBench *bench, GError **error);
 
+/* Opens the model with rv_generate_options and readies the request's frames; and gives up all of that. */
+bool rv_bench_open_frames(RvBench *bench, GError **error);
+void rv_bench_close(RvBench *bench);
+
+/* Frames in the device's usual precision and in that of rv_generate_options (fp8 unless one is given): how
+ * far they are apart, and time and error layer by layer. Nothing is open before. */
+bool rv_bench_precision(RvBench *bench, int frames, GError **error);
+
 /* Frames a second of each of the devices by itself and of all together, printed and written as the options
  * ask; the request has its picture. */
 bool rv_bench_devices(RvBench *bench, char **names, int frames, GError **error);

@@ -24,7 +24,7 @@ const GOptionEntry rv_model_entries[] = {
       "What the UNet predicts: auto, epsilon, v_prediction", "P" },
     { "device", 0, 0, G_OPTION_ARG_STRING, OPTION(device), "auto, cpu, cuda, cuda:0", "D" },
     { "precision", 0, 0, G_OPTION_ARG_STRING, OPTION(precision),
-      "auto, fp32, fp16, bf16 (the CPU: fp32; no device has fp8 yet)", "P" },
+      "auto, fp32, fp16, bf16, fp8 (the CPU: fp32; fp8: GPUs from Ada on)", "P" },
     { "threads", 0, 0, G_OPTION_ARG_INT, OPTION(threads), "CPU threads (default: one per core)", "N" },
     { 0 },
 };

@@ -25,9 +25,6 @@ choose_precision(const RvEngineOptions *options, bool is_gpu, RvDType *compute, 
     if (!is_gpu)
         return rv_error_set(error, RV_ERROR_DEVICE, "cpu", "use --precision fp32 or auto",
                             "this device computes in fp32 only, not %s", name);
-    if (strcmp(name, "fp8") == 0)
-        return rv_error_set(error, RV_ERROR_DEVICE, "cuda", "use --precision fp16, bf16 or fp32",
-                            "this device does not compute in fp8");
     *compute = strcmp(name, "bf16") == 0 ? RV_BF16 : RV_F16;
     return true;
 }
@@ -41,9 +38,11 @@ open_device(const RvEngineOptions *options, const RvBackend *backend, int index,
     chosen->is_gpu = backend != &rv_cpu_backend;
     if (!choose_precision(options, chosen->is_gpu, &chosen->compute, error))
         return false;
+    chosen->is_fp8 = g_strcmp0(options->precision, "fp8") == 0;
     RvDeviceOptions device = { .index = index,
                                .compute = chosen->compute,
                                .threads = options->threads,
+                               .fp8 = chosen->is_fp8 ? MAX(options->fp8, RV_FP8_FASTER) : RV_FP8_NONE,
                                .background = options->background };
     chosen->device = rv_device_open(backend, &device, error);
     return chosen->device != NULL;

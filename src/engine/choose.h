@@ -6,6 +6,7 @@ typedef struct {
     RvDevice *device; /* the caller closes it */
     RvDType compute;
     bool is_gpu;
+    bool is_fp8; /* compute is RV_F16, and layers that have a calibration may multiply 8-bit floats */
 } RvChosen;
 
 /* Opens the device. "auto" is the first GPU when it can be used, else the CPU; precision "auto" is fp16 on a

@@ -20,6 +20,8 @@ typedef struct {
 struct RvDenoiser {
     RvEngine *engine;
     RvUnetConfig config;
+    RvWeightSource source;
+    char *calibration;
     RvWeightSet *weights;
     RvPrograms *programs;         /* the UNet by rows, size and tokens */
     RvPrograms *context_programs; /* keys and values by rows and tokens */
@@ -29,16 +31,37 @@ struct RvDenoiser {
     bool tiling;
 };
 
+static void
+open_weights(RvDenoiser *d)
+{
+    d->weights = rv_weight_set_new(rv_engine_device(d->engine), d->source);
+    rv_weight_set_set_calibration(d->weights, d->calibration);
+    d->programs = rv_programs_new(PROGRAMS);
+    d->context_programs = rv_programs_new(PROGRAMS);
+    d->time_programs = rv_programs_new(PROGRAMS);
+}
+
+static void
+close_weights(RvDenoiser *d)
+{
+    for (int i = 0; i < PROGRAMS; i++)
+        g_clear_pointer(&d->loaded[i].contexts, g_ptr_array_unref);
+    memset(d->loaded, 0, sizeof d->loaded);
+    rv_programs_free(d->programs);
+    rv_programs_free(d->context_programs);
+    rv_programs_free(d->time_programs);
+    rv_weight_set_free(d->weights);
+}
+
 RvDenoiser *
-rv_denoiser_new(RvEngine *engine, const RvUnetConfig *config, RvWeightSource source)
+rv_denoiser_new(RvEngine *engine, const RvUnetConfig *config, RvWeightSource source, const char *calibration)
 {
     RvDenoiser *d = g_new0(RvDenoiser, 1);
     d->engine = engine;
     d->config = *config;
-    d->weights = rv_weight_set_new(rv_engine_device(engine), source);
-    d->programs = rv_programs_new(PROGRAMS);
-    d->context_programs = rv_programs_new(PROGRAMS);
-    d->time_programs = rv_programs_new(PROGRAMS);
+    d->source = source;
+    d->calibration = g_strdup(calibration);
+    open_weights(d);
     return d;
 }
 
@@ -47,14 +70,16 @@ rv_denoiser_free(RvDenoiser *d)
 {
     if (d == NULL)
         return;
-    for (int i = 0; i < PROGRAMS; i++)
-        if (d->loaded[i].contexts != NULL)
-            g_ptr_array_unref(d->loaded[i].contexts);
-    rv_programs_free(d->programs);
-    rv_programs_free(d->context_programs);
-    rv_programs_free(d->time_programs);
-    rv_weight_set_free(d->weights);
+    close_weights(d);
+    g_free(d->calibration);
     g_free(d);
+}
+
+void
+rv_denoiser_renew(RvDenoiser *d)
+{
+    close_weights(d);
+    open_weights(d);
 }
 
 const RvUnetConfig *

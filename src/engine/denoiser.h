@@ -8,9 +8,14 @@
 
 typedef struct RvDenoiser RvDenoiser;
 
-/* The source must outlive the denoiser. */
-RvDenoiser *rv_denoiser_new(RvEngine *engine, const RvUnetConfig *config, RvWeightSource source);
+/* The source must outlive the denoiser. `calibration`: of exactly these weights (calibrate.h); NULL: none. */
+RvDenoiser *rv_denoiser_new(RvEngine *engine, const RvUnetConfig *config, RvWeightSource source,
+                            const char *calibration);
 void rv_denoiser_free(RvDenoiser *denoiser); /* accepts NULL */
+
+/* Gives up the programs and the weights on the device; they are made anew when they are needed. What others
+ * borrowed of them is gone. */
+void rv_denoiser_renew(RvDenoiser *denoiser);
 
 const RvUnetConfig *rv_denoiser_config(const RvDenoiser *denoiser);
 RvWeightSet *

@@ -5,7 +5,7 @@
 
 struct RvEngine {
     RvDevice *device;
-    bool is_gpu;
+    bool is_gpu, is_fp8;
     char *precision;
     const int *cancel;
     RvTurns *turns;
@@ -22,7 +22,8 @@ rv_engine_open(const RvEngineOptions *options, GError **error)
     RvEngine *engine = g_new0(RvEngine, 1);
     engine->device = chosen.device;
     engine->is_gpu = chosen.is_gpu;
-    engine->precision = g_strdup(rv_precision_name(chosen.compute));
+    engine->precision = g_strdup(chosen.is_fp8 ? "fp8" : rv_precision_name(chosen.compute));
+    engine->is_fp8 = chosen.is_fp8;
     engine->cancel = options->cancel;
     engine->turns = options->turns;
     return engine;
@@ -48,6 +49,12 @@ const char *
 rv_engine_precision(const RvEngine *engine)
 {
     return engine->precision;
+}
+
+bool
+rv_engine_is_fp8(const RvEngine *engine)
+{
+    return engine->is_fp8;
 }
 
 const int *

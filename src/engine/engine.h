@@ -14,6 +14,7 @@ typedef struct {
     const int *cancel;     /* work stops with RV_ERROR_CANCELLED when *cancel is not 0; may be NULL */
     bool background;       /* gives way to other engines' work on the same GPU */
     RvTurns *turns;        /* of a device that live frames are drawn on too; NULL: nobody else counts */
+    RvFp8 fp8;             /* of precision fp8: RV_FP8_NONE is RV_FP8_FASTER; tests want more layers */
 } RvEngineOptions;
 
 /* "cuda:0,1" is cuda:0 and cuda:1: the devices of a list as names for RvEngineOptions, in its order. NULL is
@@ -35,6 +36,8 @@ bool rv_engine_wake(RvEngine *engine, GError **error);
 
 RvDevice *rv_engine_device(RvEngine *engine);            /* borrowed */
 const char *rv_engine_precision(const RvEngine *engine); /* "fp32" ... as it was chosen */
+bool
+rv_engine_is_fp8(const RvEngine *engine); /* UNets multiply 8-bit floats (calibrate.h), the rest is fp16 */
 const int *rv_engine_cancel(const RvEngine *engine);
 
 /* Around work on an engine with turns: waits until the device is free for it. */

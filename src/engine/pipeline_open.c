@@ -1,6 +1,7 @@
 /* pipeline_open.c - from a model on disk (or random weights) to a pipeline. */
 #include <string.h>
 
+#include "engine/calibrate.h"
 #include "engine/pipeline_internal.h"
 #include "engine/random_model.h"
 #include "engine/scheduler_file.h"
@@ -41,7 +42,10 @@ rv_pipeline_assemble(RvPipeline *pipeline, RvPipelineParts *parts)
         second = rv_text_encoder_new(pipeline->engine, parts->text2, parts->sources[RV_PART_TEXT2],
                                      parts->tokenizers[1], parts->pads[1]);
     pipeline->conditioner = rv_conditioner_new(first, second, parts->library);
-    pipeline->denoiser = rv_denoiser_new(pipeline->engine, parts->unet, parts->sources[RV_PART_UNET]);
+    g_autofree char *calibration =
+        rv_calibration_name(pipeline->engine, parts->unet, parts->sources[RV_PART_UNET]);
+    pipeline->denoiser =
+        rv_denoiser_new(pipeline->engine, parts->unet, parts->sources[RV_PART_UNET], calibration);
     pipeline->upscalers = rv_upscalers_new(pipeline->engine, parts->library);
     pipeline->controls = rv_controls_new(pipeline->engine, parts->unet, parts->library);
     rv_networks_attach(pipeline->networks, RV_PART_UNET, rv_denoiser_weights(pipeline->denoiser));
@@ -285,7 +289,8 @@ rv_pipeline_open(RvEngine *engine, const char *path, const RvPipelineOptions *op
     g_autoptr(RvPipeline) pipeline = g_new0(RvPipeline, 1);
     pipeline->engine = engine;
     pipeline->name = stem_of(path);
-    return open_model(pipeline, path, options, error) && rv_mapped_check(torn, error)
+    return open_model(pipeline, path, options, error) && rv_pipeline_calibrate(pipeline, error) &&
+                   rv_mapped_check(torn, error)
                ? g_steal_pointer(&pipeline)
                : NULL;
 }
@@ -324,7 +329,7 @@ rv_pipeline_open_random(RvEngine *engine, const char *family, const RvPipelineOp
     parts.tokenizers[1] = shape.has_text2 ? rv_tokenizer_new_builtin(error) : NULL;
     pipeline->networks = rv_networks_new(NULL, options->library);
     rv_pipeline_assemble(pipeline, &parts);
-    return g_steal_pointer(&pipeline);
+    return rv_pipeline_calibrate(pipeline, error) ? g_steal_pointer(&pipeline) : NULL;
 }
 
 void

@@ -3,12 +3,21 @@
 #pragma once
 #include "tensor/op.h"
 
-#define RV_BACKEND_ABI 3
+#define RV_BACKEND_ABI 4
+
+/* Whether layers that have a calibration multiply 8-bit floats. */
+typedef enum {
+    RV_FP8_NONE,
+    RV_FP8_FASTER, /* those where it is faster and costs little */
+    RV_FP8_ONE,    /* for tests: all that can be, linear ones with one scale for their weights */
+    RV_FP8_EACH,   /* for tests: the same with a scale for each output */
+} RvFp8;
 
 typedef struct {
     int index;       /* which of several devices */
     RvDType compute; /* RV_F32, RV_F16 or RV_BF16: the type of activations, unless a weight set has its own */
     int threads;     /* CPU: 0 means one per core that the process may use */
+    RvFp8 fp8;       /* NONE unless compute is F16 */
     bool background; /* work of this device gives way to that of others on the same hardware, where it can */
 } RvDeviceOptions;
 
@@ -19,6 +28,14 @@ typedef struct {
     gint64 memory_free, memory_total; /* bytes; -1 unknown */
     bool overlaps;                    /* start returns before the work is done */
 } RvDeviceInfo;
+
+/* Of the layers that name one calibration (RvOp.calibration). */
+typedef enum {
+    RV_CALIBRATION_FIND,   /* whether there is one, perhaps from an earlier process */
+    RV_CALIBRATION_START,  /* layers that are prepared from now on compute in their type and take notes */
+    RV_CALIBRATION_STOP,   /* the notes become the calibration; layers prepared from now on go by it */
+    RV_CALIBRATION_CANCEL, /* the notes are thrown away */
+} RvCalibrationStep;
 
 /* Called around each op of a run when one is set: seconds that the op took. For profiles and dumps. */
 typedef void (*RvObserver)(const RvOp *op, double seconds, void *user);
@@ -77,6 +94,10 @@ typedef struct {
      * cannot. */
     bool (*prepare)(void *device, RvOp *op, GError **error);
     void (*release)(void *device, RvOp *op);
+    /* *is_known may be NULL. A device that has no 8-bit floats knows every calibration. Nothing is under way.
+     */
+    bool (*calibrate)(void *device, const char *calibration, RvCalibrationStep step, bool *is_known,
+                      GError **error);
     bool (*build)(void *device, const RvPlan *plan, void **exec, GError **error);
     void (*drop)(void *device, void *exec);
     /* Runs once and returns when the outputs may be downloaded. `cancel` may be NULL; when it turns

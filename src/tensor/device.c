@@ -84,6 +84,13 @@ rv_device_set_observer(RvDevice *device, RvObserver observer, void *user)
     device->observer_user = user;
 }
 
+bool
+rv_device_calibrate(RvDevice *device, const char *calibration, RvCalibrationStep step, bool *is_known,
+                    GError **error)
+{
+    return device->backend->calibrate(device->state, calibration, step, is_known, error);
+}
+
 RvWeightSet *
 rv_weight_set_new(RvDevice *device, RvWeightSource source)
 {
@@ -115,7 +122,21 @@ rv_weight_set_free(RvWeightSet *set)
     g_ptr_array_remove(set->device->sets, set);
     g_array_free(set->chunks, TRUE);
     g_hash_table_destroy(set->packed);
+    g_free(set->calibration);
     g_free(set);
+}
+
+void
+rv_weight_set_set_calibration(RvWeightSet *set, const char *calibration)
+{
+    g_free(set->calibration);
+    set->calibration = g_strdup(calibration);
+}
+
+const char *
+rv_weight_set_calibration(const RvWeightSet *set)
+{
+    return set->calibration;
 }
 
 RvDType

@@ -34,6 +34,7 @@ struct RvWeightSet {
     RvDType compute;
     RvWeightSource source;
     RvWeightPatch patch;
+    char *calibration;  /* NULL: none */
     GHashTable *packed; /* key -> RvPacked */
     GArray *chunks;     /* RvChunk: device memory that packed weights are cut from */
     gsize bytes;
@@ -110,3 +111,5 @@ void rv_program_fail_at(RvProgram *program, const char *name, RvError code, cons
     G_GNUC_PRINTF(4, 5);
 /* A new value with storage of its own. */
 RvTensor rv_program_add_value(RvProgram *program, RvDType dtype, RvShape shape);
+/* Sets RvOp.feeder and RvOp.reader of what is recorded. */
+void rv_program_pair(RvProgram *program);

@@ -114,12 +114,13 @@ typedef struct {
 
 typedef struct RvWeightSet RvWeightSet;
 
-/* One recorded operation. Inputs by kind:
+/* One recorded operation. `feeder` and `reader` say who else deals with a tensor: a back end may pass it on
+ * in a form of its own between two ops of which both know it. Inputs by kind:
  *   CONV2D, LINEAR: [0] x, [1] add (may be absent); weights: LINEAR name i at [2i] weight, [2i+1] bias
  *   ATTENTION: q, k, v    GROUP_NORM, LAYER_NORM: x; weights [0] weight [1] bias
  *   ADD, CONCAT: a, b     MIX: [0] x, [1] y, [2] a, [3] b    PICK: x, index
  *   EMBED: ids; weights [0] table [rows, c], [1] positions [t, c]    others: x */
-typedef struct {
+typedef struct RvOp {
     RvOpKind kind;
     char *name;        /* layer name, for errors, dumps and profiles */
     const char *stage; /* the part of the program that it belongs to (rv_program_stage); "" for none */
@@ -127,6 +128,10 @@ typedef struct {
     RvOperand out;
     RvOpWeight weight[RV_OP_WEIGHTS]; /* array.data NULL when absent */
     RvWeightSet *weights; /* borrowed: where packed weights are cached; NULL for ops without any */
+    /* LINEAR, CONV2D, borrowed: where it is written how 8-bit floats may do; NULL: they may not. */
+    const char *calibration;
+    struct RvOp *feeder; /* all of in[0] is its result, which nobody else reads; NULL: there is no such op */
+    struct RvOp *reader; /* the op whose feeder this one is; NULL: none */
     union {
         RvConv2d conv2d;
         RvLinear linear;
@@ -137,6 +142,9 @@ typedef struct {
         RvConvert convert;
     };
     gsize workspace;      /* set by the back end's prepare: scratch bytes during this op */
+    bool apart;           /* set by prepare: out must not lie where in[0] lies */
+    RvDType factors;      /* set by prepare where it is not out's type: what its products multiply */
+    float error;          /* set by prepare: relative, what that costs as far as it was measured; else 0 */
     void *workspace_data; /* its address, 64-byte aligned, before build */
     void *state;          /* the back end's own; freed by its release */
     double flops;         /* multiply and add count as two; 0 for memory-bound ops */

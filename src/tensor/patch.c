@@ -13,6 +13,7 @@ rv_packed_new(const RvOp *op, RvPackFunc pack, void *memory, gsize bytes)
     packed->op = *op;
     packed->op.name = g_strdup(op->name);
     packed->op.state = packed->op.workspace_data = NULL;
+    packed->op.feeder = packed->op.reader = NULL;
     for (int i = 0; i < RV_OP_WEIGHTS; i++)
         packed->op.weight[i].name = g_strdup(op->weight[i].name);
     for (int i = 0; i < RV_OP_INPUTS; i++)

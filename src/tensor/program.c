@@ -266,7 +266,7 @@ share_dying_inputs(RvProgram *p)
 {
     for (guint i = 0; i < p->records->len; i++) {
         RvRecord *record = &g_array_index(p->records, RvRecord, i);
-        if (!runs_in_place(record->op->kind))
+        if (!runs_in_place(record->op->kind) || record->op->apart)
             continue;
         const RvValue *in = &g_array_index(p->values, RvValue, record->in[0]);
         const RvValue *out = &g_array_index(p->values, RvValue, record->out);
@@ -349,8 +349,10 @@ static bool
 prepare_ops(RvProgram *p, gint64 until_us, GError **error)
 {
     const RvBackend *backend = p->device->backend;
-    if (p->prepared == 0)
+    if (p->prepared == 0) {
         set_operands(p, false);
+        rv_program_pair(p);
+    }
     while (p->prepared < p->records->len) {
         if (!backend->prepare(p->device->state, g_array_index(p->records, RvRecord, p->prepared).op, error))
             return false;

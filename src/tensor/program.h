@@ -73,6 +73,15 @@ typedef bool (*RvWeightWanted)(void *user, const char *name);
 bool rv_weight_set_repack(RvWeightSet *set, RvWeightWanted wanted, void *user, GError **error);
 guint rv_weight_set_generation(const RvWeightSet *set);
 
+/* What layers of this set multiply may become 8-bit floats (RvDeviceOptions.fp8), as it is written under this
+ * name, which stands for exactly these weights; before anything is recorded. The set copies the name. */
+void rv_weight_set_set_calibration(RvWeightSet *set, const char *calibration);
+const char *rv_weight_set_calibration(const RvWeightSet *set); /* borrowed; NULL: none */
+/* START and STOP: programs compiled between them take notes whenever they run; give them up after STOP, and
+ * the weight sets that they used. */
+bool rv_device_calibrate(RvDevice *device, const char *calibration, RvCalibrationStep step, bool *is_known,
+                         GError **error);
+
 RvProgram *rv_program_new(RvWeightSet *weights); /* borrows */
 void rv_program_free(RvProgram *program);        /* accepts NULL; waits for its runs under way */
 

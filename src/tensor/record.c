@@ -148,6 +148,7 @@ rv_conv2d(RvProgram *p, RvTensor x, const char *name, RvConv2d o)
     if (!addend_fits(p, name, o.add, out))
         return (RvTensor) { 0 };
     RvOp *op = op_new(p, RV_OP_CONV2D, name);
+    op->calibration = p->weights != NULL ? p->weights->calibration : NULL;
     op->conv2d = o;
     op->flops = 2.0 * (double)rv_shape_count(out) * in.c * o.kernel * o.kernel;
     const gint64 shape[4] = { o.out, in.c, o.kernel, o.kernel };
@@ -174,6 +175,7 @@ rv_linear(RvProgram *p, RvTensor x, const char *names, RvLinear o)
     if (!addend_fits(p, names, o.add, out))
         return (RvTensor) { 0 };
     RvOp *op = op_new(p, RV_OP_LINEAR, names);
+    op->calibration = p->weights != NULL ? p->weights->calibration : NULL;
     op->linear = o;
     op->flops = 2.0 * (double)rv_shape_count(out) * in_width;
     for (int i = 0; i < count; i++)

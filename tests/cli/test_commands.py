@@ -400,6 +400,13 @@ def test_bench(folder):
     text = reverie("bench", "sleep", *small, "--json", folder / "s.json").stdout
     assert all(r["is_same"] for r in json.loads((folder / "s.json").read_text())["rounds"])
     assert text.count(b"picture the same") == 4 and text.rstrip().endswith(b"PASS"), text
+    text = reverie("bench", "precision", *small, "--frames", 2, "--precision", "fp32", "--json", folder / "p.json").stdout
+    compared = json.loads((folder / "p.json").read_text())
+    assert compared["psnr_db"]["min"] == 99 and b"fp32 against fp32: PSNR 99.0 dB" in text, (compared["psnr_db"], text)
+    layers = {layer["name"]: layer for layer in compared["layers"]}
+    assert layers["conv_in"]["usual_ms"] > 0 and layers["conv_in"]["ms"] > 0 and not any(layer["is_fp8"] for layer in layers.values())
+    assert len(layers) == len(compared["layers"]) > 50 and layers["conv_in"]["error"] is None
+    reverie("bench", "precision", *small, "--frames", 2, expect=4)
     several = ["bench", "frame", "--frames", 3, *small]
     text = reverie(*several, "--device", "cpu, cpu,cpu", "--json", folder / "h.json").stdout
     figures = json.loads((folder / "h.json").read_text())

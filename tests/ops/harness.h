@@ -35,6 +35,7 @@ int ops_main(void); /* runs what was added; the program's exit status */
 /* Integer in [low, high], number in [low, high). */
 int ops_random_int(int low, int high);
 float ops_random(float low, float high);
+void ops_seed(guint64 seed); /* what follows is the same each time */
 
 /* Of the devices of cases made from now on; 0 is the command line's choice. */
 void ops_set_threads(int count);
@@ -44,7 +45,9 @@ OpsCase *ops_case_new(const char *name_format, ...) G_GNUC_PRINTF(1, 2);
 void ops_case_free(OpsCase *c);
 RvProgram *ops_program(OpsCase *c);
 RvDevice *ops_device(OpsCase *c);
+RvWeightSet *ops_weights(OpsCase *c);
 bool ops_is_gpu(void);
+RvFp8 ops_fp8(void);             /* of calibrated layers */
 RvDType ops_compute(OpsCase *c); /* the type of activations on the device */
 
 /* A weight of uniform random numbers stored as `dtype` (F32, F16 or BF16) under `name`; returns the
@@ -64,6 +67,8 @@ RvTensor ops_copy(OpsCase *c, RvTensor x);
 /* Compiles, runs, and holds each element to |got - want| <= bound * (|want| + rms of all want); a
  * half-precision device has a floor on the bound. NaN and infinities must match. Once for each case. */
 void ops_check(OpsCase *c, RvTensor out, const double *want, double bound);
+/* The same beyond slack[i], which element i may be away in any case. */
+void ops_check_beyond(OpsCase *c, RvTensor out, const double *want, const double *slack, double bound);
 /* Compiles, runs and returns the result as float32; the caller frees. For claims of the test's own. */
 float *ops_result(OpsCase *c, RvTensor out);
 /* Compiling or running fails with this code and a text that holds `text`. */

@@ -13,6 +13,7 @@ typedef struct {
     RvPart which;
     RvDevice *device;
     RvWeightSet *weights;
+    int f8_layers; /* of the runs since part_count_f8: those that multiplied 8-bit floats */
 } Part;
 
 /* g_test_init, after taking --device=NAME. First in main. */
@@ -20,6 +21,13 @@ void part_init(int *argc, char ***argv);
 /* `path` below tests/data/reference: a model folder, a single file, or the folder of this part. */
 Part *part_open(const char *path, RvPart part);
 void part_close(Part *part);
+/* Whether layers multiply 8-bit floats once part_calibrate has seen them run. */
+bool part_is_f8(void);
+/* Runs once to see how large the layers' inputs get; its programs are gone when it returns. The part's
+ * weights are made anew. */
+void part_calibrate(Part *part, void (*run)(Part *part, gconstpointer user), gconstpointer user);
+/* Runs go op by op from now on, and layers in 8-bit floats are counted. */
+void part_count_f8(Part *part);
 /* golden.safetensors of a model folder below tests/data/reference. */
 Golden *part_golden(const char *model);
 

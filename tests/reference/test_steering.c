@@ -36,7 +36,8 @@ begin(World *w)
     g_assert_no_error(error);
     w->golden = golden_open(numbers);
     const RvUnetConfig *config = rv_model_unet_config(w->model);
-    w->denoiser = rv_denoiser_new(w->engine, config, (RvWeightSource) { .find = find, .self = w->model });
+    w->denoiser =
+        rv_denoiser_new(w->engine, config, (RvWeightSource) { .find = find, .self = w->model }, NULL);
     w->controls = rv_controls_new(w->engine, config, NULL);
     gint64 shape[RV_MAX_RANK];
     gsize count;

@@ -357,6 +357,60 @@ test_copies_between_programs(void)
     two_sets_clear(&to);
 }
 
+static RvOp *prepared[16];
+static int prepared_count;
+
+/* Keeps what may run in place apart. */
+static bool
+note_and_prepare(void *device, RvOp *op, GError **error)
+{
+    prepared[prepared_count++] = op;
+    op->apart = op->kind == RV_OP_ACT;
+    return rv_cpu_backend.prepare(device, op, error);
+}
+
+/* Who reads what alone: a back end hands tensors on in forms of its own between such ops. */
+static void
+test_pairs(void)
+{
+    RvBackend backend = rv_cpu_backend;
+    backend.prepare = note_and_prepare;
+    g_autoptr(GError) error = NULL;
+    RvDevice *device = rv_device_open(&backend, &(RvDeviceOptions) { .threads = 1 }, &error);
+    RvWeightSet *set = rv_weight_set_new(device, (RvWeightSource) { find_ones, NULL, NULL });
+    rv_weight_set_set_calibration(set, "these ones");
+    RvProgram *p = rv_program_new(set);
+    RvTensor x = rv_input(p, "x", RV_F32, (RvShape) { 1, 4, 4, 8 });
+    RvTensor norm = rv_group_norm(p, x, "norm", (RvNorm) { .groups = 2 });  /* 0 */
+    RvTensor first = rv_linear(p, norm, "first", (RvLinear) { .out = 8 });  /* 1 */
+    RvTensor acted = rv_act(p, first, RV_ACT_SILU);                         /* 2 */
+    RvTensor twice = rv_conv2d(p, acted, "twice", (RvConv2d) { .out = 8 }); /* 3 */
+    RvTensor part = rv_linear(p, rv_slice(p, twice, 0, 4), "part", (RvLinear) { .out = 8, .add = twice });
+    RvTensor seen = rv_linear(p, part, "seen", (RvLinear) { .out = 8 });                   /* 5 */
+    RvTensor added = rv_add(p, rv_linear(p, seen, "last", (RvLinear) { .out = 8 }), seen); /* 6, 7 */
+    rv_output(p, "added", added);
+    rv_output(p, "part", part);
+    prepared_count = 0;
+    g_assert_true(rv_program_compile(p, &error));
+    g_assert_no_error(error);
+    g_assert_cmpint(prepared_count, ==, 8);
+    const int feeders[] = {
+        -1, 0, 1, 2, -1, -1, -1, 6
+    }; /* of a slice, of what the host or two ops read: none */
+    for (int i = 0; i < 8; i++) {
+        g_assert_true(prepared[i]->feeder == (feeders[i] < 0 ? NULL : prepared[feeders[i]]));
+        if (feeders[i] >= 0)
+            g_assert_true(prepared[feeders[i]]->reader == prepared[i]);
+        bool is_layer = prepared[i]->kind == RV_OP_LINEAR || prepared[i]->kind == RV_OP_CONV2D;
+        g_assert_cmpstr(prepared[i]->calibration, ==, is_layer ? "these ones" : NULL);
+    }
+    g_assert_true(prepared[4]->reader == NULL && prepared[7]->reader == NULL);
+    g_assert_true(prepared[2]->out.data != prepared[2]->in[0].data);
+    rv_program_free(p);
+    rv_weight_set_free(set);
+    rv_device_close(device);
+}
+
 int
 main(int argc, char **argv)
 {
@@ -370,6 +424,7 @@ main(int argc, char **argv)
     g_test_add_func("/tensor/program/parts-of-other-types", test_parts_of_other_types);
     g_test_add_func("/tensor/program/start-and-finish", test_start_and_finish);
     g_test_add_func("/tensor/program/pieces", test_compiles_in_pieces);
+    g_test_add_func("/tensor/program/pairs", test_pairs);
     g_test_add_func("/tensor/program/copies", test_copies_between_programs);
     return g_test_run();
 }

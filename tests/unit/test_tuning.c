@@ -38,17 +38,17 @@ static void
 test_kept(void)
 {
     wipe();
-    CudaTuning *tuning = cuda_tuning_open(GPU);
+    CudaTuning *tuning = cuda_tuning_open("tuning", GPU);
     g_assert_cmpint(find(tuning, "conv 3x3"), ==, -1);
     store(tuning, "conv 3x3", 7);
     g_assert_cmpint(find(tuning, "conv 3x3"), ==, 7);
     g_assert_null(cuda_tuning_find(tuning, "conv 3x3", 8));
     cuda_tuning_close(tuning);
-    tuning = cuda_tuning_open(GPU);
+    tuning = cuda_tuning_open("tuning", GPU);
     g_assert_cmpint(find(tuning, "conv 3x3"), ==, 7);
     g_assert_cmpint(find(tuning, "conv 1x1"), ==, -1);
     cuda_tuning_close(tuning);
-    tuning = cuda_tuning_open("Card 2 sm90");
+    tuning = cuda_tuning_open("tuning", "Card 2 sm90");
     g_assert_cmpint(find(tuning, "conv 3x3"), ==, -1);
     cuda_tuning_close(tuning);
 }
@@ -58,7 +58,7 @@ static void
 test_several_handles(void)
 {
     wipe();
-    CudaTuning *one = cuda_tuning_open(GPU), *two = cuda_tuning_open(GPU);
+    CudaTuning *one = cuda_tuning_open("tuning", GPU), *two = cuda_tuning_open("tuning", GPU);
     store(one, "frame", 1);
     store(one, "both", 1);
     cuda_tuning_save(one);
@@ -69,7 +69,7 @@ test_several_handles(void)
     store(one, "later", 3);
     cuda_tuning_close(one);
     cuda_tuning_close(two);
-    CudaTuning *next = cuda_tuning_open(GPU);
+    CudaTuning *next = cuda_tuning_open("tuning", GPU);
     g_assert_cmpint(find(next, "frame"), ==, 1);
     g_assert_cmpint(find(next, "prompt"), ==, 2);
     g_assert_cmpint(find(next, "later"), ==, 3);
@@ -80,7 +80,7 @@ test_several_handles(void)
 static gpointer
 store_many(gpointer data)
 {
-    CudaTuning *tuning = cuda_tuning_open(GPU);
+    CudaTuning *tuning = cuda_tuning_open("tuning", GPU);
     for (int i = 0; i < 50; i++) {
         g_autofree char *key = g_strdup_printf("%s %d", (const char *)data, i);
         store(tuning, key, i);
@@ -101,7 +101,7 @@ test_threads(void)
         threads[i] = g_thread_new(names[i], store_many, names[i]);
     for (gsize i = 0; i < G_N_ELEMENTS(names); i++)
         g_thread_join(threads[i]);
-    CudaTuning *tuning = cuda_tuning_open(GPU);
+    CudaTuning *tuning = cuda_tuning_open("tuning", GPU);
     for (int i = 0; i < 50 * (int)G_N_ELEMENTS(names); i++) {
         g_autofree char *key = g_strdup_printf("%s %d", names[i / 50], i % 50);
         g_assert_cmpint(find(tuning, key), ==, i % 50);
@@ -121,11 +121,11 @@ test_damaged(void)
     g_autofree char *path = file_path();
     for (gsize i = 0; i < G_N_ELEMENTS(texts); i++) {
         g_assert_true(g_file_set_contents(path, texts[i], -1, NULL));
-        CudaTuning *tuning = cuda_tuning_open(GPU);
+        CudaTuning *tuning = cuda_tuning_open("tuning", GPU);
         g_assert_cmpint(find(tuning, "frame"), ==, -1);
         store(tuning, "frame", 5);
         cuda_tuning_close(tuning);
-        tuning = cuda_tuning_open(GPU);
+        tuning = cuda_tuning_open("tuning", GPU);
         g_assert_cmpint(find(tuning, "frame"), ==, 5);
         cuda_tuning_close(tuning);
     }
@@ -139,7 +139,7 @@ test_not_writable(void)
     g_autofree char *path = file_path();
     wipe();
     g_assert_cmpint(g_mkdir(path, 0700), ==, 0);
-    CudaTuning *tuning = cuda_tuning_open(GPU);
+    CudaTuning *tuning = cuda_tuning_open("tuning", GPU);
     store(tuning, "frame", 5);
     g_test_expect_message(G_LOG_DOMAIN, G_LOG_LEVEL_MESSAGE, "tuning is not kept*");
     cuda_tuning_save(tuning);

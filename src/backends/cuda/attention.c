@@ -4,6 +4,7 @@
 #include <math.h>
 
 #include "backends/cuda/dnn.h"
+#include "backends/cuda/f8.h"
 #include "backends/cuda/gemm.h"
 #include "backends/cuda/matrix.h"
 #include "backends/cuda/tune.h"
@@ -298,6 +299,13 @@ run_products(const Attention *state, CudaDevice *device, const CudaAttention *a,
     return true;
 }
 
+bool
+cuda_attention_stores_f8(const RvOp *op)
+{
+    const Attention *state = op->state;
+    return state->way == BY_FLASH && state->variant >= HOPPER && state->shape.width % 16 == 0;
+}
+
 static bool
 run(CudaDevice *device, const RvOp *op, cudaStream_t stream, GError **error)
 {
@@ -307,7 +315,12 @@ run(CudaDevice *device, const RvOp *op, cudaStream_t stream, GError **error)
     a.k = op->in[1].data;
     a.v = op->in[2].data;
     a.out = op->out.data;
+    CudaView out = cuda_f8_out(device, op);
+    a.out_factor = out.dtype == RV_F8_E4M3 ? out.factor : 0.0f;
     guintptr bits = (guintptr)a.q | (guintptr)a.k | (guintptr)a.v | (guintptr)a.out;
+    if (a.out_factor != 0.0f && bits % 16 != 0)
+        return rv_error_set(error, RV_ERROR_UNSUPPORTED, op->name, "use --precision fp16",
+                            "attention in fp8 wants slices that begin at multiples of 8 channels");
     if (bits % 16 != 0 || state->way == BY_PLAIN)
         return cuda_check(cuda_plain_attention(&a, stream), op->name, error);
     if (state->way == BY_PRODUCTS)

@@ -1,12 +1,14 @@
 /* Convolutions: kernel 1 as a product, kernels of our own for the pictures' few channels and for 64 channels
  * on Hopper, cuDNN for the rest; what none of them takes is done without matrix units. */
 #include "backends/cuda/dnn_conv.h"
+#include "backends/cuda/f8.h"
 #include "backends/cuda/gemm.h"
 #include "backends/cuda/tune.h"
 #include "backends/cuda/weights.h"
 #include "backends/cuda/wrap.h"
 
 typedef struct {
+    CudaLayer layer;
     CudaConv conv;
     enum {
         BY_SIMT,
@@ -32,6 +34,7 @@ static void
 release(CudaDevice *device, RvOp *op)
 {
     Conv2d *state = op->state;
+    cuda_f8_free(state->layer.f8);
     cuda_gemm_free(state->gemm);
     cuda_dnn_conv_free(state->library);
     cuda_dnn_conv_free(state->spread);
@@ -172,7 +175,7 @@ static bool
 choose_doubling(Conv2d *state, CudaDevice *device, RvOp *op, GError **error)
 {
     const CudaConv *s = &state->conv;
-    if (!doubles(state, s))
+    if (!doubles(state, s) || device->notes != NULL)
         return true;
     g_autofree char *key = g_strdup_printf("doubling %s %dx%dx%dx%d %d bias%d add%d %d act%d",
                                            rv_dtype_name((RvDType)s->dtype), s->n, s->h, s->w, s->c, s->out_c,
@@ -191,8 +194,7 @@ choose_doubling(Conv2d *state, CudaDevice *device, RvOp *op, GError **error)
     if (state->spread == NULL)
         return true;
     op->workspace = MAX(op->workspace, cuda_dnn_conv_workspace(state->spread));
-    state->doubling_weight = cuda_pack_doubling(device, op, false, error);
-    return state->doubling_weight != NULL;
+    return true;
 }
 
 /* The library, or the kernel for 64 channels: both take x in its final size; with a margin all do. */
@@ -243,6 +245,18 @@ choose(Conv2d *state, CudaDevice *device, RvOp *op, GError **error)
     return true;
 }
 
+/* In 8-bit floats, where that is faster than what was chosen. */
+static bool
+choose_f8(Conv2d *state, CudaDevice *device, RvOp *op, GError **error)
+{
+    if (state->margin > 0 || (state->way != BY_PRODUCT && state->way != BY_LIBRARY))
+        return true;
+    double microseconds = state->way == BY_PRODUCT ? cuda_gemm_microseconds(state->gemm)
+                          : state->spread != NULL  ? cuda_dnn_conv_microseconds(state->spread)
+                                                   : cuda_dnn_conv_microseconds(state->library);
+    return cuda_f8_new(&state->layer.f8, device, op, &state->conv, microseconds, error);
+}
+
 static bool
 prepare(CudaDevice *device, RvOp *op, GError **error)
 {
@@ -256,7 +270,15 @@ prepare(CudaDevice *device, RvOp *op, GError **error)
     op->state = state;
     cuda_conv_describe(&state->conv, op);
     state->margin = op->conv2d.circular ? state->conv.pad : 0;
-    return cuda_pack(device, op, &state->conv, error) && choose(state, device, op, error);
+    if (!choose(state, device, op, error) || !choose_f8(state, device, op, error))
+        return false;
+    if (state->layer.f8 != NULL)
+        return true;
+    if (state->spread != NULL)
+        state->doubling_weight = cuda_pack_doubling(device, op, false, error);
+    return (state->spread == NULL || state->doubling_weight != NULL) &&
+           cuda_pack(device, op, &state->conv, error) &&
+           (state->way == BY_TWICE || cuda_f8_take_notes(&state->layer, device, op, &state->conv, error));
 }
 
 /* Few channels at one end, and what nothing else takes. `is_aligned`: x and the addend. */
@@ -276,11 +298,10 @@ run_narrow(const Conv2d *state, CudaDevice *device, const CudaConv *conv, bool i
 }
 
 static bool
-run(CudaDevice *device, const RvOp *op, cudaStream_t stream, GError **error)
+run_as_it_is(CudaDevice *device, const RvOp *op, const CudaConv *from, cudaStream_t stream, GError **error)
 {
     const Conv2d *state = op->state;
-    CudaConv conv = state->conv;
-    cuda_conv_address(&conv, op);
+    CudaConv conv = *from;
     bool is_aligned = state->gathered > 0 || (guintptr)conv.x % 16 == 0;
     is_aligned &= conv.add_kind == CUDA_ADD_NONE || (guintptr)conv.add % 16 == 0;
     if (state->way == BY_PRODUCT && cuda_gemm_takes(&conv))
@@ -302,6 +323,19 @@ run(CudaDevice *device, const RvOp *op, cudaStream_t stream, GError **error)
                cuda_check(cuda_simt_conv(&whole, stream), op->name, error);
     }
     return cuda_check(run_narrow(state, device, &conv, is_aligned, stream), op->name, error);
+}
+
+static bool
+run(CudaDevice *device, const RvOp *op, cudaStream_t stream, GError **error)
+{
+    const Conv2d *state = op->state;
+    CudaConv conv = state->conv;
+    cuda_conv_address(&conv, op);
+    if (state->layer.f8 != NULL)
+        return cuda_f8_run(state->layer.f8, device, op, &conv, stream, error);
+    return run_as_it_is(device, op, &conv, stream, error) &&
+           (state->layer.notes == NULL ||
+            cuda_f8_note(&state->layer, device, op, &conv, run_as_it_is, stream, error));
 }
 
 const CudaOp cuda_conv2d = { .prepare = prepare, .run = run, .release = release };

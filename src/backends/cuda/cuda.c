@@ -1,6 +1,7 @@
 #include <string.h>
 
 #include "backends/cuda/counters.h"
+#include "backends/cuda/f8.h"
 #include "backends/cuda/lost.h"
 #include "backends/cuda/range.h"
 
@@ -63,6 +64,7 @@ choose_device(CudaDevice *cuda, const RvDeviceOptions *options, GError **error)
                             "there is no GPU number %d, but %d in all", options->index, count);
     cuda->index = options->index;
     cuda->compute = options->compute;
+    cuda->fp8 = options->fp8;
     if (!cuda_check(cudaGetDeviceProperties(&properties, cuda->index), "cuda", error))
         return false;
     g_strlcpy(cuda->name, properties.name, sizeof cuda->name);
@@ -76,6 +78,10 @@ choose_device(CudaDevice *cuda, const RvDeviceOptions *options, GError **error)
     if (cuda->compute == RV_BF16 && cuda->sm < 80)
         return rv_error_set(error, RV_ERROR_DEVICE, cuda->name, "use --precision fp16 or fp32",
                             "this GPU has no bf16 arithmetic");
+    if (cuda->fp8 && cuda->sm < CUDA_F8_OLDEST)
+        return rv_error_set(error, RV_ERROR_DEVICE, cuda->name, "use --precision fp16",
+                            "this GPU (compute capability %d.%d) has no fp8 arithmetic, which came with 8.9",
+                            properties.major, properties.minor);
     return cuda_bind(cuda, error);
 }
 
@@ -141,7 +147,7 @@ open_tuning(CudaDevice *cuda)
 {
     g_autofree char *key = g_strdup_printf("%s sm%d cublas%zu cudnn%zu reverie%s", cuda->name, cuda->sm,
                                            cublasLtGetVersion(), cudnnGetVersion(), REVERIE_VERSION);
-    cuda->tuning = cuda_tuning_open(key);
+    cuda->tuning = cuda_tuning_open("tuning", key);
 }
 
 static void
@@ -150,6 +156,7 @@ cuda_close(void *device)
     CudaDevice *cuda = device;
     cudaSetDevice(cuda->index);
     cudaDeviceSynchronize();
+    cuda_f8_close(cuda);
     cuda_tuning_close(cuda->tuning);
     cuda_staging_free(cuda->staging);
     cuda_arena_free(cuda->arena);
@@ -184,7 +191,7 @@ cuda_open(const RvDeviceOptions *options, void **device, GError **error)
     }
     cuda->chunks = g_hash_table_new(NULL, NULL);
     if (!check_kernels(cuda, error) || !open_streams(cuda, options->background, error) ||
-        !open_libraries(cuda, error) || !open_memory(cuda, error)) {
+        !open_libraries(cuda, error) || !open_memory(cuda, error) || !cuda_f8_open(cuda, error)) {
         cuda_close(cuda);
         return false;
     }
@@ -337,6 +344,7 @@ __attribute__((visibility("default"))) const RvBackend rv_cuda_backend = {
     .copy = cuda_backend_copy,
     .prepare = cuda_prepare,
     .release = cuda_release,
+    .calibrate = cuda_calibrate,
     .build = cuda_exec_build,
     .drop = cuda_exec_drop,
     .run = cuda_exec_run,

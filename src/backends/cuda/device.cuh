@@ -6,7 +6,7 @@
 
 #include "backends/cuda/matrix.h"
 
-enum { DTYPE_F32, DTYPE_F16, DTYPE_BF16 };
+enum { DTYPE_F32, DTYPE_F16, DTYPE_BF16, DTYPE_F8_E4M3 };
 enum { ACT_NONE, ACT_SILU, ACT_GELU, ACT_QUICK_GELU, ACT_RELU, ACT_TANH3 };
 
 template <typename T>

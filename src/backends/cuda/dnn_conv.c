@@ -14,6 +14,7 @@ enum { ID_X = 1, ID_WEIGHT, ID_Y, ID_BIAS, ID_ADD, ID_SUM, ID_BIASED, ID_ADDED }
 struct CudaDnnConv {
     CudaPlan plan;
     bool is_fused;
+    double microseconds;
 };
 
 /* A tensor [n, c, h, w] whose channels are innermost. */
@@ -161,7 +162,7 @@ rounded(gsize elements, int dtype)
 
 /* Times the plans on memory of their own. */
 static bool
-fastest(Trial *trial, const CudaConv *s, int *choice, GError **error)
+fastest(Trial *trial, const CudaConv *s, int *choice, double *microseconds, GError **error)
 {
     gsize out = rounded((gsize)s->n * (gsize)s->out_h * (gsize)s->out_w * (gsize)s->out_c, s->dtype);
     gsize x = rounded((gsize)s->n * (gsize)s->up_h * (gsize)s->up_w * (gsize)s->c, s->dtype);
@@ -184,7 +185,7 @@ fastest(Trial *trial, const CudaConv *s, int *choice, GError **error)
     trial->conv.bias = s->bias == NULL ? NULL : bench.memory + out + x + add;
     trial->workspace = bench.memory + out + x + add + bias;
     trial->weights = trial->workspace + workspace;
-    *choice = cuda_fastest(trial->device, try_once, trial, MOST_FUSED + MOST_BARE, NULL);
+    *choice = cuda_fastest(trial->device, try_once, trial, MOST_FUSED + MOST_BARE, microseconds);
     cuda_bench_close(&bench, trial->device);
     return true;
 }
@@ -242,20 +243,26 @@ cuda_dnn_conv_new(CudaDnnConv **made, CudaDevice *device, const CudaConv *s, GEr
     g_autofree char *key = key_of(s);
     Trial trial = { .device = device };
     int choice = cuda_choice_find(device, key, count);
+    double microseconds = cuda_kept_time(device, key);
     bool ok = true;
     *made = NULL;
+    if (device->fp8 && microseconds == 0.0)
+        choice = -1;
     if (choice >= 0)
         make_all_plans(&trial, s, choice);
     if (choice < 0 || trial.plans[choice].plan == NULL) {
         make_all_plans(&trial, s, -1);
-        ok = fastest(&trial, s, &choice, error);
-        if (ok)
+        ok = fastest(&trial, s, &choice, &microseconds, error);
+        if (ok) {
             cuda_choice_store(device, key, choice, count);
+            cuda_keep_time(device, key, microseconds);
+        }
     }
     if (ok && choice >= 0) {
         *made = g_new0(CudaDnnConv, 1);
         (*made)->plan = trial.plans[choice];
         (*made)->is_fused = choice < MOST_FUSED;
+        (*made)->microseconds = microseconds;
         trial.plans[choice].plan = NULL;
     }
     for (int i = 0; i < count; i++)
@@ -270,6 +277,12 @@ cuda_dnn_conv_free(CudaDnnConv *conv)
         return;
     cuda_plan_free(&conv->plan);
     g_free(conv);
+}
+
+double
+cuda_dnn_conv_microseconds(const CudaDnnConv *conv)
+{
+    return conv->microseconds;
 }
 
 gsize

@@ -1,4 +1,4 @@
-#include "backends/cuda/internal.h"
+#include "backends/cuda/f8.h"
 
 static bool
 prepare_floats(CudaDevice *device, RvOp *op, GError **error)
@@ -22,7 +22,7 @@ act_run(CudaDevice *device, const RvOp *op, cudaStream_t stream, GError **error)
 static bool
 glu_run(CudaDevice *device, const RvOp *op, cudaStream_t stream, GError **error)
 {
-    cuda_kernel_glu(cuda_view(&op->in[0]), cuda_view(&op->out), is_exact(op), stream);
+    cuda_kernel_glu(cuda_view(&op->in[0]), cuda_f8_out(device, op), is_exact(op), stream);
     return cuda_check_launch(op, error);
 }
 

@@ -114,13 +114,13 @@ __launch_bounds__(THREADS)
     if (c + W <= out.channels) {
         float x[W];
         op.template compute<W>(p, c, x);
-        store_vector<W>(out.data, out.dtype, p * out.stride + c, x);
+        store_result<W>(out, p * out.stride + c, x);
         return;
     }
     for (; c < out.channels; c++) {
         float x[1];
         op.template compute<1>(p, c, x);
-        store_vector<1>(out.data, out.dtype, p * out.stride + c, x);
+        store_result<1>(out, p * out.stride + c, x);
     }
 }
 
@@ -199,15 +199,15 @@ __launch_bounds__(GLU_THREADS) glu_halves(CudaView x, CudaView out)
 #pragma unroll
         for (int i = 0; i < 8; i++)
             value[i] *= gelu(gate[i], false);
-        store_eight(out.data, TYPE, blockIdx.y * (int64_t)out.stride + at * 8, value);
+        store_result<8>(out, blockIdx.y * (int64_t)out.stride + at * 8, value);
     }
 }
 
 static bool
 takes_halves(const CudaView &x, const CudaView &out)
 {
-    return (x.dtype == F16 || x.dtype == BF16) && out.dtype == x.dtype && takes_eight(&x) &&
-           takes_eight(&out) && out.channels % 8 == 0 && out.pixels < MOST_GRID_ROWS;
+    return (x.dtype == F16 || x.dtype == BF16) && (out.dtype == x.dtype || out.dtype == F8_E4M3) &&
+           takes_eight(&x) && takes_eight(&out) && out.channels % 8 == 0 && out.pixels < MOST_GRID_ROWS;
 }
 
 extern "C" void

@@ -2,6 +2,7 @@
  * takes 192 queries of one head, 64 for each of three warpgroups, whose softmax runs beside the others'
  * products; one more feeds them keys and values through the copy engine, which also fills narrow heads and
  * missing keys with zeros. Where queries are few a block takes 64, and two blocks share a multiprocessor. */
+#include <cuda_fp8.h>
 #include <math.h>
 
 #include "backends/cuda/hopper.cuh"
@@ -173,24 +174,30 @@ start_weighing(State<WIDE> &state, const uint32_t (&p)[KEYS / 16][4], const uint
     products_commit();
 }
 
-/* Rows leave through the place of the queries, which nobody reads any more. */
-template <typename T, int WIDE>
+/* The numbers as E4M3, rows of 64 bytes behind each other. */
+template <int WIDE>
 static __device__ __forceinline__ void
-finish(const Maps &maps, uint8_t *room, State<WIDE> &state, int first, int group)
+store_f8(uint8_t *room, const State<WIDE> &state)
 {
-    int lane = threadIdx.x % 32, row = threadIdx.x / 32 % 4 * 16 + lane % 16;
+    int lane = threadIdx.x % 32;
 #pragma unroll
     for (int half = 0; half < 2; half++) {
-        float total = state.sum[half];
-        total += __shfl_xor_sync(~0u, total, 1);
-        total += __shfl_xor_sync(~0u, total, 2);
-        float factor = 1.0f / total;
+        int row = threadIdx.x / 32 % 4 * 16 + half * 8 + lane / 4;
 #pragma unroll
         for (int j = 0; j < WIDE / 8; j++) {
-            state.out[j * 4 + half * 2] *= factor;
-            state.out[j * 4 + half * 2 + 1] *= factor;
+            float2 pair = make_float2(state.out[j * 4 + half * 2], state.out[j * 4 + half * 2 + 1]);
+            *(uint16_t *)(room + row * WIDTH + j * 8 + lane % 4 * 2) =
+                __nv_cvt_float2_to_fp8x2(pair, __NV_SATFINITE, __NV_E4M3);
         }
     }
+}
+
+/* As T, in the copy engine's swizzle. */
+template <typename T, int WIDE>
+static __device__ __forceinline__ void
+store_plain(uint8_t *room, const State<WIDE> &state)
+{
+    int lane = threadIdx.x % 32, row = threadIdx.x / 32 % 4 * 16 + lane % 16;
 #pragma unroll
     for (int j = 0; j < (WIDE + 15) / 16; j++) {
         uint32_t packed[4];
@@ -200,6 +207,29 @@ finish(const Maps &maps, uint8_t *room, State<WIDE> &state, int first, int group
         int chunk = (j * 2 + lane / 16) ^ (row & 7);
         store_matrix4(shared_address(room + row * ROW_BYTES + chunk * 16), packed);
     }
+}
+
+/* Rows leave through the place of the queries, which nobody reads any more. */
+template <typename T, bool IS_F8, int WIDE>
+static __device__ __forceinline__ void
+finish(const Maps &maps, uint8_t *room, State<WIDE> &state, int first, int group, float out_factor)
+{
+#pragma unroll
+    for (int half = 0; half < 2; half++) {
+        float total = state.sum[half];
+        total += __shfl_xor_sync(~0u, total, 1);
+        total += __shfl_xor_sync(~0u, total, 2);
+        float factor = (IS_F8 ? out_factor : 1.0f) / total;
+#pragma unroll
+        for (int j = 0; j < WIDE / 8; j++) {
+            state.out[j * 4 + half * 2] *= factor;
+            state.out[j * 4 + half * 2 + 1] *= factor;
+        }
+    }
+    if constexpr (IS_F8)
+        store_f8(room, state);
+    else
+        store_plain<T>(room, state);
     shared_to_engine();
     group_barrier(1 + group, 128);
     if (threadIdx.x % 128 == 0) {
@@ -209,9 +239,9 @@ finish(const Maps &maps, uint8_t *room, State<WIDE> &state, int first, int group
 }
 
 /* While the values of a tile are weighed, the softmax of the next tile's scores. */
-template <typename T, int GROUPS, int WIDE>
+template <typename T, bool IS_F8, int GROUPS, int WIDE>
 static __device__ __forceinline__ void
-consume(const Maps &maps, const Memory &m, int group, int keys, int tiles, float scale)
+consume(const Maps &maps, const Memory &m, int group, int keys, int tiles, float scale, float out_factor)
 {
     constexpr int stages = Block<GROUPS>::stages;
     bool leads = threadIdx.x % 32 == 0;
@@ -263,14 +293,15 @@ consume(const Maps &maps, const Memory &m, int group, int keys, int tiles, float
     start_weighing<T>(state, p, m.v + last * TILE_BYTES);
     products_wait<0>();
     products_hold(state.out);
-    finish<T>(maps, queries, state, (int)blockIdx.x * Block<GROUPS>::rows + group * 64, group);
+    finish<T, IS_F8>(maps, queries, state, (int)blockIdx.x * Block<GROUPS>::rows + group * 64, group,
+                     out_factor);
 }
 #endif
 
-template <typename T, int GROUPS, int WIDE>
+template <typename T, bool IS_F8, int GROUPS, int WIDE>
 __global__ void
 __launch_bounds__(Block<GROUPS>::threads, Block<GROUPS>::per_multiprocessor)
-    flash_hopper_kernel(const __grid_constant__ Maps maps, int keys, float scale)
+    flash_hopper_kernel(const __grid_constant__ Maps maps, int keys, float scale, float out_factor)
 {
 #if ON_HOPPER
     extern __shared__ uint8_t start[];
@@ -284,7 +315,7 @@ __launch_bounds__(Block<GROUPS>::threads, Block<GROUPS>::per_multiprocessor)
             produce<GROUPS>(maps, m, tiles);
     } else {
         registers_take<160>();
-        consume<T, GROUPS, WIDE>(maps, m, group, keys, tiles, scale);
+        consume<T, IS_F8, GROUPS, WIDE>(maps, m, group, keys, tiles, scale, out_factor);
     }
 #endif
 }
@@ -299,46 +330,67 @@ encode(CUtensorMap *map, const CudaAttention *p, const void *address, int tokens
     return cuda_encode_tensor(map, p->dtype, address, dims, strides, box);
 }
 
+/* The result: in E4M3 rows of a box are 64 bytes, not swizzled. */
+static bool
+encode_out(CUtensorMap *map, const CudaAttention *p)
+{
+    if (p->out_factor == 0.0f)
+        return encode(map, p, p->out, p->queries, p->out_stride, 64);
+    uint64_t dims[4] = { (uint64_t)p->width, (uint64_t)p->heads, (uint64_t)p->queries, (uint64_t)p->n };
+    uint64_t strides[3] = { (uint64_t)p->width, (uint64_t)p->out_stride,
+                            (uint64_t)p->out_stride * (uint64_t)p->queries };
+    uint32_t box[4] = { WIDTH, 1, 64, 1 };
+    return cuda_encode_plain(map, DTYPE_F8_E4M3, p->out, dims, strides, box);
+}
+
 extern "C" bool
 cuda_flash_hopper_takes(const CudaAttention *p, int sm)
 {
-    return sm == 90 && !p->causal && p->width <= WIDTH && cuda_flash_takes(p, sm);
+    return sm == 90 && !p->causal && p->width <= WIDTH && cuda_flash_takes(p, sm) &&
+           (p->out_factor == 0.0f || p->width % 16 == 0);
 }
 
-template <typename T, int GROUPS, int WIDE>
+template <typename T, bool IS_F8, int GROUPS, int WIDE>
 static cudaError_t
 launch(const CudaAttention *p, cudaStream_t stream)
 {
     constexpr int rows = Block<GROUPS>::rows;
     constexpr unsigned shared = Block<GROUPS>::shared_bytes;
-    auto kernel = flash_hopper_kernel<T, GROUPS, WIDE>;
+    auto kernel = flash_hopper_kernel<T, IS_F8, GROUPS, WIDE>;
     Maps maps;
     if (!encode(&maps.q, p, p->q, p->queries, p->q_stride, rows) ||
         !encode(&maps.k, p, p->k, p->keys, p->k_stride, KEYS) ||
-        !encode(&maps.v, p, p->v, p->keys, p->v_stride, KEYS) ||
-        !encode(&maps.out, p, p->out, p->queries, p->out_stride, 64))
+        !encode(&maps.v, p, p->v, p->keys, p->v_stride, KEYS) || !encode_out(&maps.out, p))
         return cudaErrorInvalidValue;
     dim3 grid((unsigned)((p->queries + rows - 1) / rows), (unsigned)p->heads, (unsigned)p->n);
     cudaError_t status = cudaFuncSetAttribute(kernel, cudaFuncAttributeMaxDynamicSharedMemorySize, shared);
     if (status != cudaSuccess)
         return status;
     launch_kernel(kernel, grid, Block<GROUPS>::threads, shared, 1, stream, maps, p->keys,
-                  p->scale * 1.44269504f);
+                  p->scale * 1.44269504f, p->out_factor);
     return cudaGetLastError();
 }
 
-template <typename T, int GROUPS>
+template <typename T, bool IS_F8, int GROUPS>
 static cudaError_t
 launch_as_wide(const CudaAttention *p, cudaStream_t stream)
 {
-    return p->width <= NARROW ? launch<T, GROUPS, NARROW>(p, stream) : launch<T, GROUPS, WIDTH>(p, stream);
+    return p->width <= NARROW ? launch<T, IS_F8, GROUPS, NARROW>(p, stream)
+                              : launch<T, IS_F8, GROUPS, WIDTH>(p, stream);
+}
+
+template <typename T, bool IS_F8>
+static cudaError_t
+launch_variant(const CudaAttention *p, int variant, cudaStream_t stream)
+{
+    return variant == 0 ? launch_as_wide<T, IS_F8, 3>(p, stream) : launch_as_wide<T, IS_F8, 1>(p, stream);
 }
 
 extern "C" cudaError_t
 cuda_flash_hopper(const CudaAttention *p, int variant, cudaStream_t stream)
 {
-    bool is_half = p->dtype == DTYPE_F16;
-    if (variant == 0)
-        return is_half ? launch_as_wide<__half, 3>(p, stream) : launch_as_wide<__nv_bfloat16, 3>(p, stream);
-    return is_half ? launch_as_wide<__half, 1>(p, stream) : launch_as_wide<__nv_bfloat16, 1>(p, stream);
+    if (p->out_factor != 0.0f)
+        return launch_variant<__half, true>(p, variant, stream);
+    return p->dtype == DTYPE_F16 ? launch_variant<__half, false>(p, variant, stream)
+                                 : launch_variant<__nv_bfloat16, false>(p, variant, stream);
 }

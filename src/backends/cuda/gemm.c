@@ -7,6 +7,7 @@
 
 #define CANDIDATES 32
 #define ALIGNMENT 16
+#define LONGEST_FAST 1280
 
 struct CudaGemm {
     cublasLtMatmulDesc_t product;
@@ -15,14 +16,18 @@ struct CudaGemm {
     CudaDevice *device;
     void *counter; /* its workspace; NULL: the device's */
     gsize weight_bytes, x_bytes, out_bytes, add_bytes;
-    int rows;
+    double microseconds;
+    int rows, f8;
     bool adds, has_bias, needs_pass;
 };
 
 static cudaDataType_t
 data_type(RvDType dtype)
 {
-    return dtype == RV_F32 ? CUDA_R_32F : dtype == RV_F16 ? CUDA_R_16F : CUDA_R_16BF;
+    return dtype == RV_F32       ? CUDA_R_32F
+           : dtype == RV_F16     ? CUDA_R_16F
+           : dtype == RV_F8_E4M3 ? CUDA_R_8F_E4M3
+                                 : CUDA_R_16BF;
 }
 
 static bool
@@ -53,6 +58,22 @@ cuda_gemm_free(CudaGemm *gemm)
     g_free(gemm);
 }
 
+/* The activations' scale is in the weights' scales already. The matrix units' own sums lose digits: up to
+ * LONGEST_FAST products that costs less than rounding to E4M3 does, beyond it they are added up in float32.
+ */
+static bool
+describe_scales(CudaGemm *gemm, const CudaDevice *device, int depth)
+{
+    gint32 mode = CUBLASLT_MATMUL_MATRIX_SCALE_OUTER_VEC_32F;
+    gint8 is_fast = depth <= LONGEST_FAST;
+    const float *ones = device->f8_ones;
+    return set(gemm, CUBLASLT_MATMUL_DESC_FAST_ACCUM, &is_fast, sizeof is_fast) &&
+           set(gemm, CUBLASLT_MATMUL_DESC_A_SCALE_POINTER, &ones, sizeof ones) &&
+           set(gemm, CUBLASLT_MATMUL_DESC_B_SCALE_POINTER, &ones, sizeof ones) &&
+           (gemm->f8 == CUDA_F8_ONE || (set(gemm, CUBLASLT_MATMUL_DESC_A_SCALE_MODE, &mode, sizeof mode) &&
+                                        set(gemm, CUBLASLT_MATMUL_DESC_B_SCALE_MODE, &mode, sizeof mode)));
+}
+
 /* Row-major out = x w^T is column-major out^T = w x^T. */
 static CudaGemm *
 describe(CudaDevice *device, const CudaProduct *p, int add_stride, cublasLtEpilogue_t epilogue)
@@ -61,6 +82,7 @@ describe(CudaDevice *device, const CudaProduct *p, int add_stride, cublasLtEpilo
     gemm->device = device;
     cublasOperation_t turn = p->transposed ? CUBLAS_OP_T : CUBLAS_OP_N, keep = CUBLAS_OP_N;
     gemm->rows = p->rows;
+    gemm->f8 = p->f8;
     gemm->weight_bytes =
         (gsize)(p->transposed ? p->columns : p->depth) * (gsize)p->b_stride * rv_dtype_size(p->in);
     gemm->x_bytes = (gsize)p->rows * (gsize)p->a_stride * rv_dtype_size(p->in);
@@ -72,6 +94,7 @@ describe(CudaDevice *device, const CudaProduct *p, int add_stride, cublasLtEpilo
         set(gemm, CUBLASLT_MATMUL_DESC_TRANSA, &turn, sizeof turn) &&
         set(gemm, CUBLASLT_MATMUL_DESC_TRANSB, &keep, sizeof keep) &&
         set(gemm, CUBLASLT_MATMUL_DESC_EPILOGUE, &epilogue, sizeof epilogue) &&
+        (p->f8 == CUDA_F8_NONE || describe_scales(gemm, device, p->depth)) &&
         layout(&gemm->a, p->in, p->transposed ? p->depth : p->columns, p->transposed ? p->columns : p->depth,
                p->b_stride) &&
         layout(&gemm->b, p->in, p->depth, p->rows, p->a_stride) &&
@@ -162,7 +185,7 @@ choose(CudaGemm *gemm, CudaDevice *device, const cublasLtMatmulHeuristicResult_t
         const void *bias = bench.memory;
         set(gemm, CUBLASLT_MATMUL_DESC_BIAS_POINTER, &bias, sizeof bias);
     }
-    *choice = cuda_fastest(device, try_once, &trial, count, NULL);
+    *choice = cuda_fastest(device, try_once, &trial, count, &gemm->microseconds);
     cuda_bench_close(&bench, device);
     return true;
 }
@@ -175,7 +198,8 @@ tune(CudaGemm **made, CudaDevice *device, const char *key, GError **error)
     const cublasLtMatmulAlgo_t *kept =
         device->tuning == NULL ? NULL : cuda_tuning_find(device->tuning, key, sizeof *kept);
     cublasLtMatmulHeuristicResult_t checked, results[CANDIDATES];
-    if (kept != NULL &&
+    gemm->microseconds = cuda_kept_time(device, key);
+    if (kept != NULL && (gemm->microseconds > 0.0 || !device->fp8) &&
         cublasLtMatmulAlgoCheck(device->lt, gemm->product, gemm->a, gemm->b, gemm->c, gemm->out, kept,
                                 &checked) == CUBLAS_STATUS_SUCCESS &&
         checked.workspaceSize <= device->lt_workspace_bytes) {
@@ -196,13 +220,22 @@ tune(CudaGemm **made, CudaDevice *device, const char *key, GError **error)
     gemm->counter = cuda_counter_take(device, results[choice].workspaceSize);
     if (device->tuning != NULL)
         cuda_tuning_store(device->tuning, key, &gemm->algorithm, sizeof gemm->algorithm);
+    cuda_keep_time(device, key, gemm->microseconds);
     return true;
+}
+
+static void
+drop_counter(CudaGemm *gemm)
+{
+    cuda_counter_give(gemm->device, gemm->counter);
+    gemm->counter = NULL;
 }
 
 bool
 cuda_gemm_new(CudaGemm **made, CudaDevice *device, const CudaConv *s, GError **error)
 {
-    int wide = ALIGNMENT / (int)rv_dtype_size((RvDType)s->dtype);
+    RvDType dtype = (RvDType)s->dtype, in = s->f8 == CUDA_F8_NONE ? dtype : RV_F8_E4M3;
+    int wide = ALIGNMENT / (int)rv_dtype_size(in);
     gint64 rows = (gint64)s->n * s->out_h * s->out_w;
     *made = NULL;
     if (s->c % wide != 0 || s->out_c % wide != 0 || s->x_stride % wide != 0 || rows > G_MAXINT32 ||
@@ -215,18 +248,28 @@ cuda_gemm_new(CudaGemm **made, CudaDevice *device, const CudaConv *s, GError **e
                                   : bias ? CUBLASLT_EPILOGUE_BIAS
                                          : CUBLASLT_EPILOGUE_DEFAULT;
     int add_stride = s->add_kind == CUDA_ADD_PIXEL ? s->add_stride : 0;
-    CudaProduct product = { (int)rows,         s->out_c,         s->c, s->x_stride, s->c, s->out_c, true,
-                            (RvDType)s->dtype, (RvDType)s->dtype };
+    CudaProduct product = { (int)rows, s->out_c, s->c, s->x_stride, s->c, s->out_c, true, in, dtype, s->f8 };
     CudaGemm *gemm = describe(device, &product, add_stride, epilogue);
     if (gemm == NULL)
         return true;
     gemm->has_bias = bias;
     gemm->needs_pass = !in_library;
     *made = gemm;
-    g_autofree char *key =
-        g_strdup_printf("gemm %s %dx%dx%d x%d add%d epilogue%d", rv_dtype_name(product.in), product.rows,
-                        s->c, s->out_c, s->x_stride, add_stride, (int)epilogue);
-    return tune(made, device, key, error);
+    g_autofree char *key = g_strdup_printf("gemm %s%s %dx%dx%d x%d add%d epilogue%d%s", rv_dtype_name(in),
+                                           s->f8 == CUDA_F8_EACH ? " each" : "", product.rows, s->c, s->out_c,
+                                           s->x_stride, add_stride, (int)epilogue,
+                                           s->f8 != CUDA_F8_NONE && s->c <= LONGEST_FAST ? " fast" : "");
+    if (!tune(made, device, key, error))
+        return false;
+    if (*made != NULL && device->notes != NULL) /* it runs again to be compared */
+        drop_counter(*made);
+    return true;
+}
+
+double
+cuda_gemm_microseconds(const CudaGemm *gemm)
+{
+    return gemm->microseconds;
 }
 
 bool
@@ -245,6 +288,9 @@ cuda_gemm_run(const CudaGemm *gemm, CudaDevice *device, const CudaConv *conv, cu
     if (gemm->has_bias &&
         !set((CudaGemm *)gemm, CUBLASLT_MATMUL_DESC_BIAS_POINTER, &conv->bias, sizeof conv->bias))
         return cuda_check_cublas(CUBLAS_STATUS_INVALID_VALUE, "the bias of a product", error);
+    if (gemm->f8 != CUDA_F8_NONE &&
+        !set((CudaGemm *)gemm, CUBLASLT_MATMUL_DESC_A_SCALE_POINTER, &conv->scale, sizeof conv->scale))
+        return cuda_check_cublas(CUBLAS_STATUS_INVALID_VALUE, "the scales of a product", error);
     if (!cuda_check_cublas(multiply(gemm, &gemm->algorithm, gemm->counter, conv->weight, conv->x, conv->add,
                                     conv->out, stream),
                            "a product", error))
@@ -270,10 +316,8 @@ cuda_product_new(CudaGemm **made, CudaDevice *device, const CudaProduct *p, GErr
         p->depth, p->columns, p->transposed ? "nt" : "nn", p->a_stride, p->b_stride, p->out_stride);
     if (!tune(made, device, key, error))
         return false;
-    if (*made != NULL) { /* it may run more than once in a graph */
-        cuda_counter_give(device, (*made)->counter);
-        (*made)->counter = NULL;
-    }
+    if (*made != NULL) /* it may run more than once in a graph */
+        drop_counter(*made);
     return true;
 }
 

@@ -12,6 +12,8 @@ bool cuda_gemm_new(CudaGemm **gemm, CudaDevice *device, const CudaConv *shape, G
 void cuda_gemm_free(CudaGemm *gemm); /* accepts NULL */
 /* Whether the addresses suit it (16-byte alignment). */
 bool cuda_gemm_takes(const CudaConv *conv);
+/* Of the product when it was tuned; on a device with fp8 always known, else perhaps 0. */
+double cuda_gemm_microseconds(const CudaGemm *gemm);
 bool cuda_gemm_run(const CudaGemm *gemm, CudaDevice *device, const CudaConv *conv, cudaStream_t stream,
                    GError **error);
 
@@ -22,6 +24,7 @@ typedef struct {
     int a_stride, b_stride, out_stride;
     bool transposed; /* b is [columns, depth] */
     RvDType in, out;
+    int f8; /* with in E4M3 (transposed, out F16): CudaConv.f8 */
 } CudaProduct;
 
 bool cuda_product_new(CudaGemm **gemm, CudaDevice *device, const CudaProduct *product, GError **error);

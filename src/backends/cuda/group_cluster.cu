@@ -227,8 +227,7 @@ __launch_bounds__(THREADS, 2) cluster_norm(CudaNorm norm, CudaGroupPlan plan)
         for (int i = 0; i < 8; i++)
             x[i] = (x[i] - mean[i]) * scale[i] + shift[i];
         activate_vector<8>(x, norm.act, norm.is_exact);
-        store_eight(norm.out.data, norm.out.dtype,
-                    (first + row + (int64_t)k * plan.rows) * norm.out.stride + channel, x);
+        store_result<8>(norm.out, (first + row + (int64_t)k * plan.rows) * norm.out.stride + channel, x);
     }
     groups_api::this_cluster().barrier_wait();
 #endif

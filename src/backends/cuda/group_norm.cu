@@ -194,7 +194,7 @@ __launch_bounds__(THREADS)
         for (int i = 0; i < V; i++)
             x[i] = (x[i] - mean[i]) * scale[i] + shift[i];
         activate_vector<V>(x, norm.act, norm.is_exact);
-        store_vector<V>(norm.out.data, norm.out.dtype, (start + pixel) * norm.out.stride + channel, x);
+        store_result<V>(norm.out, (start + pixel) * norm.out.stride + channel, x);
     }
 }
 

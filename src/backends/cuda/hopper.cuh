@@ -265,7 +265,10 @@ registers_take(void)
 
 #endif /* ON_HOPPER */
 
-/* A tensor of 2-byte numbers as the copy engine sees it: four dimensions, innermost first, byte strides of the outer
- * three; loaded and stored in boxes whose inner side is 128 bytes, swizzled. Zeros outside. */
+/* A tensor of F16, BF16 or E4M3 numbers as the copy engine sees it: four dimensions, innermost first, byte strides
+ * of the outer three; loaded and stored in boxes whose inner side is 128 bytes, swizzled. Zeros outside. */
 bool cuda_encode_tensor(CUtensorMap *map, int dtype, const void *address, const uint64_t *dims,
                         const uint64_t *strides, const uint32_t *box);
+/* The same without the swizzle, boxes of any inner side that is a multiple of 16 bytes. */
+bool cuda_encode_plain(CUtensorMap *map, int dtype, const void *address, const uint64_t *dims,
+                       const uint64_t *strides, const uint32_t *box);

@@ -11,6 +11,7 @@
 typedef struct CudaArena CudaArena;
 typedef struct CudaChunk CudaChunk;
 typedef struct CudaCounters CudaCounters;
+typedef struct CudaNotes CudaNotes;
 typedef struct CudaRanges CudaRanges;
 typedef struct CudaStaging CudaStaging;
 
@@ -21,6 +22,7 @@ typedef struct {
     int multiprocessors;
     gsize shared_memory; /* bytes that one block may ask for */
     RvDType compute;     /* the device's; an op computes in the type of its output (CONVERT: of its input) */
+    RvFp8 fp8;           /* f8.h */
     char name[128];
     cudaStream_t stream, upload_stream, download_stream;
     cublasLtHandle_t lt;
@@ -37,7 +39,14 @@ typedef struct {
     unsigned *fault_claim;  /* device memory, 0 until a kernel has something to report */
     unsigned *norm_tickets; /* device memory, zero between kernels (norm.c) */
     int norm_ticket_count;
+    CudaNotes *notes;         /* NULL unless somebody calibrates */
+    GHashTable *calibrations; /* name -> CudaTuning: what was noted; NULL until it is asked for */
+    float *f8_ones;           /* device memory, CUDA_F8_MOST_ROWS times 1; NULL without fp8 */
+    void *f8_room;            /* a layer's weights on their way to E4M3 */
+    gsize f8_room_bytes;
 } CudaDevice;
+
+#define CUDA_F8_MOST_ROWS (1 << 18)
 
 /* How one kind of op is readied and run; one file per op. `prepare` and `release` may be NULL; prepare may
  * allocate, time candidates and wait. `run` only enqueues on the stream given, in a form that a CUDA graph

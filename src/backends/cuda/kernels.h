@@ -16,6 +16,7 @@ typedef struct {
     int channels;
     int64_t pixels;
     int64_t stride;
+    float factor; /* of results in F8_E4M3 (norms, GLU): what they are multiplied by */
 } CudaView;
 
 /* Written by the first thread that finds a value it cannot work with (a token that the table lacks); pinned

@@ -78,7 +78,7 @@ __launch_bounds__(WARPS * 32) in_registers(CudaNorm norm)
         for (int i = 0; i < 8; i++)
             x[k][i] = (x[k][i] - rest.x) * rest.y * weight[k][i] + bias[k][i];
         activate_vector<8>(x[k], norm.act, norm.is_exact);
-        store_eight(norm.out.data, norm.out.dtype, token * norm.out.stride + c, x[k]);
+        store_result<8>(norm.out, token * norm.out.stride + c, x[k]);
     }
 }
 
@@ -106,7 +106,8 @@ __launch_bounds__(WARPS * 32) streamed(CudaNorm norm)
     for (int c = lane; c < channels; c += 32) {
         float x = load_value(norm.x.data, norm.x.dtype, from + c) - mean;
         x = (x - rest.x) * rest.y * norm.weight[c] + norm.bias[c];
-        store_value(norm.out.data, norm.out.dtype, to + c, activate_rarely(x, norm.act, norm.is_exact));
+        x = activate_rarely(x, norm.act, norm.is_exact);
+        store_result<1>(norm.out, to + c, &x);
     }
 }
 

@@ -11,6 +11,8 @@ extern "C" {
 #endif
 
 enum { CUDA_ADD_NONE, CUDA_ADD_PIXEL, CUDA_ADD_IMAGE };
+/* x and weight in `dtype`; in E4M3, one scale for all outputs or one for each. */
+enum { CUDA_F8_NONE, CUDA_F8_ONE, CUDA_F8_EACH };
 
 /* out = act(conv(resize(x), weight) + bias + add): x [n,h,w,c] with x_stride elements from pixel to pixel,
  * weight [out_c][kernel][kernel][c], bias [out_c] or NULL, out [n,out_h,out_w,out_c] contiguous. A linear
@@ -22,7 +24,9 @@ typedef struct {
     int kernel, stride, pad;
     int x_stride, add_stride, add_kind;
     int act, dtype;
-    bool spreads; /* transposed: out is `stride` times as large, weight [c][kernel][kernel][out_c] */
+    bool spreads;       /* transposed: out is `stride` times as large, weight [c][kernel][kernel][out_c] */
+    int f8;             /* else NONE: the products are multiplied by scale[0] or scale[output] */
+    const float *scale; /* device memory, [out_c] */
 } CudaConv;
 
 /* Any shape, stride and type; no matrix units: the float32 reference, and what no other kernel takes. */
@@ -72,6 +76,12 @@ cudaError_t cuda_conv64(const CudaConv *conv, int multiprocessors, cudaStream_t 
 bool cuda_conv64_twice_takes(const CudaConv *conv, int sm);
 cudaError_t cuda_conv64_twice(const CudaConv *conv, int multiprocessors, cudaStream_t stream);
 
+/* 3x3 convolutions of E4M3, stride 1, with no activation, on Hopper; x contiguous, addresses 16-byte aligned.
+ */
+#define CUDA_CONV_F8_VARIANTS 2
+bool cuda_conv_f8_takes(const CudaConv *conv, int variant, int sm);
+cudaError_t cuda_conv_f8(const CudaConv *conv, int variant, cudaStream_t stream);
+
 /* One op of attention: head i of q is at q + i * width; an image's tokens follow each other. */
 typedef struct {
     const void *q, *k, *v;
@@ -80,6 +90,7 @@ typedef struct {
     int q_stride, k_stride, v_stride, out_stride; /* token to token */
     float scale;
     int causal, dtype;
+    float out_factor; /* not 0: the result times this, in E4M3, by kernels that say so; q, k, v F16 */
 } CudaAttention;
 
 /* Any shape, stride and type, one warp for each query. */
@@ -89,7 +100,8 @@ bool cuda_flash_takes(const CudaAttention *attention, int sm);
 cudaError_t cuda_flash_attention(const CudaAttention *attention, int variant, cudaStream_t stream);
 #define CUDA_FLASH_VARIANTS 2
 #define CUDA_HOPPER_VARIANTS 2
-/* The same on Hopper for heads up to 64 wide, not causal. */
+/* The same on Hopper for heads up to 64 wide, not causal; knows out_factor for widths of 16, 32, 48 and 64.
+ */
 bool cuda_flash_hopper_takes(const CudaAttention *attention, int sm);
 /* variant: 0 for blocks of 192 queries, 1 for blocks of 64. */
 cudaError_t cuda_flash_hopper(const CudaAttention *attention, int variant, cudaStream_t stream);

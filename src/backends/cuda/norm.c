@@ -1,4 +1,4 @@
-#include "backends/cuda/internal.h"
+#include "backends/cuda/f8.h"
 
 typedef struct {
     const float *weight, *bias; /* borrowed from the weight set */
@@ -35,6 +35,7 @@ norm_prepare(CudaDevice *device, RvOp *op, GError **error)
     state->weight = (const float *)memory;
     state->bias = (const float *)(memory + bytes);
     op->state = state;
+    cuda_f8_keep_apart(device, op);
     return true;
 }
 
@@ -45,12 +46,12 @@ norm_release(CudaDevice *device, RvOp *op)
 }
 
 static CudaNorm
-norm_of(const RvOp *op)
+norm_of(CudaDevice *device, const RvOp *op)
 {
     const NormState *state = op->state;
     return (CudaNorm) {
         .x = cuda_view(&op->in[0]),
-        .out = cuda_view(&op->out),
+        .out = cuda_f8_out(device, op),
         .weight = state->weight,
         .bias = state->bias,
         .eps = op->norm.eps,
@@ -72,7 +73,7 @@ group_norm_prepare(CudaDevice *device, RvOp *op, GError **error)
 {
     if (!norm_prepare(device, op, error))
         return false;
-    CudaNorm norm = norm_of(op);
+    CudaNorm norm = norm_of(device, op);
     CudaGroupPlan wide = group_plan(device, op, &norm);
     norm.x.data = norm.out.data = (void *)1;
     CudaGroupPlan narrow = group_plan(device, op, &norm);
@@ -83,7 +84,7 @@ group_norm_prepare(CudaDevice *device, RvOp *op, GError **error)
 static bool
 group_norm_run(CudaDevice *device, const RvOp *op, cudaStream_t stream, GError **error)
 {
-    CudaNorm norm = norm_of(op);
+    CudaNorm norm = norm_of(device, op);
     CudaGroupPlan plan = group_plan(device, op, &norm);
     cuda_kernel_group_norm(&norm, &plan, op->workspace_data, device->norm_tickets, device->norm_ticket_count,
                            stream);
@@ -93,7 +94,7 @@ group_norm_run(CudaDevice *device, const RvOp *op, cudaStream_t stream, GError *
 static bool
 layer_norm_run(CudaDevice *device, const RvOp *op, cudaStream_t stream, GError **error)
 {
-    CudaNorm norm = norm_of(op);
+    CudaNorm norm = norm_of(device, op);
     cuda_kernel_layer_norm(&norm, stream);
     return cuda_check_launch(op, error);
 }

@@ -29,14 +29,14 @@ divide(unsigned n, Divisor by)
 static inline int
 type_size(int type)
 {
-    return type == F16 || type == BF16 ? 2 : type == U8 ? 1 : 4;
+    return type == F16 || type == BF16 ? 2 : type == U8 || type == F8_E4M3 ? 1 : 4;
 }
 
 /* Whether vectors of eight from multiples of eight channels are aligned as load_eight wants it. */
 static inline bool
 takes_eight(const CudaView *view)
 {
-    uintptr_t alignment = view->dtype == U8 ? 8 : 16;
+    uintptr_t alignment = type_size(view->dtype) == 1 ? 8 : 16;
     return view->data == nullptr ||
            ((uintptr_t)view->data % alignment == 0 && (view->pixels <= 1 || view->stride % 8 == 0));
 }
@@ -65,4 +65,17 @@ store_vector(void *to, int type, int64_t i, const float x[V])
         store_eight(to, type, i, x);
     else
         store_value(to, type, i, x[0]);
+}
+
+/* To a result, in E4M3 too. */
+template <int V>
+static __device__ __forceinline__ void
+store_result(const CudaView &out, int64_t i, const float x[V])
+{
+    if (out.dtype != F8_E4M3)
+        store_vector<V>(out.data, out.dtype, i, x);
+    else if constexpr (V == 8)
+        *(uint2 *)((uint8_t *)out.data + i) = pack_f8(x, out.factor);
+    else
+        ((__nv_fp8_e4m3 *)out.data)[i] = __nv_fp8_e4m3(x[0] * out.factor);
 }

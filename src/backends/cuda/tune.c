@@ -132,3 +132,19 @@ cuda_choice_store(CudaDevice *device, const char *key, int choice, int count)
     if (device->tuning != NULL && choice >= 0)
         cuda_tuning_store(device->tuning, key, &kept, sizeof kept);
 }
+
+double
+cuda_kept_time(const CudaDevice *device, const char *key)
+{
+    g_autofree char *name = g_strconcat("time ", key, NULL);
+    const double *kept = device->tuning == NULL ? NULL : cuda_tuning_find(device->tuning, name, sizeof *kept);
+    return kept != NULL ? *kept : 0.0;
+}
+
+void
+cuda_keep_time(CudaDevice *device, const char *key, double microseconds)
+{
+    g_autofree char *name = g_strconcat("time ", key, NULL);
+    if (device->tuning != NULL)
+        cuda_tuning_store(device->tuning, name, &microseconds, sizeof microseconds);
+}

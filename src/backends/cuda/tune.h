@@ -27,3 +27,6 @@ int cuda_fastest(CudaDevice *device, CudaTry try_once, void *user, int count, do
 /* The choice kept under the key, or -1 (of another number of candidates than now: -1 too). */
 int cuda_choice_find(CudaDevice *device, const char *key, int count);
 void cuda_choice_store(CudaDevice *device, const char *key, int choice, int count);
+/* Microseconds of what was chosen under the key; 0: not known. */
+double cuda_kept_time(const CudaDevice *device, const char *key);
+void cuda_keep_time(CudaDevice *device, const char *key, double microseconds);

@@ -57,15 +57,15 @@ load(CudaTuning *tuning)
 }
 
 CudaTuning *
-cuda_tuning_open(const char *gpu)
+cuda_tuning_open(const char *kind, const char *name)
 {
     CudaTuning *tuning = g_new0(CudaTuning, 1);
     tuning->choices = g_hash_table_new_full(g_str_hash, g_str_equal, g_free, (GDestroyNotify)g_bytes_unref);
-    g_autofree char *folder = g_build_filename(g_get_user_cache_dir(), "reverie", "tuning", NULL);
+    g_autofree char *folder = g_build_filename(g_get_user_cache_dir(), "reverie", kind, NULL);
     if (g_mkdir_with_parents(folder, 0700) != 0)
         return tuning;
-    g_autofree char *name = plain_name(gpu);
-    tuning->path = g_strconcat(folder, "/", name, ".txt", NULL);
+    g_autofree char *plain = plain_name(name);
+    tuning->path = g_strconcat(folder, "/", plain, ".txt", NULL);
     load(tuning);
     return tuning;
 }

@@ -7,9 +7,9 @@
 
 typedef struct CudaTuning CudaTuning;
 
-/* `gpu` names the card and library versions; it becomes the file's name. Never fails: without a cache folder
- * choices are kept for the process only. */
-CudaTuning *cuda_tuning_open(const char *gpu);
+/* The file `name` in the folder `kind` ("tuning"; "calibration" for f8.h): what a choice depends on, the card
+ * and library versions. Never fails: without a cache folder choices are kept for the process only. */
+CudaTuning *cuda_tuning_open(const char *kind, const char *name);
 /* Writes what is new and frees; accepts NULL. */
 void cuda_tuning_close(CudaTuning *tuning);
 /* The choice kept under `key` if it has exactly so many bytes, else NULL; valid until the next store of the

@@ -54,6 +54,18 @@ store_value(void *to, int type, int64_t i, float x)
     }
 }
 
+/* Eight numbers times `factor` as E4M3, rounded to nearest even; what is larger than 448 becomes 448. */
+static __device__ __forceinline__ uint2
+pack_f8(const float x[8], float factor)
+{
+    unsigned pairs[4];
+#pragma unroll
+    for (int i = 0; i < 4; i++)
+        pairs[i] = __nv_cvt_float2_to_fp8x2(make_float2(x[2 * i] * factor, x[2 * i + 1] * factor),
+                                            __NV_SATFINITE, __NV_E4M3);
+    return make_uint2(pairs[0] | pairs[1] << 16, pairs[2] | pairs[3] << 16);
+}
+
 static __device__ __forceinline__ void
 unpack_half(uint4 bits, float x[8])
 {

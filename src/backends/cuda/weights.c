@@ -112,6 +112,8 @@ cuda_conv_describe(CudaConv *conv, const RvOp *op)
         conv->act = (int)op->linear.act;
     }
     describe_add(conv, op);
+    /* Until the weights are packed: that there is one. */
+    conv->bias = op->weight[1].array.data;
 }
 
 void

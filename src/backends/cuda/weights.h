@@ -11,6 +11,7 @@ bool cuda_pack(CudaDevice *device, RvOp *op, CudaConv *conv, GError **error);
  * error. */
 const void *cuda_pack_doubling(CudaDevice *device, RvOp *op, bool inputs_last, GError **error);
 
-/* The op as a convolution, and its addresses once they are final (weights excepted). */
+/* The op as a convolution (bias only says whether there is one), and its addresses once they are final
+ * (weights excepted). */
 void cuda_conv_describe(CudaConv *conv, const RvOp *op);
 void cuda_conv_address(CudaConv *conv, const RvOp *op);
