@@ -25,7 +25,7 @@ check-fast: build
 	meson test -C $(BUILD) --print-errorlogs
 
 check-asan:
-	@[ -f $(ASAN)/build.ninja ] || meson setup $(ASAN) -Db_sanitize=address,undefined -Db_lundef=false -Dcuda=disabled
+	@[ -f $(ASAN)/build.ninja ] || meson setup $(ASAN) -Db_sanitize=address,undefined -Db_lundef=false -Dcuda=disabled -Dc_args=-g1
 	@meson compile -C $(ASAN)
 	meson test -C $(ASAN) --print-errorlogs -t 6
 

@@ -1,7 +1,7 @@
 // Cues, MIDI, flags, keys, other sources, phones, and what people need who do not see or point.
 import assert from "node:assert/strict";
 import { after, before, test } from "node:test";
-import { launch, linkOf, openMirror, waitForFrames } from "./lib/browser.mjs";
+import { PATIENCE, becomes, launch, linkOf, openMirror, waitForFrames } from "./lib/browser.mjs";
 import { Server } from "./lib/server.mjs";
 
 let browser, server;
@@ -13,14 +13,13 @@ after(async () => {
 
 const CUES = { loop: false, cues: [{ at: 0, fade: 0, prompt: "first", strength: 0.4 }, { at: 0.6, fade: 0, prompt: "second" }, { at: 60, prompt: "third" }] };
 
-async function promptBecomes(text, limit = 4000) {
-  const end = Date.now() + limit;
-  for (;;) {
-    const state = await server.state();
-    if (state.prompts.length === 1 && state.prompts[0].text === text) return state;
-    assert.ok(Date.now() < end, `the prompt stayed ${JSON.stringify(state.prompts)}`);
-    await new Promise((resolve) => setTimeout(resolve, 50));
-  }
+async function promptBecomes(text) {
+  let state;
+  await becomes(async () => {
+    state = await server.state();
+    return state.prompts.length === 1 && state.prompts[0].text === text;
+  }, () => `the prompt ${text}: it stayed ${JSON.stringify(state.prompts)}`);
+  return state;
 }
 
 async function openCues() {
@@ -83,10 +82,10 @@ test("MIDI learn binds a controller to a slider and a note to a button", async (
   await send(0x90, 60, 127);
   assert.equal(await page.inputValue("#strength"), "1");
   assert.notEqual(await page.getAttribute("#passthrough", "aria-pressed"), before);
-  await page.waitForTimeout(300);
-  const state = await server.state();
-  assert.equal(state.strength, 1);
-  assert.equal(state.passthrough, before !== "true");
+  await becomes(async () => {
+    const { strength, passthrough } = await server.state();
+    return strength === 1 && passthrough === (before !== "true");
+  }, "the server has what the controller set");
   await page.context().close();
 });
 
@@ -106,6 +105,7 @@ test("a refused camera is explained; a camera that comes later starts the kiosk 
   const page = await openMirror(browser, server.url, { query: "autoconnect&transport=ws", numbered: false });
   await page.context().close();
   const context = await browser.newContext();
+  context.setDefaultTimeout(PATIENCE);
   const refused = await context.newPage();
   await refused.addInitScript(() => {
     const real = navigator.mediaDevices.getUserMedia.bind(navigator.mediaDevices);
@@ -115,7 +115,7 @@ test("a refused camera is explained; a camera that comes later starts the kiosk 
   });
   await refused.goto(`${server.url}/mirror?autoconnect&transport=ws`);
   await refused.waitForFunction(() => /was refused/.test(document.getElementById("problem").textContent));
-  await refused.waitForFunction(() => document.getElementById("link").dataset.state === "live", null, { timeout: 8000 });
+  await refused.waitForFunction(() => document.getElementById("link").dataset.state === "live");
   await context.close();
 });
 

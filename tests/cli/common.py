@@ -8,6 +8,7 @@ import struct
 import subprocess
 import sys
 import tempfile
+import time
 import traceback
 import zlib
 
@@ -243,9 +244,10 @@ def run_tests(namespace):
     failures = 0
     for number, (name, function) in enumerate(tests, 1):
         with tempfile.TemporaryDirectory(prefix="reverie-test-") as folder:
+            start = time.monotonic()
             try:
                 function(pathlib.Path(folder))
-                print(f"ok {number} {name}", flush=True)
+                print(f"# {name}: {time.monotonic() - start:.1f} s\nok {number} {name}", flush=True)
             except Skip as reason:
                 print(f"ok {number} {name} # SKIP {reason}", flush=True)
             except Exception as error:  # every failure is reported, none ends the run

@@ -11,7 +11,7 @@ FRAMES = [numbered(number, 64, 64) for number in range(256)]
 
 
 class Bystander:
-    def __init__(self, port, address="127.0.0.1", fps=20, patience=30, path="/ws"):
+    def __init__(self, port, address="127.0.0.1", fps=20, patience=60, path="/ws"):
         self.port, self.address, self.fps, self.patience, self.path = port, address, fps, patience, path
         self.seen, self.slowest, self.fault = 0, 0.0, None
         self.stopping = threading.Event()

@@ -23,6 +23,7 @@ from bystander import Bystander
 
 BINARY = os.environ.get("REVERIE", "build/reverie")
 SANITIZED = os.environ.get("REVERIE_SANITIZER", "none") != "none"
+PATIENCE = 120  # seconds: for what a slow and busy machine does in the end, too
 # GLib leaks its old table of quarks by design when GStreamer makes it grow (tests/cli/common.py).
 SANITIZER = {"ASAN_OPTIONS": "exitcode=99:detect_leaks=0", "UBSAN_OPTIONS": "halt_on_error=1:exitcode=98"}
 OFFER = (pathlib.Path(__file__).resolve().parent.parent / "data" / "sdp" / "chrome-offer.sdp").read_text()
@@ -38,7 +39,7 @@ class Server:
         self.port = int(re.search(r":(\d+)$", self.process.stdout.readline())[1])
 
     def post(self, body, path="/offer"):
-        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=30)
+        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=PATIENCE)
         connection.request("POST", path, body if isinstance(body, (bytes, str)) else json.dumps(body),
                            {"Content-Type": "application/json"})
         answer = connection.getresponse()
@@ -47,7 +48,7 @@ class Server:
         return answer.status, json.loads(text)
 
     def metric(self, name):
-        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=30)
+        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=PATIENCE)
         connection.request("GET", "/metrics")
         text = connection.getresponse().read().decode()
         connection.close()
@@ -57,7 +58,7 @@ class Server:
         return self.post({"sdp": sdp, "type": "offer"}, path)
 
     def offers(self, outcome):
-        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=30)
+        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=PATIENCE)
         connection.request("GET", "/metrics")
         text = connection.getresponse().read().decode()
         connection.close()
@@ -74,7 +75,7 @@ class Server:
 
     def stop(self):
         self.process.send_signal(signal.SIGTERM)
-        code = self.process.wait(25)
+        code = self.process.wait(PATIENCE)
         self.process.stdout.close()
         self.data.cleanup()
         if code != 0:
@@ -188,7 +189,7 @@ def refusal(*options):
     """(exit code, what it says) of a server that must not start."""
     with tempfile.TemporaryDirectory() as data:
         ended = subprocess.run([BINARY, "serve", "--effect", "invert", "--listen", "127.0.0.1:0", "--data", data, *options],
-                               capture_output=True, text=True, timeout=60, env={**os.environ, **SANITIZER})
+                               capture_output=True, text=True, timeout=PATIENCE, env={**os.environ, **SANITIZER})
     return ended.returncode, ended.stderr
 
 
@@ -277,7 +278,7 @@ class Ports(unittest.TestCase):
         server = Server("--udp-port", str(free_udp_port()))
         try:
             self.assertEqual(server.offer()[0], 200)
-            until = time.monotonic() + 60
+            until = time.monotonic() + PATIENCE
             while server.metric("reverie_udp_peers") != 0 and time.monotonic() < until:
                 time.sleep(0.5)
             self.assertEqual(server.metric("reverie_udp_peers"), 0)
@@ -307,8 +308,8 @@ class Stop(unittest.TestCase):
         begun = time.monotonic()
         server.stop()
         took = time.monotonic() - begun
-        asker.join(10)
-        self.assertLess(took, 3 if not SANITIZED else 10)
+        asker.join(PATIENCE)
+        self.assertLess(took, 15, "a peer that is gone is waited for longer")
         self.assertEqual(len(replies), 1)
         self.assertIn(replies[0], (0, 200, 503))
 

@@ -14,7 +14,7 @@ import subprocess
 import threading
 import time
 
-from serve import MODEL, SANITIZED, Server, eventually, free_port, refused, run_tests
+from serve import MODEL, PATIENCE, SANITIZED, Server, eventually, free_port, refused, run_tests
 from stall import NotAllowed, Stalled
 from ws_client import CLOSE, Closed, WebSocket
 
@@ -238,7 +238,7 @@ def test_foreign_pages(_):
             assert WebSocket(server.port, extra=[f"Origin: {origin}"]).status == 101, origin
 
 
-def raw(server, data, wait=3.0):
+def raw(server, data, wait=PATIENCE):
     with socket.create_connection(("127.0.0.1", server.port), timeout=wait) as connection:
         connection.sendall(data)
         reply = b""
@@ -254,7 +254,7 @@ def raw(server, data, wait=3.0):
 
 def flood(server, head, amount):
     """Sends a body that has no end, and goes away."""
-    with socket.create_connection(("127.0.0.1", server.port), timeout=10) as connection:
+    with socket.create_connection(("127.0.0.1", server.port), timeout=PATIENCE) as connection:
         try:
             connection.sendall(head)
             for _ in range(amount // 65536):
@@ -362,7 +362,7 @@ def test_connections_do_not_stay(_):
 def test_connections_leave_no_memory_behind(_):
     """A third of a kilobyte each would be 200 kB: libsoup 3.2 keeps a reference of each socket that it accepts."""
     def visit(i):
-        with socket.create_connection(("127.0.0.1", server.port), timeout=20) as connection:
+        with socket.create_connection(("127.0.0.1", server.port), timeout=PATIENCE) as connection:
             if i % 2 == 0:  # the others leave without a word
                 connection.sendall(b"GET /healthz HTTP/1.1\r\nHost: 127.0.0.1\r\nConnection: close\r\n\r\n")
                 while connection.recv(65536):
@@ -455,37 +455,6 @@ def test_damaged_settings(folder):
         assert (folder / "mirror.json.bad").read_text() == text
 
 
-def test_stops_gracefully(folder):
-    with Server(data=folder) as server:
-        clients = [WebSocket(server.port) for _ in range(3)]
-        events = socket.create_connection(("127.0.0.1", server.port))
-        events.sendall(b"GET /api/events HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n")
-        eventually(lambda: server.state()["clients"] == 3, "three clients")
-        server.status("/seed/4711")
-        start = time.monotonic()
-        server.process.send_signal(signal.SIGTERM)
-        codes = []
-        for client in clients:
-            try:
-                while True:
-                    client.receive(5)
-            except Closed as closed:
-                codes.append(closed.args)
-            client.socket.close()
-        assert server.process.wait(20) == 0 and time.monotonic() - start < 10
-        assert all("1001" in str(code) for code in codes), codes
-        assert json.loads((folder / "mirror.json").read_text())["seed"] == 4711
-
-
-def test_stops_while_nobody_listens_to_it(_):
-    """A peer that never closes its side cannot hold the server up."""
-    with Server() as server:
-        stuck = WebSocket(server.port)
-        eventually(lambda: server.state()["clients"] == 1, "a client")
-        server.stop(limit=12)
-        stuck.socket.close()
-
-
 def closed_with(client):
     try:
         while True:
@@ -495,55 +464,26 @@ def closed_with(client):
         return closed.code
 
 
-def test_begins_anew(folder):
-    """SIGUSR2: another process in the place of this one, which nobody is turned away from meanwhile."""
-    path, messages = folder / "notify", []
-    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as listener:
-        listener.bind(str(path))
-        listener.settimeout(10)
-        with Server("--token", "correct-horse", data=folder, env={"NOTIFY_SOCKET": str(path)}) as server:
-            entry = {"headers": basic("me", "correct-horse")}
-            assert server.status("/seed/4711", **entry) == 200
-            for _ in range(2):
-                client = WebSocket(server.port, path="/ws?token=correct-horse")
-                assert client.status == 101
-                server.process.send_signal(signal.SIGUSR2)
-                assert closed_with(client) == 1001
-                answers = [server.status("/healthz") for _ in range(20)]
-                assert set(answers) == {200}, answers
-                eventually(lambda: server.status("/readyz") == 200, "ready again")
-                assert server.json("/api/state", **entry)["seed"] == 4711
-                assert server.process.poll() is None, "for the system it is the same process"
-            assert server.logs().count("restarting why=signal") == 2 and server.logs().count(f"listening url=http://127.0.0.1:{server.port}") == 3
-            open_files = os.listdir(f"/proc/{server.process.pid}/fd")
-            server.process.send_signal(signal.SIGUSR2)
-            eventually(lambda: server.logs().count("device-ready") == 4, "ready once more")
-            assert len(os.listdir(f"/proc/{server.process.pid}/fd")) <= len(open_files) + 2, "nothing is left open"
-            server.stop()
-        listener.settimeout(0.2)
-        try:
-            while True:
-                messages.append(listener.recv(1000).decode().split("\n")[0])
-        except TimeoutError:
-            pass
-    assert messages == ["READY=1"] + ["RELOADING=1", "READY=1"] * 3 + ["STOPPING=1"], messages
+def test_stops_gracefully(folder):
+    with Server(data=folder) as server:
+        clients = [WebSocket(server.port) for _ in range(3)]
+        events = socket.create_connection(("127.0.0.1", server.port))
+        events.sendall(b"GET /api/events HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n")
+        eventually(lambda: server.state()["clients"] == 3, "three clients")
+        server.status("/seed/4711")
+        server.process.send_signal(signal.SIGTERM)
+        assert [closed_with(client) for client in clients] == [1001] * 3
+        assert server.process.wait(PATIENCE) == 0
+        assert json.loads((folder / "mirror.json").read_text())["seed"] == 4711
 
 
-def test_begins_anew_whatever_hangs(_):
-    """The main thread stands still in the middle of it, as in a driver's call that never returns."""
+def test_stops_while_nobody_listens_to_it(_):
+    """A peer that never closes its side cannot hold the server up."""
     with Server() as server:
-        held = WebSocket(server.port)  # does not close its side, so that closing takes a moment
+        stuck = WebSocket(server.port)
         eventually(lambda: server.state()["clients"] == 1, "a client")
-        server.process.send_signal(signal.SIGUSR2)
-        eventually(lambda: "restarting why=signal" in server.logs(), "it begins anew")
-        try:
-            Stalled(server.process.pid).__enter__()  # for good: that thread ends with its process
-        except NotAllowed as error:
-            print(f"# not shown: {error}")
-            return
-        eventually(lambda: "stopped-hard" in server.logs(), "it is left behind")
-        assert server.status("/healthz") == 200 and server.process.poll() is None
-        held.socket.close()
+        server.stop()
+        stuck.socket.close()
 
 
 class Notifications:
@@ -561,6 +501,51 @@ class Notifications:
 
     def wait_for(self, beginning, count=1):
         eventually(lambda: sum(m.startswith(beginning) for m in self.messages) >= count, f"{count} {beginning}")
+
+
+def test_begins_anew(folder):
+    """SIGUSR2: another process in the place of this one, which nobody is turned away from meanwhile."""
+    manager = Notifications(folder / "notify")
+    with Server("--token", "correct-horse", data=folder, env={"NOTIFY_SOCKET": str(folder / "notify")}) as server:
+        entry = {"headers": basic("me", "correct-horse")}
+        assert server.status("/seed/4711", **entry) == 200
+        for _ in range(2):
+            client = WebSocket(server.port, path="/ws?token=correct-horse")
+            assert client.status == 101
+            server.process.send_signal(signal.SIGUSR2)
+            assert closed_with(client) == 1001
+            answers = [server.status("/healthz") for _ in range(20)]
+            assert set(answers) == {200}, answers
+            eventually(lambda: server.status("/readyz") == 200, "ready again")
+            assert server.json("/api/state", **entry)["seed"] == 4711
+            assert server.process.poll() is None, "for the system it is the same process"
+        assert server.logs().count("restarting why=signal") == 2 and server.logs().count(f"listening url=http://127.0.0.1:{server.port}") == 3
+        open_files = os.listdir(f"/proc/{server.process.pid}/fd")
+        server.process.send_signal(signal.SIGUSR2)
+        eventually(lambda: server.logs().count("device-ready") == 4, "ready once more")
+        assert len(os.listdir(f"/proc/{server.process.pid}/fd")) <= len(open_files) + 2, "nothing is left open"
+        manager.wait_for("READY=1", 4)
+        server.stop()
+    manager.wait_for("STOPPING=1")
+    told = [message.split("\n")[0] for message in manager.messages]
+    assert told == ["READY=1"] + ["RELOADING=1", "READY=1"] * 3 + ["STOPPING=1"], told
+
+
+def test_begins_anew_whatever_hangs(_):
+    """The main thread stands still in the middle of it, as in a driver's call that never returns."""
+    with Server() as server:
+        held = WebSocket(server.port)  # does not close its side, so that closing takes a moment
+        eventually(lambda: server.state()["clients"] == 1, "a client")
+        server.process.send_signal(signal.SIGUSR2)
+        eventually(lambda: "restarting why=signal" in server.logs(), "it begins anew")
+        try:
+            Stalled(server.process.pid).__enter__()  # for good: that thread ends with its process
+        except NotAllowed as error:
+            print(f"# not shown: {error}")
+            return
+        eventually(lambda: "stopped-hard" in server.logs(), "it is left behind")
+        assert server.status("/healthz") == 200 and server.process.poll() is None
+        held.socket.close()
 
 
 def test_systemd(folder):

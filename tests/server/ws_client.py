@@ -14,6 +14,9 @@ HEADER = struct.Struct("<4sBBHIIQ8s")
 FRAME, ACK, PING_KIND, PONG_KIND = 1, 2, 3, 4
 
 
+PATIENCE = 60.0  # seconds: a slow and busy machine takes its time
+
+
 class Closed(Exception):
     def __init__(self, code):
         super().__init__(f"closed with code {code}")
@@ -25,7 +28,7 @@ class WebSocket:
         self.socket = socket.socket()
         if receive_buffer:
             self.socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, receive_buffer)
-        self.socket.settimeout(10)
+        self.socket.settimeout(PATIENCE)
         self.socket.connect((address, port))
         self.socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         key = base64.b64encode(os.urandom(16)).decode()
@@ -74,7 +77,7 @@ class WebSocket:
         self.buffer = data[count:]
         return data[:count]
 
-    def receive(self, timeout=10.0):
+    def receive(self, timeout=PATIENCE):
         """The next binary message; None when none begins in time. Raises Closed."""
         until = time.monotonic() + timeout
         while True:
@@ -88,7 +91,7 @@ class WebSocket:
                 return None
             except ConnectionError:
                 raise Closed(None)
-            self.socket.settimeout(10)
+            self.socket.settimeout(PATIENCE)
             try:
                 first, second = self.read(2)
                 assert first & 0x70 == 0, "an extension was used"

@@ -24,7 +24,7 @@ export async function measureAge(browser, url, { transport, codec = "auto", came
   const script = `localStorage.setItem("reverie.size", "${camera.side ?? 512}");`;
   const page = await openMirror(browser, url, { query: `autoconnect&debug&transport=${transport}&codec=${codec}`, camera, script });
   try {
-    await waitForLink(page, { state: "live", transport }, 30000);
+    await waitForLink(page, { state: "live", transport });
     await page.waitForTimeout(warmUp * 1000);
     const begin = await state(page);
     await page.waitForTimeout(seconds * 1000);

@@ -17,6 +17,8 @@ const FLAGS = [
 ];
 const CAMERA = readFileSync(new URL("camera.js", import.meta.url), "utf8");
 
+export const PATIENCE = 90000; // ms, for what a slow and busy machine does in the end, too
+
 // `without`: flags to leave out.
 export const launch = (executablePath = process.env.REVERIE_CHROMIUM ?? "/usr/bin/chromium", more = [], without = []) =>
   chromium.launch({ executablePath, headless: true, args: [...FLAGS.filter((flag) => !without.includes(flag)), ...more] });
@@ -24,8 +26,9 @@ export const launch = (executablePath = process.env.REVERIE_CHROMIUM ?? "/usr/bi
 // A page of the mirror. numbered: with the camera of camera.js; faults: what the page complained of.
 // camera: {fps, side, rich, palette} of it.
 // script: a function that runs in the page before its own code.
-export async function openMirror(browser, url, { query = "", numbered = true, camera = {}, context = {}, script = null } = {}) {
+export async function openMirror(browser, url, { query = "", numbered = true, camera = { side: 256 }, context = {}, script = null } = {}) {
   const own = await browser.newContext({ viewport: { width: 1280, height: 800 }, ...context });
+  own.setDefaultTimeout(PATIENCE);
   const page = await own.newPage();
   page.faults = [];
   page.on("pageerror", (error) => page.faults.push(error.message));
@@ -46,17 +49,35 @@ export const linkOf = (page) =>
     return { state: line.dataset.state, transport: line.dataset.transport, text: line.textContent };
   });
 
-export const waitForFrames = (page, n, timeout = 15000) =>
-  page.waitForFunction((least) => globalThis.reverieTest.shown.length >= least, n, { timeout, polling: 100 });
+export const waitForFrames = (page, n) =>
+  page.waitForFunction((least) => globalThis.reverieTest.shown.length >= least, n, { timeout: PATIENCE, polling: 100 });
 
-export const waitForLink = (page, wanted, timeout = 15000) =>
+// A page that shows frames over WebRTC, its first choice. Where a machine is so busy that it takes longer than the page
+// waits for it, another begins.
+export async function openOverWebrtc(browser, url, options = {}) {
+  for (const until = Date.now() + PATIENCE; ; ) {
+    const page = await openMirror(browser, url, { query: "autoconnect&transport=auto", ...options });
+    await waitForLink(page, { state: "live" });
+    if ((await linkOf(page)).transport === "webrtc") return page;
+    if (Date.now() > until) throw new Error(`no WebRTC: ${(await linkOf(page)).text}`);
+    await page.context().close();
+  }
+}
+
+// Until `isSo` holds, which may be asynchronous.
+export async function becomes(isSo, what) {
+  for (const until = Date.now() + PATIENCE; !(await isSo()); await new Promise((resolve) => setTimeout(resolve, 100)))
+    if (Date.now() > until) throw new Error(`this never happened: ${typeof what === "function" ? await what() : what}`);
+}
+
+export const waitForLink = (page, wanted) =>
   page.waitForFunction(
     ({ state, transport }) => {
       const { dataset } = document.getElementById("link");
       return dataset.state === state && (!transport || dataset.transport === transport);
     },
     wanted,
-    { timeout, polling: 50 },
+    { timeout: PATIENCE, polling: 50 },
   );
 
 // Mean colour of a small square of an element's picture; x and y from 0 to 1.

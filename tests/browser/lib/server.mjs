@@ -6,7 +6,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 
 const PROGRAM = process.env.REVERIE ?? "build/reverie";
-const START_LIMIT = 30000; // ms
+const START_LIMIT = 90000; // ms
 
 // A UDP port that nobody uses now.
 export const freeUdpPort = () =>
@@ -21,12 +21,13 @@ export const freeUdpPort = () =>
 
 export class Server {
   // Resolves when the ready line came. `inside`: a command to start it through, such as ["ip", "netns", "exec", NAME].
-  static async start({ listen = "127.0.0.1:0", size = "512x512", options = [], inside = [], data = null } = {}) {
+  static async start({ listen = "127.0.0.1:0", size = "256x256", options = [], inside = [], data = null } = {}) {
     const server = new Server();
     server.ownsData = data === null;
     server.data = data ?? mkdtempSync(join(tmpdir(), "reverie-browser-"));
     const words = [...inside, PROGRAM, "serve", "--effect", "invert", "--size", size, "--listen", listen];
-    const [command, ...rest] = [...words, "--data", server.data, ...options];
+    // One thread: the browser beside it needs the machine too.
+    const [command, ...rest] = [...words, "--data", server.data, "--threads", "1", ...options];
     server.child = spawn(command, rest, { stdio: ["ignore", "pipe", "pipe"] });
     server.gone = new Promise((resolve) => server.child.once("exit", resolve));
     server.log = "";
@@ -73,7 +74,7 @@ export class Server {
 
   async stop() {
     this.child.kill("SIGTERM");
-    const limit = setTimeout(() => this.child.kill("SIGKILL"), 10000);
+    const limit = setTimeout(() => this.child.kill("SIGKILL"), 60000);
     await this.gone;
     clearTimeout(limit);
     if (this.ownsData) rmSync(this.data, { recursive: true, force: true });

@@ -3,8 +3,8 @@ import { mkdirSync } from "node:fs";
 import { join } from "node:path";
 
 const SHOTS = process.env.REVERIE_SCREENSHOTS; // a folder that receives pictures of the page
-export const DRAWING = 60000; // ms, on slow machines
-export const SOON = 20000;
+export const DRAWING = 120000; // ms, on slow and busy machines
+export const SOON = 90000;
 export const small = { width: 64, height: 64, steps: 1, cfg_scale: 1, seed: -1, batch_size: 1, n_iter: 1 };
 // Takes a while on any machine, so that something can be done meanwhile; tests stop it themselves.
 export const long = { ...small, width: 256, height: 256, steps: 150 };
@@ -12,6 +12,7 @@ export const long = { ...small, width: 256, height: 256, steps: 150 };
 // A page of somebody's own; faults: what it complained of. log: {name, password}.
 export async function openStudio(browser, url, { context = {}, log = null } = {}) {
   const own = await browser.newContext({ viewport: { width: 1440, height: 900 }, colorScheme: "dark", ...context });
+  own.setDefaultTimeout(SOON);
   const page = await own.newPage();
   page.faults = [];
   page.on("pageerror", (error) => page.faults.push(error.message));
