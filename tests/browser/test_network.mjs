@@ -39,10 +39,16 @@ after(async () => {
 
 test("UDP blocked from the start: frames come over WebSocket", { skip }, async () => {
   network.blockAllBut(server.port);
-  const page = await openMirror(browser, server.url, { query: "autoconnect&transport=auto" });
-  await waitForLink(page, { state: "live", transport: "ws" });
+  // The first offer to a server on a busy machine may be answered too late, which is another reason.
+  let page, text;
+  await becomes(async () => {
+    await page?.context().close();
+    page = await openMirror(browser, server.url, { query: "autoconnect&transport=auto" });
+    await waitForLink(page, { state: "live", transport: "ws" });
+    ({ text } = await linkOf(page));
+    return /WebSocket \(WebRTC: not connected 3 s after the answer\)/.test(text);
+  }, () => `the page says why it uses WebSocket: ${text}`);
   assert.ok(network.dropped() > 0, "nothing was blocked");
-  assert.match((await linkOf(page)).text, /WebSocket \(WebRTC: not connected 3 s after the answer\)/);
   const before = await shownCount(page);
   await waitForFrames(page, before + 15);
 });

@@ -86,6 +86,7 @@ def check_batches(folder, *arguments):
 
 def test_batches_change_nothing(folder):
     check_batches(folder, "--sampler", "euler")
+    check_batches(folder, "--sampler", "euler", "--steps", 1, "--width", 96, "--height", 136)
 
 
 def test_batches_of_noisy_samplers_change_nothing(folder):

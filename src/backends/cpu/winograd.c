@@ -38,10 +38,12 @@ round_up(gint64 a, gint64 step)
     return ceil_div(a, step) * step;
 }
 
+/* Of one image: what decides how sums are formed depends on it alone, so that an image has the same bits in any
+ * batch. */
 static gint64
-count_tiles(const CpuPatches *s)
+image_tiles(const CpuPatches *s)
 {
-    return s->in.n * ceil_div(s->out_h, WINOGRAD_OUT) * ceil_div(s->out_w, WINOGRAD_OUT);
+    return ceil_div(s->out_h, WINOGRAD_OUT) * ceil_div(s->out_w, WINOGRAD_OUT);
 }
 
 /* Blocks of a narrow layer fit the second-level cache with their inputs. */
@@ -58,9 +60,9 @@ cpu_winograd_pays(const CpuPatches *s, int out)
     if (s->kernel != 3 || s->stride != 1)
         return false;
     int columns = cpu_gemm_kernels()->columns;
-    double tiles = (double)count_tiles(s), in = s->in.c, outs = (double)round_up(out, columns);
+    double tiles = (double)image_tiles(s), in = s->in.c, outs = (double)round_up(out, columns);
     double in_lanes = (double)round_up(s->in.c, columns / 2);
-    double direct = (double)s->in.n * s->out_h * s->out_w * 9 * in * outs / 2;
+    double direct = (double)s->out_h * s->out_w * 9 * in * outs / 2;
     double blocks = (double)count_blocks((gint64)tiles, s->in.c);
     double winograd =
         tiles * WINOGRAD_PARTS * in * outs / 2 + tiles * (in_lanes + outs) * 110 + blocks * in * outs * 45;
@@ -70,7 +72,7 @@ cpu_winograd_pays(const CpuPatches *s, int out)
 static void
 choose_passes(CpuWinograd *g)
 {
-    int in = g->weights.in, most = g->tiles <= FEW_TILES ? CHANNELS_PER_PASS / 2 : CHANNELS_PER_PASS;
+    int in = g->weights.in, most = image_tiles(&g->patches) <= FEW_TILES ? CHANNELS_PER_PASS / 2 : CHANNELS_PER_PASS;
     g->passes = (int)ceil_div(in, most);
     g->channels_per_pass = (int)round_up(ceil_div(in, g->passes), CPU_CHANNEL_BLOCK);
     g->passes = (int)ceil_div(in, g->channels_per_pass);
@@ -125,7 +127,7 @@ cpu_winograd_prepare(CpuWinograd *g, CpuDevice *device, RvOp *op, GError **error
         return false;
     g->tiles_high = (int)ceil_div(g->patches.out_h, WINOGRAD_OUT);
     g->tiles_wide = (int)ceil_div(g->patches.out_w, WINOGRAD_OUT);
-    g->tiles = count_tiles(&g->patches);
+    g->tiles = g->patches.in.n * image_tiles(&g->patches);
     choose_passes(g);
     choose_blocks(g, device->threads);
     op->workspace =
