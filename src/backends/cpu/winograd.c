@@ -38,8 +38,8 @@ round_up(gint64 a, gint64 step)
     return ceil_div(a, step) * step;
 }
 
-/* Of one image: what decides how sums are formed depends on it alone, so that an image has the same bits in any
- * batch. */
+/* Of one image: what decides how sums are formed depends on it alone, so that an image has the same bits in
+ * any batch. */
 static gint64
 image_tiles(const CpuPatches *s)
 {
@@ -72,7 +72,8 @@ cpu_winograd_pays(const CpuPatches *s, int out)
 static void
 choose_passes(CpuWinograd *g)
 {
-    int in = g->weights.in, most = image_tiles(&g->patches) <= FEW_TILES ? CHANNELS_PER_PASS / 2 : CHANNELS_PER_PASS;
+    int in = g->weights.in,
+        most = image_tiles(&g->patches) <= FEW_TILES ? CHANNELS_PER_PASS / 2 : CHANNELS_PER_PASS;
     g->passes = (int)ceil_div(in, most);
     g->channels_per_pass = (int)round_up(ceil_div(in, g->passes), CPU_CHANNEL_BLOCK);
     g->passes = (int)ceil_div(in, g->channels_per_pass);
