@@ -15,6 +15,8 @@ static const GOptionEntry bench_entries[] = {
     { "size", 0, 0, G_OPTION_ARG_STRING, &bench.size,
       "Picture size (default: 1024x1024; steps: 512x512; mini: 256x256)", "WxH" },
     { "frames", 0, 0, G_OPTION_ARG_INT, &bench.frames, "Frames to time (default: 300)", "N" },
+    { "rate", 0, 0, G_OPTION_ARG_DOUBLE, &bench.rate,
+      "Frames come so often a second, as from a camera (default: one after the other)", "FPS" },
     { "steps", 0, 0, G_OPTION_ARG_INT, &bench.steps, "Sampling steps (frame: 2; steps: 20)", "N" },
     { "strength", 0, 0, G_OPTION_ARG_DOUBLE, &bench.strength, "Of a frame (default: 0.7)", "X" },
     { "cfg", 0, 0, G_OPTION_ARG_DOUBLE, &bench.cfg, "Guidance scale (frame: 0; steps: 7)", "X" },
@@ -162,11 +164,19 @@ profile_frame(RvBench *b, GError **error)
 }
 
 static bool
+check_rate(GError **error)
+{
+    return bench.rate == 0.0 || (bench.rate >= 0.01 && bench.rate <= 10000.0) ||
+           rv_error_set(error, RV_ERROR_USAGE, "--rate", "give frames a second, for example 30",
+                        "%g is no rate", bench.rate);
+}
+
+static bool
 run_on_devices(RvBench *b, char **devices, int frames, GError **error)
 {
-    if (bench.profile || bench.svg != NULL)
+    if (bench.profile || bench.svg != NULL || bench.rate != 0.0)
         return rv_error_set(error, RV_ERROR_USAGE, "--device", "give one device",
-                            "--profile and --svg are for one device");
+                            "--profile, --rate and --svg are for one device");
     if (!check_model_options(error) ||
         (b->init = test_picture(b->request.width, b->request.height, error)) == NULL)
         return false;
@@ -181,7 +191,7 @@ run_frames(RvBench *b, GError **error)
     gint64 start = g_get_monotonic_time();
     g_auto(GStrv) devices = rv_engine_split_devices(rv_generate_options.device);
     request_frame(b);
-    if (!take_size(b, "1024x1024", error))
+    if (!check_rate(error) || !take_size(b, "1024x1024", error))
         return false;
     if (g_strv_length(devices) > 1)
         return run_on_devices(b, devices, frames, error);
@@ -275,6 +285,7 @@ rv_command_bench(int argc, char **argv)
         "how far frames in fp8 (or --precision) are from fp16 (the CPU: fp32), and time and error layer by "
         "layer.",
         "Examples:\n  reverie bench frame --frames 100 --svg frames.svg\n"
+        "  reverie bench frame --model sdxl-turbo --rate 30\n"
         "  reverie bench steps --random sd15 --size 256x256 --steps 4 --json -\n"
         "  reverie bench load --model sd15.safetensors\n"
         "  reverie bench frame --random sdxl --device cuda:0,1\n"

@@ -8,7 +8,7 @@
 typedef struct {
     char *random, *size, *json, *svg;
     int frames, steps;
-    double strength, cfg;
+    double strength, cfg, rate;
     gboolean profile;
 } RvBenchOptions;
 
@@ -31,6 +31,7 @@ typedef struct {
     double
         compute_ms; /* of a frame whose bytes do not move, where interval_ms is known; of a step: its run */
     double flops;   /* of one sample */
+    int missed;     /* with --rate: pictures that came while a frame was drawn and a newer one too */
     RvProgressBar bar;
     gint64 last_step;
     double ready_seconds;

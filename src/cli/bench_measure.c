@@ -109,20 +109,41 @@ measure_compute(RvBench *b, int frames, GError **error)
     return true;
 }
 
+/* Until a frame's turn: when its picture came. Of pictures that came meanwhile the newest counts, as in a
+ * mirror. */
+static gint64
+wait_for_camera(RvBench *b, gint64 *tick)
+{
+    if (b->options.rate == 0.0)
+        return g_get_monotonic_time();
+    gint64 period = (gint64)(1e6 / b->options.rate), now = g_get_monotonic_time();
+    *tick += period;
+    gint64 late = MAX(now - *tick, 0) / period;
+    b->missed += (int)late;
+    *tick += late * period;
+    if (now >= *tick)
+        return *tick;
+    g_usleep((gulong)(*tick - now));
+    return g_get_monotonic_time();
+}
+
 bool
 rv_bench_frames(RvBench *b, int frames, GError **error)
 {
     RvDeviceInfo info;
+    gint64 tick = g_get_monotonic_time();
     rv_device_describe(rv_engine_device(b->engine), &info);
     for (int i = -RV_STARTS_UNDER_WAY; i < frames; i++) { /* every buffer's first frame warms up */
-        gint64 start = g_get_monotonic_time();
+        gint64 start = wait_for_camera(b, &tick);
         if (b->framer != NULL ? !draw_frame(b, error) : !generate_frame(b, i >= 0, error))
             return false;
         double ms = milliseconds_since(start);
         if (i == -RV_STARTS_UNDER_WAY)
             b->first_frame_seconds = rv_bench_age();
-        if (i < 0)
+        if (i < 0) {
+            b->missed = 0;
             continue;
+        }
         g_array_append_val(b->samples_ms, ms);
         rv_progress_bar_update(&b->bar, i + 1, frames, "frame");
     }

@@ -46,6 +46,10 @@ figures(const RvBench *b, const RvTimings *t, double fraction)
     rv_json_add_number(json, "upload", b->stages.upload);
     rv_json_add_number(json, "download", b->stages.download);
     json_builder_end_object(json);
+    if (b->options.rate > 0.0) {
+        rv_json_add_number(json, "rate", b->options.rate);
+        rv_json_add_int(json, "missed", b->missed);
+    }
     if (b->interval_ms > 0.0)
         rv_json_add_number(json, "interval_ms", b->interval_ms);
     if (b->compute_ms > 0.0)
@@ -100,6 +104,11 @@ rv_bench_report(const RvBench *b, const char *what, GError **error)
             rv_pipeline_name(b->pipeline), b->request.width, b->request.height, count, what, t.median, t.p99,
             t.max, 1000.0 / t.median);
     fprintf(to, "slowest of %d: %.2f ms; fastest %.2f, mean %.2f\n", count, t.max, t.min, t.mean);
+    if (b->options.rate > 0.0)
+        fprintf(to,
+                "a picture every %.2f ms, each timed from when it came; %d more came in vain while one was "
+                "drawn\n",
+                1000.0 / b->options.rate, b->missed);
     fprintf(to, "encode %.2f ms, UNet %.2f ms, decode %.2f ms", b->stages.encode, b->stages.unet,
             b->stages.decode);
     if (b->interval_ms > 0.0)

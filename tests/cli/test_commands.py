@@ -4,6 +4,7 @@ import os
 import re
 import shutil
 import subprocess
+import time
 
 from common import (BINARY, FAST, MODEL, REFERENCE, SANITIZED, Skip, copy_model, difference, draw, environment, json_lines, make_picture,
                     read_png, reverie, run_tests, tree, write_png)
@@ -398,6 +399,14 @@ def test_bench(folder):
     assert b"ready after" in text and b"first frame after" in text and b"to the device" in text, text
     reverie("bench", "frame", "--frames", 2, "--steps", 12, "--strength", 1, *small, "--json", folder / "g.json")
     assert json.loads((folder / "g.json").read_text())["frames"] == 2, "more evaluations than a program holds"
+    begun = time.monotonic()
+    reverie("bench", "frame", "--frames", 8, "--rate", 4, *small, "--json", folder / "r.json")
+    paced = json.loads((folder / "r.json").read_text())
+    assert time.monotonic() - begun > 7 / 4 and paced["rate"] == 4 and paced["ms"]["min"] < 250, "pictures come a quarter of a second apart"
+    reverie("bench", "frame", "--frames", 40, "--rate", 2000, *small, "--json", folder / "r.json")
+    assert json.loads((folder / "r.json").read_text())["missed"] > 0, "no CPU draws 2000 a second"
+    for wrong in (-1, "nan", 1e9):
+        assert "--rate" in reverie("bench", "frame", "--rate", wrong, *small, expect=2).error
     text = reverie("bench", "sleep", *small, "--json", folder / "s.json").stdout
     assert all(r["is_same"] for r in json.loads((folder / "s.json").read_text())["rounds"])
     assert text.count(b"picture the same") == 4 and text.rstrip().endswith(b"PASS"), text
