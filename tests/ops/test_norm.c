@@ -81,6 +81,13 @@ test_group_norm(void)
     check((Case) { .shape = { 3, 65, 63, 32 }, .groups = 32, .act = RV_ACT_RELU, .slice = 1 });
     check((Case) { .shape = { 1, 128, 128, 32 }, .groups = 8, .act = RV_ACT_SILU, .in_place = true });
     check((Case) { .shape = { 1, 2, 2, 2560 }, .groups = 32, .in_place = true });
+    check((Case) { .shape = { 1, 64, 64, 320 }, .groups = 32, .act = RV_ACT_SILU });
+    check((Case) { .shape = { 2, 32, 32, 640 }, .groups = 32, .in_place = true });
+    check((Case) { .shape = { 3, 16, 17, 960 }, .groups = 32, .act = RV_ACT_SILU, .slice = 8 });
+    check((Case) { .shape = { 1, 33, 31, 1920 }, .groups = 32, .act = RV_ACT_SILU });
+    check((Case) { .shape = { 2, 8, 8, 1280 }, .groups = 32, .mean = 30.0f });
+    check((Case) { .shape = { 1, 40, 24, 352 }, .groups = 32, .act = RV_ACT_SILU, .in_place = true });
+    check((Case) { .shape = { 1, 150, 150, 64 }, .groups = 1, .act = RV_ACT_SILU });
 }
 
 static void

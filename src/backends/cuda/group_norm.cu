@@ -28,13 +28,14 @@ plan_passes(CudaGroupPlan *plan, int channels, int multiprocessors)
 }
 
 extern "C" CudaGroupPlan
-cuda_group_plan(const CudaNorm *norm, int images, int groups, const CudaLimits *limits)
+cuda_group_plan(const CudaNorm *norm, int images, int groups, const CudaLimits *limits, int variant)
 {
     CudaGroupPlan plan = {};
     bool is_wide = takes_eight(&norm->x) && takes_eight(&norm->out) && norm->x.channels % 8 == 0;
     plan.images = images, plan.groups = groups, plan.width = is_wide ? 8 : 1;
     plan.plane = norm->x.pixels / images;
-    if (!plan_cluster(&plan, norm, limits))
+    bool is_held = variant > 0 && plan_held(&plan, norm, limits, variant - 1);
+    if (!is_held && !plan_cluster(&plan, norm, limits))
         plan_passes(&plan, norm->x.channels, limits->multiprocessors);
     return plan;
 }
@@ -222,7 +223,9 @@ extern "C" void
 cuda_kernel_group_norm(const CudaNorm *norm, const CudaGroupPlan *plan, void *workspace, unsigned *tickets,
                        int ticket_count, cudaStream_t stream)
 {
-    if (plan->cluster > 0)
+    if (plan->threads > 0)
+        launch_held(*norm, *plan, stream);
+    else if (plan->cluster > 0)
         launch_cluster(*norm, *plan, stream);
     else if (plan->width == 8)
         launch<8>(*norm, *plan, workspace, tickets, ticket_count, stream);

@@ -13,6 +13,9 @@ ceil_divide(int64_t a, int64_t b)
 /* Chooses the one-pass form; false when the shape or the device does not allow it. */
 bool plan_cluster(CudaGroupPlan *plan, const CudaNorm *norm, const CudaLimits *limits);
 void launch_cluster(const CudaNorm &norm, const CudaGroupPlan &plan, cudaStream_t stream);
+/* The same with vectors in registers: half precision, Hopper; false too where the variant has no room. */
+bool plan_held(CudaGroupPlan *plan, const CudaNorm *norm, const CudaLimits *limits, int variant);
+void launch_held(const CudaNorm &norm, const CudaGroupPlan &plan, cudaStream_t stream);
 
 /* The mean as two floats, for a mean far from zero leaves one float too few digits of the difference. */
 typedef struct {

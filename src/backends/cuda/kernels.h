@@ -59,7 +59,8 @@ typedef struct {
 
 void cuda_kernel_layer_norm(const CudaNorm *norm, cudaStream_t stream);
 
-/* How a group norm is cut up, a function of the shape alone, so that sums have the same bits in every run. */
+/* How a group norm is cut up, a function of shape and variant alone, so that sums have the same bits in every
+ * run. */
 typedef struct {
     int cluster;               /* blocks that hold a tile of an image in shared memory; 0: two passes */
     int images, groups, width; /* width: elements of a vector, 8 or 1 */
@@ -68,13 +69,19 @@ typedef struct {
     int rows;                  /* pixels that a block reads at a time */
     int64_t piece;             /* pixels of a block */
     int pieces;                /* of an image */
+    int threads;               /* of a block of the form that holds vectors in registers; 0: another form */
+    int held, kept, reach;     /* vectors of a thread in registers, in shared memory; columns of a group */
 } CudaGroupPlan;
 
 typedef struct {
     int capability, multiprocessors, shared_memory; /* 90 for 9.0; bytes that a block may have */
 } CudaLimits;
 
-CudaGroupPlan cuda_group_plan(const CudaNorm *norm, int images, int groups, const CudaLimits *limits);
+/* variant: 0, or up to CUDA_GROUP_VARIANTS another way where it takes this norm (plan.threads > 0), else as
+ * 0. */
+#define CUDA_GROUP_VARIANTS 15
+CudaGroupPlan cuda_group_plan(const CudaNorm *norm, int images, int groups, const CudaLimits *limits,
+                              int variant);
 size_t cuda_group_workspace(const CudaGroupPlan *plan);
 /* tickets: `ticket_count` numbers of device memory that are 0 before and after. */
 void cuda_kernel_group_norm(const CudaNorm *norm, const CudaGroupPlan *plan, void *workspace,

@@ -21,6 +21,9 @@ typedef bool (*CudaTry)(void *user, int index, int turn, cudaStream_t stream);
 /* Microseconds of one run, the best of several series; INFINITY when it cannot run. */
 double cuda_time(CudaDevice *device, CudaTry try_once, void *user, int index);
 
+/* For tests: with REVERIE_CUDA_WAY=N in the environment the N-th candidate (or the next one that runs) is
+ * taken everywhere instead of the fastest, and choices are neither looked up nor kept. */
+
 /* The fastest of `count` candidates, -1 when none runs. `microseconds` (may be NULL) receives its time. */
 int cuda_fastest(CudaDevice *device, CudaTry try_once, void *user, int count, double *microseconds);
 

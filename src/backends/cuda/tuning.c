@@ -96,7 +96,7 @@ void
 cuda_tuning_save(CudaTuning *tuning)
 {
     static GMutex saving;
-    if (tuning->path == NULL || !tuning->is_changed)
+    if (tuning == NULL || tuning->path == NULL || !tuning->is_changed)
         return;
     g_mutex_lock(&saving);
     load(tuning);

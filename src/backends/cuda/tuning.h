@@ -18,4 +18,4 @@ const void *cuda_tuning_find(const CudaTuning *tuning, const char *key, gsize by
 void cuda_tuning_store(CudaTuning *tuning, const char *key, const void *data, gsize bytes);
 /* Writes new choices to the file now (open programs call it when a plan is built), beside those that others
  * wrote since it was read, which can be found from then on; of a key that both have, this one's. */
-void cuda_tuning_save(CudaTuning *tuning);
+void cuda_tuning_save(CudaTuning *tuning); /* accepts NULL */
