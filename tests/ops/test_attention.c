@@ -89,6 +89,9 @@ test_shapes(void)
     /* around the edges of tiles of 64, 128 and 192 tokens */
     check((Case) { .n = 2, .queries = 193, .keys = 257, .heads = 3, .width = 64, .slice = 8 });
     check((Case) { .n = 1, .queries = 192, .keys = 128, .heads = 2, .width = 56 });
+    check((Case) { .n = 1, .queries = 700, .keys = 1100, .heads = 3, .width = 40 });
+    check((Case) { .n = 2, .queries = 1100, .keys = 640, .heads = 3, .width = 64, .slice = 8 });
+    check((Case) { .n = 1, .queries = 100, .keys = 4095, .heads = 2, .width = 24 });
     check((Case) { .n = 3, .queries = 65, .keys = 129, .heads = 2, .width = 80, .slice = 16 });
 }
 
@@ -120,6 +123,8 @@ static void
 test_large_scores(void)
 {
     check((Case) { .n = 1, .queries = 40, .keys = 700, .heads = 2, .width = 40, .range = 30.0f });
+    check((Case) { .n = 1, .queries = 300, .keys = 700, .heads = 2, .width = 64, .range = 30.0f });
+    check((Case) { .n = 1, .queries = 70, .keys = 129, .heads = 8, .width = 40, .range = 3.0f });
     check((Case) {
         .n = 1, .queries = 40, .keys = 700, .heads = 2, .width = 40, .range = 30.0f, .causal = true });
 }

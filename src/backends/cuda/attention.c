@@ -9,9 +9,11 @@
 #include "backends/cuda/matrix.h"
 #include "backends/cuda/tune.h"
 
-/* Ways that are timed, in this order: variants of the flash kernel, those for Hopper, engines of cuDNN. */
+/* Ways that are timed, in this order: variants of the flash kernel, those for Hopper, the balanced one,
+ * engines of cuDNN. */
 #define HOPPER CUDA_FLASH_VARIANTS
-#define FIRST_ENGINE (HOPPER + CUDA_HOPPER_VARIANTS)
+#define BALANCED (HOPPER + CUDA_HOPPER_VARIANTS)
+#define FIRST_ENGINE (BALANCED + 1)
 #define ENGINES 4
 #define CHOICES (FIRST_ENGINE + ENGINES)
 #define SMALL_FLOPS                                                                        \
@@ -89,8 +91,10 @@ library_graph(CudaDevice *device, const CudaAttention *s)
 }
 
 static cudaError_t
-run_flash(const CudaAttention *a, int variant, cudaStream_t stream)
+run_flash(const CudaDevice *device, const CudaAttention *a, int variant, cudaStream_t stream)
 {
+    if (variant == BALANCED)
+        return cuda_flash_balanced(a, device->multiprocessors, stream);
     return variant >= HOPPER ? cuda_flash_hopper(a, variant - HOPPER, stream)
                              : cuda_flash_attention(a, variant, stream);
 }
@@ -115,11 +119,12 @@ static bool
 try_once(void *user, int index, int turn, cudaStream_t stream)
 {
     Trial *trial = user;
-    if (index >= HOPPER && index < FIRST_ENGINE &&
-        !cuda_flash_hopper_takes(&trial->attention, trial->device->sm))
+    if ((index >= HOPPER && index < BALANCED &&
+         !cuda_flash_hopper_takes(&trial->attention, trial->device->sm)) ||
+        (index == BALANCED && !cuda_flash_balanced_takes(&trial->attention, trial->device->sm)))
         return false;
     if (index < FIRST_ENGINE)
-        return run_flash(&trial->attention, index, stream) == cudaSuccess;
+        return run_flash(trial->device, &trial->attention, index, stream) == cudaSuccess;
     const CudaPlan *plan = &trial->plans[index - FIRST_ENGINE];
     return plan->plan != NULL && run_library(plan, trial->device, &trial->attention, trial->workspace,
                                              stream) == CUDNN_STATUS_SUCCESS;
@@ -328,7 +333,7 @@ run(CudaDevice *device, const RvOp *op, cudaStream_t stream, GError **error)
     if (state->way == BY_LIBRARY)
         return cuda_check_cudnn(run_library(&state->plan, device, &a, op->workspace_data, stream), op->name,
                                 error);
-    return cuda_check(run_flash(&a, state->variant, stream), op->name, error);
+    return cuda_check(run_flash(device, &a, state->variant, stream), op->name, error);
 }
 
 const CudaOp cuda_attention = { .prepare = prepare, .run = run, .release = release };

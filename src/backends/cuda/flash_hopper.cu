@@ -2,17 +2,8 @@
  * takes 192 queries of one head, 64 for each of three warpgroups, whose softmax runs beside the others'
  * products; one more feeds them keys and values through the copy engine, which also fills narrow heads and
  * missing keys with zeros. Where queries are few a block takes 64, and two blocks share a multiprocessor. */
-#include <cuda_fp8.h>
-#include <math.h>
-
-#include "backends/cuda/hopper.cuh"
+#include "backends/cuda/flash_head.cuh"
 #include "backends/cuda/launch.cuh"
-
-#define WIDTH 64
-#define ROW_BYTES (2 * WIDTH)
-#define KEYS 128 /* of a tile */
-#define TILE_BYTES (KEYS * ROW_BYTES)
-#define NARROW 40 /* heads up to this have products of their own */
 
 /* A block with so many warpgroups of 64 queries. */
 template <int GROUPS> struct Block {
@@ -20,10 +11,6 @@ template <int GROUPS> struct Block {
                          per_multiprocessor = GROUPS > 1 ? 1 : 2;
     static constexpr unsigned shared_bytes = rows * ROW_BYTES + 2 * stages * TILE_BYTES + 256 + 1024;
 };
-
-typedef struct {
-    CUtensorMap q, k, v, out;
-} Maps;
 
 #if ON_HOPPER
 typedef struct {
@@ -85,28 +72,11 @@ produce(const Maps &maps, const Memory &m, int tiles)
     }
 }
 
-static __device__ __forceinline__ float
-power_of_two(float x)
-{
-    float y;
-    asm("ex2.approx.ftz.f32 %0, %1;" : "=f"(y) : "f"(x));
-    return y;
-}
-
 /* A thread's two rows of its warpgroup's 64 queries. `out` holds WIDE columns, and as many that stay zero as
  * leaving by 16 at a time needs. */
 template <int WIDE> struct State {
     float out[(WIDE + 15) / 16 * 8], top[2], sum[2];
 };
-
-static __device__ __forceinline__ void
-mask(float (&s)[KEYS / 2], int left)
-{
-#pragma unroll
-    for (int i = 0; i < KEYS / 2; i++)
-        if (i / 4 * 8 + threadIdx.x % 4 * 2 + i % 2 >= left)
-            s[i] = -INFINITY;
-}
 
 /* Scores become weights relative to the largest so far; `shrink` takes what was summed before to the same
  * base. */
@@ -174,41 +144,6 @@ start_weighing(State<WIDE> &state, const uint32_t (&p)[KEYS / 16][4], const uint
     products_commit();
 }
 
-/* The numbers as E4M3, rows of 64 bytes behind each other. */
-template <int WIDE>
-static __device__ __forceinline__ void
-store_f8(uint8_t *room, const State<WIDE> &state)
-{
-    int lane = threadIdx.x % 32;
-#pragma unroll
-    for (int half = 0; half < 2; half++) {
-        int row = threadIdx.x / 32 % 4 * 16 + half * 8 + lane / 4;
-#pragma unroll
-        for (int j = 0; j < WIDE / 8; j++) {
-            float2 pair = make_float2(state.out[j * 4 + half * 2], state.out[j * 4 + half * 2 + 1]);
-            *(uint16_t *)(room + row * WIDTH + j * 8 + lane % 4 * 2) =
-                __nv_cvt_float2_to_fp8x2(pair, __NV_SATFINITE, __NV_E4M3);
-        }
-    }
-}
-
-/* As T, in the copy engine's swizzle. */
-template <typename T, int WIDE>
-static __device__ __forceinline__ void
-store_plain(uint8_t *room, const State<WIDE> &state)
-{
-    int lane = threadIdx.x % 32, row = threadIdx.x / 32 % 4 * 16 + lane % 16;
-#pragma unroll
-    for (int j = 0; j < (WIDE + 15) / 16; j++) {
-        uint32_t packed[4];
-#pragma unroll
-        for (int i = 0; i < 4; i++)
-            packed[i] = Pair<T>::pack(state.out[j * 8 + i * 2], state.out[j * 8 + i * 2 + 1]);
-        int chunk = (j * 2 + lane / 16) ^ (row & 7);
-        store_matrix4(shared_address(room + row * ROW_BYTES + chunk * 16), packed);
-    }
-}
-
 /* Rows leave through the place of the queries, which nobody reads any more. */
 template <typename T, bool IS_F8, int WIDE>
 static __device__ __forceinline__ void
@@ -227,9 +162,9 @@ finish(const Maps &maps, uint8_t *room, State<WIDE> &state, int first, int group
         }
     }
     if constexpr (IS_F8)
-        store_f8(room, state);
+        store_f8<WIDE>(room, state.out);
     else
-        store_plain<T>(room, state);
+        store_plain<T, WIDE>(room, state.out);
     shared_to_engine();
     group_barrier(1 + group, 128);
     if (threadIdx.x % 128 == 0) {
@@ -320,29 +255,6 @@ __launch_bounds__(Block<GROUPS>::threads, Block<GROUPS>::per_multiprocessor)
 #endif
 }
 
-/* [images, tokens, heads, width]. */
-static bool
-encode(CUtensorMap *map, const CudaAttention *p, const void *address, int tokens, int stride, int box_rows)
-{
-    uint64_t dims[4] = { (uint64_t)p->width, (uint64_t)p->heads, (uint64_t)tokens, (uint64_t)p->n };
-    uint64_t strides[3] = { 2ull * p->width, 2ull * stride, 2ull * stride * tokens };
-    uint32_t box[4] = { WIDTH, 1, (uint32_t)box_rows, 1 };
-    return cuda_encode_tensor(map, p->dtype, address, dims, strides, box);
-}
-
-/* The result: in E4M3 rows of a box are 64 bytes, not swizzled. */
-static bool
-encode_out(CUtensorMap *map, const CudaAttention *p)
-{
-    if (p->out_factor == 0.0f)
-        return encode(map, p, p->out, p->queries, p->out_stride, 64);
-    uint64_t dims[4] = { (uint64_t)p->width, (uint64_t)p->heads, (uint64_t)p->queries, (uint64_t)p->n };
-    uint64_t strides[3] = { (uint64_t)p->width, (uint64_t)p->out_stride,
-                            (uint64_t)p->out_stride * (uint64_t)p->queries };
-    uint32_t box[4] = { WIDTH, 1, 64, 1 };
-    return cuda_encode_plain(map, DTYPE_F8_E4M3, p->out, dims, strides, box);
-}
-
 extern "C" bool
 cuda_flash_hopper_takes(const CudaAttention *p, int sm)
 {
@@ -358,9 +270,7 @@ launch(const CudaAttention *p, cudaStream_t stream)
     constexpr unsigned shared = Block<GROUPS>::shared_bytes;
     auto kernel = flash_hopper_kernel<T, IS_F8, GROUPS, WIDE>;
     Maps maps;
-    if (!encode(&maps.q, p, p->q, p->queries, p->q_stride, rows) ||
-        !encode(&maps.k, p, p->k, p->keys, p->k_stride, KEYS) ||
-        !encode(&maps.v, p, p->v, p->keys, p->v_stride, KEYS) || !encode_out(&maps.out, p))
+    if (!encode_all(&maps, p, rows))
         return cudaErrorInvalidValue;
     dim3 grid((unsigned)((p->queries + rows - 1) / rows), (unsigned)p->heads, (unsigned)p->n);
     cudaError_t status = cudaFuncSetAttribute(kernel, cudaFuncAttributeMaxDynamicSharedMemorySize, shared);

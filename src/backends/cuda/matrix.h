@@ -105,6 +105,9 @@ cudaError_t cuda_flash_attention(const CudaAttention *attention, int variant, cu
 bool cuda_flash_hopper_takes(const CudaAttention *attention, int sm);
 /* variant: 0 for blocks of 192 queries, 1 for blocks of 64. */
 cudaError_t cuda_flash_hopper(const CudaAttention *attention, int variant, cudaStream_t stream);
+/* Of those, in F16, with long rows of keys: blocks of equal work for so many multiprocessors. */
+bool cuda_flash_balanced_takes(const CudaAttention *attention, int sm);
+cudaError_t cuda_flash_balanced(const CudaAttention *attention, int multiprocessors, cudaStream_t stream);
 
 /* Softmax over rows [rows, keys] of float32 scores times `scale`, written as `dtype` to `out`; row r is query
  * first + r: with `causal` it sees keys up to its own number. */
