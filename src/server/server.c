@@ -111,20 +111,12 @@ open_recording(RvServer *server, GError **error)
     return server->recording != NULL;
 }
 
-static void
-save_settings(RvServer *server)
-{
-    g_autoptr(GError) error = NULL;
-    if (!rv_state_save(server->state, server->settings_path, &error))
-        rv_log(RV_LOG_WARNING, "settings-not-kept", "error", error->message, NULL);
-}
-
 static gboolean
 on_save(gpointer data)
 {
     RvServer *server = data;
     server->save = 0;
-    save_settings(server);
+    rv_settings_file_save(server->settings, server->state);
     return G_SOURCE_REMOVE;
 }
 
@@ -152,11 +144,12 @@ open_data(RvServer *server, GError **error)
         g_autofree char *key = g_build_filename(folder, "session.key", NULL);
         rv_auth_keep_key(server->auth, key);
     }
-    server->settings_path = g_build_filename(folder, "mirror.json", NULL);
+    g_autofree char *path = g_build_filename(folder, "mirror.json", NULL);
+    server->settings = rv_settings_file_new(path);
     server->state = rv_state_new(on_state_change, server);
     g_autoptr(GError) damaged = NULL;
-    bool is_new = !g_file_test(server->settings_path, G_FILE_TEST_EXISTS);
-    if (!rv_state_load(server->state, server->settings_path, &damaged))
+    bool is_new = !g_file_test(path, G_FILE_TEST_EXISTS);
+    if (!rv_state_load(server->state, path, &damaged))
         rv_log(RV_LOG_WARNING, "settings-damaged", "error", damaged->message, NULL);
     return !is_new || rv_state_set_text(server->state, "pace", server->options->pace, error);
 }
@@ -291,7 +284,7 @@ begin_stop(RvServer *server)
         rv_notify_reloading();
     else
         rv_notify("STOPPING=1");
-    save_settings(server);
+    rv_settings_file_save(server->settings, server->state);
     rv_mirror_refuse(server->mirror);
     rv_studio_refuse(server->studio);
     g_timeout_add(STOP_POLL_MS, stop_step, server);
@@ -397,7 +390,8 @@ on_signal(gpointer data)
 {
     RvServer *server = data;
     if (server->is_stopping) { /* somebody is in a hurry */
-        save_settings(server);
+        rv_settings_file_save(server->settings, server->state);
+        rv_settings_file_wait(server->settings);
         _exit(0);
     }
     begin_stop(server);
@@ -462,7 +456,7 @@ finish(RvServer *server)
     g_main_loop_unref(server->loop);
     g_free(server->url);
     g_free(server->loss);
-    g_free(server->settings_path);
+    rv_settings_file_free(server->settings);
 }
 
 /* Frames of megabytes come and go many times a second. As malloc is set by default each would be mapped and

@@ -6,6 +6,7 @@
 #include "server/restart.h"
 #include "server/route.h"
 #include "server/server.h"
+#include "server/settings_file.h"
 
 typedef struct RvEvents RvEvents;
 typedef struct RvOscPort RvOscPort;
@@ -30,7 +31,8 @@ struct RvServer {
     GPtrArray *sockets; /* open WebSockets, referenced */
     GPtrArray *tasks;   /* RvTask, requests to the picture API that are not answered yet; borrowed */
     guint replies;      /* of such, that are being written */
-    char *url, *settings_path;
+    char *url;
+    RvSettingsFile *settings;
     bool is_stopping, restarts; /* restarts: with another process in this one's place */
     bool restart_waits;         /* until the last one is long enough ago */
     int restart_socket;         /* which goes on listening; -1: none */

@@ -83,5 +83,8 @@ void rv_state_add_json(const RvState *state, JsonBuilder *json);
 
 /* Reads the file if there is one. A damaged file is renamed to PATH.bad and reported, the defaults stay. */
 bool rv_state_load(RvState *state, const char *path, GError **error);
-/* Writes beside `path` and renames, so that the file is whole whenever the power fails. */
-bool rv_state_save(const RvState *state, const char *path, GError **error);
+/* What the file holds; freed by the caller. */
+char *rv_state_text(const RvState *state);
+/* Writes it beside `path` and renames, so that the file is whole whenever the power fails: waits for the
+ * disk. Any thread. */
+bool rv_state_write(const char *text, const char *path, GError **error);

@@ -185,15 +185,20 @@ rv_state_load(RvState *state, const char *path, GError **error)
                         "the settings are damaged: %s", wrong->message);
 }
 
-bool
-rv_state_save(const RvState *state, const char *path, GError **error)
+char *
+rv_state_text(const RvState *state)
 {
     g_autoptr(JsonBuilder) json = json_builder_new();
     json_builder_begin_object(json);
     rv_state_add_json(state, json);
     json_builder_end_object(json);
     g_autoptr(JsonNode) root = json_builder_get_root(json);
-    g_autofree char *text = json_to_string(root, TRUE);
+    return json_to_string(root, TRUE);
+}
+
+bool
+rv_state_write(const char *text, const char *path, GError **error)
+{
     g_autoptr(GError) wrong = NULL;
     if (!g_file_set_contents_full(path, text, -1,
                                   G_FILE_SET_CONTENTS_CONSISTENT | G_FILE_SET_CONTENTS_DURABLE, 0600, &wrong))

@@ -68,6 +68,10 @@ class Server:
         self.process.terminate()
         code = self.process.wait(PATIENCE)
         self.process.stdout.close()
+        kept = os.path.join(self.data.name, "mirror.json")
+        if os.path.exists(kept):
+            with open(kept, encoding="utf-8") as file:
+                self.kept = json.load(file)
         self.data.cleanup()
         self.log.seek(0)
         if code != 0:
@@ -439,6 +443,32 @@ class Load(unittest.TestCase):
         self.assertLess(sorted(times)[len(times) // 2], 1)
         self.assertLess(max(times), 4)
         self.assertEqual(stats["frames"]["failed"], 0)
+
+    @unittest.skipIf(SANITIZED or "REVERIE_SLOW_DISK" not in os.environ, "preloads a library")
+    def test_a_slow_disk_stops_no_picture(self):
+        """Settings change all the time, and each time the disk takes two seconds to keep them."""
+        slow = Server({"LD_PRELOAD": os.environ["REVERIE_SLOW_DISK"]})
+        done = threading.Event()
+
+        def change():
+            seed = 0
+            while not done.wait(0.3):
+                slow.post({"seed": seed})
+                seed += 1
+            slow.post({"seed": 4711})
+
+        changing = threading.Thread(target=change)
+        changing.start()
+        try:
+            times = steady(slow, 5)
+        finally:
+            done.set()
+            changing.join()
+            slow.stop()
+        slow.log.seek(0)
+        self.assertNotIn(b"cannot be preloaded", slow.log.read())
+        self.assertLess(max(times), 1.5)
+        self.assertEqual(slow.kept["seed"], 4711)
 
     @unittest.skipIf(SANITIZED, "measures time")
     def test_residence_is_small(self):
