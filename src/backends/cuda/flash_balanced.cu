@@ -1,8 +1,8 @@
-/* Flash attention in F16 for heads up to 64 wide on Hopper, long rows of keys: a block takes 64 queries of one head
- * for each of its three warpgroups, several times over, so that blocks of equal work fill the multiprocessors. While
- * one warpgroup's products run, the others turn scores into weights (flash_soft.cuh). The sums of weights come out of
- * the product with the values, from columns of ones; in heads up to 40 wide ones in the keys' padding subtract the
- * rows' bases. */
+/* Flash attention in F16 for heads up to 64 wide on Hopper, long rows of keys: a block takes 64 queries of
+ * one head for each of its three warpgroups, several times over, so that blocks of equal work fill the
+ * multiprocessors. While one warpgroup's products run, the others turn scores into weights (flash_soft.cuh).
+ * The sums of weights come out of the product with the values, from columns of ones; in heads up to 40 wide
+ * ones in the keys' padding subtract the rows' bases. */
 #include "backends/cuda/flash_soft.cuh"
 #include "backends/cuda/launch.cuh"
 #include "backends/cuda/wgmma_rows.cuh"
@@ -229,7 +229,8 @@ reset(State<WIDE> &state)
     }
 }
 
-/* A tile, its number n, while the values of the one before are weighed by p: its scores become the weights p. */
+/* A tile, its number n, while the values of the one before are weighed by p: its scores become the weights p.
+ */
 template <int WIDE>
 static __device__ __forceinline__ void
 step_on(State<WIDE> &state, const Memory &m, const Work &work, int n, int i, uint32_t (&p)[KEYS / 16][4])
@@ -261,8 +262,8 @@ step_on(State<WIDE> &state, const Memory &m, const Work &work, int n, int i, uin
     weights<!Head<WIDE>::is_narrow>(p, s, work.scale);
 }
 
-/* All keys of one set of queries. Before the first tile weights of 0 are multiplied: branches around products would
- * make the compiler wait for each. */
+/* All keys of one set of queries. Before the first tile weights of 0 are multiplied: branches around products
+ * would make the compiler wait for each. */
 template <int WIDE>
 static __device__ __forceinline__ void
 attend(State<WIDE> &state, const Memory &m, const Work &work, int n)
@@ -353,7 +354,8 @@ consume(const Maps &maps, const Memory &m, const Work &work, int group, int firs
         attend(state, m, work, n);
         if (threadIdx.x % 32 == 0)
             barrier_arrive(&m.q_empty[group]);
-        finish<WIDE, IS_F8>(maps, m.out + group * QUERY_BYTES, state, (first + set) * 64, group, work.out_factor);
+        finish<WIDE, IS_F8>(maps, m.out + group * QUERY_BYTES, state, (first + set) * 64, group,
+                            work.out_factor);
     }
     if (n < (sets + GROUPS - 1) / GROUPS * work.tiles)
         idle(m, n, work.tiles);
@@ -387,15 +389,16 @@ __launch_bounds__(THREADS, 1) flash_balanced_kernel(const __grid_constant__ Maps
 #endif
 }
 
-/* Sets of 64 queries for a block: the busiest multiprocessor is through first. A warpgroup without a set costs, and so
- * does a block's start. */
+/* Sets of 64 queries for a block: the busiest multiprocessor is through first. A warpgroup without a set
+ * costs, and so does a block's start. */
 static int
 share_of(int sets, int heads, int multiprocessors)
 {
     int best = 1;
     double least = INFINITY;
     for (int share = 1; share <= sets && share <= MOST_SETS; share++) {
-        int blocks = (sets + share - 1) / share * heads, waves = (blocks + multiprocessors - 1) / multiprocessors;
+        int blocks = (sets + share - 1) / share * heads,
+            waves = (blocks + multiprocessors - 1) / multiprocessors;
         int idle_groups = (GROUPS - share % GROUPS) % GROUPS;
         double time = waves * (share + 0.3 * idle_groups + 0.5);
         if (time < least) {
@@ -438,5 +441,6 @@ cuda_flash_balanced(const CudaAttention *p, int multiprocessors, cudaStream_t st
     if (p->width <= NARROW)
         return is_f8 ? launch<NARROW, true>(p, multiprocessors, stream)
                      : launch<NARROW, false>(p, multiprocessors, stream);
-    return is_f8 ? launch<WIDTH, true>(p, multiprocessors, stream) : launch<WIDTH, false>(p, multiprocessors, stream);
+    return is_f8 ? launch<WIDTH, true>(p, multiprocessors, stream)
+                 : launch<WIDTH, false>(p, multiprocessors, stream);
 }

@@ -1,5 +1,5 @@
-/* flash_head.cuh - what the flash kernels for Hopper share: heads as tensors of the copy engine, and rows of a warpgroup's
- * accumulators as they leave. */
+/* flash_head.cuh - what the flash kernels for Hopper share: heads as tensors of the copy engine, and rows of
+ * a warpgroup's accumulators as they leave. */
 #pragma once
 #include <cuda_fp8.h>
 #include <math.h>

@@ -1,6 +1,6 @@
-/* flash_soft.cuh - the softmax of flash attention in the registers of a warpgroup: weights are powers of two of scores
- * relative to a base of their row, which only follows the row's largest score when that has grown too far, and are
- * rounded to F16, the same numbers in the weighted sum and in what it is divided by. */
+/* flash_soft.cuh - the softmax of flash attention in the registers of a warpgroup: weights are powers of two
+ * of scores relative to a base of their row, which only follows the row's largest score when that has grown
+ * too far, and are rounded to F16, the same numbers in the weighted sum and in what it is divided by. */
 #pragma once
 #include "backends/cuda/flash_head.cuh"
 
@@ -27,9 +27,9 @@ bits_max3(int a, float x, float y)
     return largest;
 }
 
-/* Powers of two of 32 * part * a and b, exponents below 16, as two F16 numbers, without the special function unit: sum
- * and clamp make fixed-point numbers of 10 bits behind the point, whose halves are an F16 number's exponent and a line
- * for its fraction; the fraction is replaced by a cubic, exact at 0. */
+/* Powers of two of 32 * part * a and b, exponents below 16, as two F16 numbers, without the special function
+ * unit: sum and clamp make fixed-point numbers of 10 bits behind the point, whose halves are an F16 number's
+ * exponent and a line for its fraction; the fraction is replaced by a cubic, exact at 0. */
 static __device__ __forceinline__ uint32_t
 powers_by_cubic(float a, float b, float part)
 {
@@ -52,9 +52,9 @@ is_by_cubic(int k, int j)
     return (k * 4 + j + k / 2) * 2 % 8 < 2;
 }
 
-/* Scores: times scale less the base when IS_RAW, so that they are exponents; else less the base already, by the product
- * that made them, and exponents when they are multiplied by `scale`. Whether any row of the warp got another base, to
- * which `shrink` takes earlier sums. */
+/* Scores: times scale less the base when IS_RAW, so that they are exponents; else less the base already, by
+ * the product that made them, and exponents when they are multiplied by `scale`. Whether any row of the warp
+ * got another base, to which `shrink` takes earlier sums. */
 template <bool IS_RAW>
 static __device__ __forceinline__ bool
 settle(SoftRows &rows, float (&s)[KEYS / 2], float scale, bool is_first)

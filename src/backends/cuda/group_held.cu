@@ -1,19 +1,20 @@
-/* group_held.cu - group norm in one pass over memory on Hopper, in half precision: a cluster of blocks takes a tile of an
- * image, its threads hold their vectors in registers (and beyond those in shared memory) while sums go around. Sums are of
- * differences to the group's first number of the image, in float, so that a mean far from zero costs no digits. */
+/* group_held.cu - group norm in one pass over memory on Hopper, in half precision: a cluster of blocks takes
+ * a tile of an image, its threads hold their vectors in registers (and beyond those in shared memory) while
+ * sums go around. Sums are of differences to the group's first number of the image, in float, so that a mean
+ * far from zero costs no digits. */
 #include "group_norm.cuh"
 #include "launch.cuh"
 
-#define HELD_GROUPS 16 /* of a tile */
-#define HELD_BLOCKS 16 /* of a cluster */
+#define HELD_GROUPS 16    /* of a tile */
+#define HELD_BLOCKS 16    /* of a cluster */
 #define HELD_CHANNELS 512 /* of a tile */
-#define HELD_CHUNKS 4 /* of what goes to shared memory: sums begin when the first has come */
+#define HELD_CHUNKS 4     /* of what goes to shared memory: sums begin when the first has come */
 
 #define PORTABLE_BLOCKS 8
 #define LARGE_DEVICE 128 /* multiprocessors that have clusters of 16 */
 #define CLUSTERS 5       /* 1, 2, 4, 8, 16 blocks */
 #define LEAST_CHANNELS 32
-#define LEAST_GROUP 4   /* channels: a vector meets three groups at most */
+#define LEAST_GROUP 4    /* channels: a vector meets three groups at most */
 #define LEAST_VECTORS 64 /* of a block, before it is worth a cluster */
 #define USUAL_THREADS 192
 #define MOST_HELD 16
@@ -217,12 +218,11 @@ finish_all(const CudaNorm &norm, const CudaGroupPlan &plan, const uint4 *held, c
 #pragma unroll
     for (int k = 0; k < HELD; k++)
         if (k < count)
-            finish_vector<WITH_SILU, TO_F8>(held[k], mean, scale, shift, to + k * step,
-                                                  norm.out.factor);
+            finish_vector<WITH_SILU, TO_F8>(held[k], mean, scale, shift, to + k * step, norm.out.factor);
 #pragma unroll 2
     for (int k = HELD; k < count; k++)
-        finish_vector<WITH_SILU, TO_F8>(kept[(k - HELD) * plan.threads], mean, scale, shift,
-                                              to + k * step, norm.out.factor);
+        finish_vector<WITH_SILU, TO_F8>(kept[(k - HELD) * plan.threads], mean, scale, shift, to + k * step,
+                                        norm.out.factor);
 }
 
 #endif
@@ -402,7 +402,8 @@ greatest_common_divisor(int a, int b)
     return a;
 }
 
-/* Channels of the narrowest tile: whole groups and whole vectors, 64 bytes of each pixel where that is possible. */
+/* Channels of the narrowest tile: whole groups and whole vectors, 64 bytes of each pixel where that is
+ * possible. */
 static int
 narrowest_tile(int channels, int per_group)
 {
@@ -474,10 +475,11 @@ launch_with(const CudaNorm &norm, const CudaGroupPlan &plan, cudaStream_t stream
     size_t shared = (size_t)plan.kept * plan.threads * sizeof(uint4) + lists * sizeof(float2);
     if (allow_shared(held_norm<HELD>, shared) != cudaSuccess ||
         (plan.cluster > PORTABLE_BLOCKS &&
-         cudaFuncSetAttribute(held_norm<HELD>, cudaFuncAttributeNonPortableClusterSizeAllowed, 1) != cudaSuccess))
+         cudaFuncSetAttribute(held_norm<HELD>, cudaFuncAttributeNonPortableClusterSizeAllowed, 1) !=
+             cudaSuccess))
         return; /* the caller looks for the error */
-    launch_kernel(held_norm<HELD>, dim3(plan.tiles * plan.cluster, plan.images), plan.threads, shared, plan.cluster,
-                  stream, norm, plan);
+    launch_kernel(held_norm<HELD>, dim3(plan.tiles * plan.cluster, plan.images), plan.threads, shared,
+                  plan.cluster, stream, norm, plan);
 }
 
 void
