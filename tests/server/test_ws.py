@@ -429,47 +429,6 @@ class Load(unittest.TestCase):
         if not SANITIZED:
             self.assertGreater(min(sizes), 0.7 * sizes[0])
 
-    @unittest.skipIf(SANITIZED or "REVERIE_CLOCK_STEPS" not in os.environ, "preloads a library")
-    def test_steps_of_the_wall_clock_are_not_noticed(self):
-        """An hour ahead and back every half second: every frame comes back at once."""
-        stepping = Server({"LD_PRELOAD": os.environ["REVERIE_CLOCK_STEPS"]})
-        try:
-            times = steady(stepping, 4, least=60)
-            stats = stepping.stats()
-        finally:
-            stepping.stop()
-        stepping.log.seek(0)
-        self.assertNotIn(b"cannot be preloaded", stepping.log.read())
-        self.assertLess(sorted(times)[len(times) // 2], 1)
-        self.assertLess(max(times), 4)
-        self.assertEqual(stats["frames"]["failed"], 0)
-
-    @unittest.skipIf(SANITIZED or "REVERIE_SLOW_DISK" not in os.environ, "preloads a library")
-    def test_a_slow_disk_stops_no_picture(self):
-        """Settings change all the time, and each time the disk takes two seconds to keep them."""
-        slow = Server({"LD_PRELOAD": os.environ["REVERIE_SLOW_DISK"]})
-        done = threading.Event()
-
-        def change():
-            seed = 0
-            while not done.wait(0.3):
-                slow.post({"seed": seed})
-                seed += 1
-            slow.post({"seed": 4711})
-
-        changing = threading.Thread(target=change)
-        changing.start()
-        try:
-            times = steady(slow, 5)
-        finally:
-            done.set()
-            changing.join()
-            slow.stop()
-        slow.log.seek(0)
-        self.assertNotIn(b"cannot be preloaded", slow.log.read())
-        self.assertLess(max(times), 1.5)
-        self.assertEqual(slow.kept["seed"], 4711)
-
     @unittest.skipIf(SANITIZED, "measures time")
     def test_residence_is_small(self):
         """What the server adds to decoding, the effect and encoding, at 30 frames a second."""

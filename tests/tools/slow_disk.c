@@ -1,10 +1,10 @@
-/* Preloaded into a program, a disk that takes a second to make anything durable, as one does that still
+/* Preloaded into a program, a disk that takes two seconds to make anything durable, as one does that still
  * has gigabytes of another program to write. */
 #include <dlfcn.h>
 #include <stddef.h>
 #include <unistd.h>
 
-#define SECONDS 1
+#define SECONDS 2
 
 static int
 slowly(const char *name, int descriptor)

@@ -4,6 +4,7 @@
 #include <cuda_fp8.h>
 #include <math.h>
 
+#include "backends/cuda/fast_math.cuh"
 #include "backends/cuda/hopper.cuh"
 
 #define WIDTH 64
@@ -17,14 +18,6 @@ typedef struct {
 } Maps;
 
 #if ON_HOPPER
-
-static __device__ __forceinline__ float
-power_of_two(float x)
-{
-    float y;
-    asm("ex2.approx.ftz.f32 %0, %1;" : "=f"(y) : "f"(x));
-    return y;
-}
 
 /* Scores of keys that are not there: a thread has two neighbours of every eight. */
 static __device__ __forceinline__ void

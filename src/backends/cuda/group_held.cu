@@ -2,6 +2,7 @@
  * a tile of an image, its threads hold their vectors in registers (and beyond those in shared memory) while
  * sums go around. Sums are of differences to the group's first number of the image, in float, so that a mean
  * far from zero costs no digits. */
+#include "fast_math.cuh"
 #include "group_norm.cuh"
 #include "launch.cuh"
 
@@ -148,39 +149,12 @@ add_vector(uint4 bits, const float origin[8], float sum[8], float square[8])
     }
 }
 
-static __device__ __forceinline__ float2
-warp_total(float2 sum)
-{
-#pragma unroll
-    for (int step = 16; step > 0; step /= 2) {
-        sum.x += __shfl_xor_sync(~0u, sum.x, step);
-        sum.y += __shfl_xor_sync(~0u, sum.y, step);
-    }
-    return sum;
-}
-
 static __device__ __forceinline__ GroupStats
 held_stats(float2 sum, float origin, double share, float eps)
 {
     double off = sum.x * share, variance = sum.y * share - off * off, mean = origin + off;
     float spread = variance < 0.0 ? 0.0f : (float)variance; /* NaN stays */
     return GroupStats { (float)mean, (float)(mean - (float)mean), rsqrtf(spread + eps), 0.0f };
-}
-
-static __device__ __forceinline__ float
-power_of_two(float x)
-{
-    float y;
-    asm("ex2.approx.ftz.f32 %0, %1;" : "=f"(y) : "f"(x));
-    return y;
-}
-
-static __device__ __forceinline__ float
-reciprocal(float x)
-{
-    float y;
-    asm("rcp.approx.ftz.f32 %0, %1;" : "=f"(y) : "f"(x));
-    return y;
 }
 
 static __device__ __forceinline__ float
@@ -340,7 +314,7 @@ __launch_bounds__(held_threads(HELD), 1)
 #pragma unroll 4
         for (int i = lane; i < entries; i += 32)
             total.x += list[i].x, total.y += list[i].y;
-        total = warp_total(total);
+        total = warp_sum(total);
         if (plan.cluster == 1) {
             if (lane == 0)
                 shared.stats[g] = held_stats(total, shared.origin[g], share, norm.eps);
@@ -354,7 +328,7 @@ __launch_bounds__(held_threads(HELD), 1)
             float2 total = make_float2(0.0f, 0.0f);
             if (lane < plan.cluster)
                 total = shared.inbox[g][lane];
-            total = warp_total(total);
+            total = warp_sum(total);
             if (lane == 0)
                 shared.stats[g] = held_stats(total, shared.origin[g], share, norm.eps);
         }

@@ -22,8 +22,10 @@ typedef struct {
     float mean, mean_rest, scale, unused;
 } GroupStats;
 
-static __device__ __forceinline__ double2
-warp_sum(double2 sum)
+/* T: float2 or double2. */
+template <class T>
+static __device__ __forceinline__ T
+warp_sum(T sum)
 {
 #pragma unroll
     for (int step = 16; step > 0; step /= 2) {
