@@ -9,10 +9,16 @@
 #define ALIGNMENT 16
 #define LONGEST_FAST 1280
 
+/* How a product is made: by the library, or by a kernel of our own (matrix.h). */
+typedef struct {
+    cublasLtMatmulAlgo_t algorithm;
+    gint32 cut; /* -1: by the library */
+} Way;
+
 struct CudaGemm {
     cublasLtMatmulDesc_t product;
     cublasLtMatrixLayout_t a, b, c, out; /* column-major: `a` the weights, `b` the activations */
-    cublasLtMatmulAlgo_t algorithm;
+    Way way;
     CudaDevice *device;
     void *counter; /* its workspace; NULL: the device's */
     gsize weight_bytes, x_bytes, out_bytes, add_bytes;
@@ -149,15 +155,32 @@ multiply(const CudaGemm *gemm, const cublasLtMatmulAlgo_t *algorithm, void *coun
 typedef struct {
     const CudaGemm *gemm;
     const cublasLtMatmulHeuristicResult_t *results;
+    const CudaConv *shape; /* NULL: the library's ways only */
+    int cuts;              /* of our own, the first candidates */
     guint8 *x, *out, *add, *weights;
 } Trial;
+
+static bool
+try_cut(const Trial *trial, int cut, const void *weight, cudaStream_t stream)
+{
+    CudaConv conv = *trial->shape;
+    conv.x = trial->x;
+    conv.weight = weight;
+    conv.bias = trial->gemm->has_bias ? trial->x : NULL;
+    conv.add = trial->add;
+    conv.out = trial->out;
+    return cuda_linear_hopper_takes(&conv, cut, trial->gemm->device->sm) &&
+           cuda_linear_hopper(&conv, cut, stream) == cudaSuccess;
+}
 
 static bool
 try_once(void *user, int index, int turn, cudaStream_t stream)
 {
     Trial *trial = user;
     const guint8 *weight = trial->weights + cuda_bench_turn(trial->gemm->weight_bytes, turn);
-    const cublasLtMatmulHeuristicResult_t *result = &trial->results[index];
+    if (index < trial->cuts)
+        return try_cut(trial, index, weight, stream);
+    const cublasLtMatmulHeuristicResult_t *result = &trial->results[index - trial->cuts];
     void *counter = cuda_counter_of_turn(trial->gemm->device, result->workspaceSize, turn);
     return multiply(trial->gemm, &result->algo, counter, weight, trial->x, trial->add, trial->out, stream) ==
            CUBLAS_STATUS_SUCCESS;
@@ -169,46 +192,65 @@ rounded(gsize bytes)
     return (bytes + 255) & ~(gsize)255;
 }
 
-/* *choice is -1 when no candidate runs. */
+/* *choice is a number of Trial's, -1 when none runs. */
 static bool
-choose(CudaGemm *gemm, CudaDevice *device, const cublasLtMatmulHeuristicResult_t *results, int count,
-       int *choice, GError **error)
+choose(CudaGemm *gemm, CudaDevice *device, const CudaConv *shape,
+       const cublasLtMatmulHeuristicResult_t *results, int count, int *choice, GError **error)
 {
     CudaBench bench;
     gsize x = rounded(gemm->x_bytes), out = rounded(gemm->out_bytes), add = rounded(gemm->add_bytes);
     if (!cuda_bench_open(&bench, device, x + out + add + cuda_bench_rotating(gemm->weight_bytes), error))
         return false;
-    Trial trial = {
-        gemm, results, bench.memory, bench.memory + x, bench.memory + x + out, bench.memory + x + out + add
-    };
+    Trial trial = { gemm,
+                    results,
+                    shape,
+                    shape != NULL ? CUDA_LINEAR_CUTS : 0,
+                    bench.memory,
+                    bench.memory + x,
+                    bench.memory + x + out,
+                    bench.memory + x + out + add };
     if (gemm->has_bias) {
         const void *bias = bench.memory;
         set(gemm, CUBLASLT_MATMUL_DESC_BIAS_POINTER, &bias, sizeof bias);
     }
-    *choice = cuda_fastest(device, try_once, &trial, count, &gemm->microseconds);
+    *choice = cuda_fastest(device, try_once, &trial, trial.cuts + count, &gemm->microseconds);
     cuda_bench_close(&bench, device);
     return true;
 }
 
-/* Keeps the algorithm under the key; *gemm is freed and NULL when nothing runs. */
+/* Whether the way that was kept is one on this device; takes the counter that it needs. */
 static bool
-tune(CudaGemm **made, CudaDevice *device, const char *key, GError **error)
+take_kept(CudaGemm *gemm, const CudaConv *shape, const Way *kept)
+{
+    CudaDevice *device = gemm->device;
+    cublasLtMatmulHeuristicResult_t checked;
+    if (kept->cut >= 0) {
+        if (shape == NULL || kept->cut >= CUDA_LINEAR_CUTS ||
+            !cuda_linear_hopper_takes(shape, kept->cut, device->sm))
+            return false;
+    } else {
+        if (cublasLtMatmulAlgoCheck(device->lt, gemm->product, gemm->a, gemm->b, gemm->c, gemm->out,
+                                    &kept->algorithm, &checked) != CUBLAS_STATUS_SUCCESS ||
+            checked.workspaceSize > device->lt_workspace_bytes)
+            return false;
+        gemm->counter = cuda_counter_take(device, checked.workspaceSize);
+    }
+    gemm->way = *kept;
+    return true;
+}
+
+/* Keeps the way under the key; *gemm is freed and NULL when nothing runs. `shape`: see Trial. */
+static bool
+tune(CudaGemm **made, CudaDevice *device, const CudaConv *shape, const char *key, GError **error)
 {
     CudaGemm *gemm = *made;
-    const cublasLtMatmulAlgo_t *kept =
-        device->tuning == NULL ? NULL : cuda_tuning_find(device->tuning, key, sizeof *kept);
-    cublasLtMatmulHeuristicResult_t checked, results[CANDIDATES];
+    const Way *kept = device->tuning == NULL ? NULL : cuda_tuning_find(device->tuning, key, sizeof *kept);
+    cublasLtMatmulHeuristicResult_t results[CANDIDATES];
     gemm->microseconds = cuda_kept_time(device, key);
-    if (kept != NULL && (gemm->microseconds > 0.0 || !device->fp8) &&
-        cublasLtMatmulAlgoCheck(device->lt, gemm->product, gemm->a, gemm->b, gemm->c, gemm->out, kept,
-                                &checked) == CUBLAS_STATUS_SUCCESS &&
-        checked.workspaceSize <= device->lt_workspace_bytes) {
-        gemm->algorithm = *kept;
-        gemm->counter = cuda_counter_take(device, checked.workspaceSize);
+    if (kept != NULL && (gemm->microseconds > 0.0 || !device->fp8) && take_kept(gemm, shape, kept))
         return true;
-    }
-    int count = candidates(gemm, device, results), choice = -1;
-    if (count > 0 && !choose(gemm, device, results, count, &choice, error)) {
+    int count = candidates(gemm, device, results), cuts = shape != NULL ? CUDA_LINEAR_CUTS : 0, choice = -1;
+    if (count + cuts > 0 && !choose(gemm, device, shape, results, count, &choice, error)) {
         g_clear_pointer(made, cuda_gemm_free);
         return false;
     }
@@ -216,10 +258,13 @@ tune(CudaGemm **made, CudaDevice *device, const char *key, GError **error)
         g_clear_pointer(made, cuda_gemm_free);
         return true;
     }
-    gemm->algorithm = results[choice].algo;
-    gemm->counter = cuda_counter_take(device, results[choice].workspaceSize);
+    gemm->way.cut = choice < cuts ? choice : -1;
+    if (choice >= cuts) {
+        gemm->way.algorithm = results[choice - cuts].algo;
+        gemm->counter = cuda_counter_take(device, results[choice - cuts].workspaceSize);
+    }
     if (device->tuning != NULL)
-        cuda_tuning_store(device->tuning, key, &gemm->algorithm, sizeof gemm->algorithm);
+        cuda_tuning_store(device->tuning, key, &gemm->way, sizeof gemm->way);
     cuda_keep_time(device, key, gemm->microseconds);
     return true;
 }
@@ -259,7 +304,8 @@ cuda_gemm_new(CudaGemm **made, CudaDevice *device, const CudaConv *s, GError **e
                                            s->f8 == CUDA_F8_EACH ? " each" : "", product.rows, s->c, s->out_c,
                                            s->x_stride, add_stride, (int)epilogue,
                                            s->f8 != CUDA_F8_NONE && s->c <= LONGEST_FAST ? " fast" : "");
-    if (!tune(made, device, key, error))
+    bool has_cuts = in_library && s->f8 == CUDA_F8_NONE && device->sm == 90;
+    if (!tune(made, device, has_cuts ? s : NULL, key, error))
         return false;
     if (*made != NULL && device->notes != NULL) /* it runs again to be compared */
         drop_counter(*made);
@@ -285,14 +331,16 @@ bool
 cuda_gemm_run(const CudaGemm *gemm, CudaDevice *device, const CudaConv *conv, cudaStream_t stream,
               GError **error)
 {
+    if (gemm->way.cut >= 0)
+        return cuda_check(cuda_linear_hopper(conv, gemm->way.cut, stream), "a product", error);
     if (gemm->has_bias &&
         !set((CudaGemm *)gemm, CUBLASLT_MATMUL_DESC_BIAS_POINTER, &conv->bias, sizeof conv->bias))
         return cuda_check_cublas(CUBLAS_STATUS_INVALID_VALUE, "the bias of a product", error);
     if (gemm->f8 != CUDA_F8_NONE &&
         !set((CudaGemm *)gemm, CUBLASLT_MATMUL_DESC_A_SCALE_POINTER, &conv->scale, sizeof conv->scale))
         return cuda_check_cublas(CUBLAS_STATUS_INVALID_VALUE, "the scales of a product", error);
-    if (!cuda_check_cublas(multiply(gemm, &gemm->algorithm, gemm->counter, conv->weight, conv->x, conv->add,
-                                    conv->out, stream),
+    if (!cuda_check_cublas(multiply(gemm, &gemm->way.algorithm, gemm->counter, conv->weight, conv->x,
+                                    conv->add, conv->out, stream),
                            "a product", error))
         return false;
     if (!gemm->needs_pass)
@@ -314,7 +362,7 @@ cuda_product_new(CudaGemm **made, CudaDevice *device, const CudaProduct *p, GErr
     g_autofree char *key = g_strdup_printf(
         "product %s %s %dx%dx%d %s strides %d %d %d", rv_dtype_name(p->in), rv_dtype_name(p->out), p->rows,
         p->depth, p->columns, p->transposed ? "nt" : "nn", p->a_stride, p->b_stride, p->out_stride);
-    if (!tune(made, device, key, error))
+    if (!tune(made, device, NULL, key, error))
         return false;
     if (*made != NULL) /* it may run more than once in a graph */
         drop_counter(*made);
@@ -325,6 +373,6 @@ bool
 cuda_product_run(const CudaGemm *gemm, CudaDevice *device, const void *a, const void *b, void *out,
                  cudaStream_t stream, GError **error)
 {
-    return cuda_check_cublas(multiply(gemm, &gemm->algorithm, gemm->counter, b, a, NULL, out, stream),
+    return cuda_check_cublas(multiply(gemm, &gemm->way.algorithm, gemm->counter, b, a, NULL, out, stream),
                              "a product", error);
 }

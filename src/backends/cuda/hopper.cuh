@@ -99,6 +99,13 @@ group_barrier(int number, int threads)
     asm volatile("bar.sync %0, %1;" ::"r"(number), "r"(threads) : "memory");
 }
 
+/* For those who need not wait. */
+__device__ __forceinline__ void
+group_barrier_arrive(int number, int threads)
+{
+    asm volatile("bar.arrive %0, %1;" ::"r"(number), "r"(threads) : "memory");
+}
+
 /* Rows of 128 bytes in the copy engine's 128-byte swizzle, groups of 8 rows following each other: a matrix whose inner
  * dimension is the depth of the product. Any row may be the first. */
 __device__ __forceinline__ uint64_t

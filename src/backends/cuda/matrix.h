@@ -119,6 +119,12 @@ typedef struct {
 } CudaSoftmax;
 cudaError_t cuda_softmax_rows(const CudaSoftmax *softmax, cudaStream_t stream);
 
+/* Linear layers in F16 and BF16 with no activation or ReLU on Hopper, cut into blocks in several ways; addresses
+ * 16-byte aligned. */
+#define CUDA_LINEAR_CUTS 11
+bool cuda_linear_hopper_takes(const CudaConv *conv, int cut, int sm);
+cudaError_t cuda_linear_hopper(const CudaConv *conv, int cut, cudaStream_t stream);
+
 /* out[r, o] = act(x[r] . weight[o] + bias[o] + add), for up to 8 rows: reads the weights once. */
 bool cuda_few_rows_takes(const CudaConv *conv);
 cudaError_t cuda_few_rows(const CudaConv *conv, cudaStream_t stream);
