@@ -30,8 +30,8 @@ choose_precision(const RvEngineOptions *options, bool is_gpu, RvDType *compute, 
 }
 
 static bool
-open_device(const RvEngineOptions *options, const RvBackend *backend, int index, RvChosen *chosen,
-            GError **error)
+open_device(const RvEngineOptions *options, const RvBackend *backend, int index, RvTurn turn,
+            RvChosen *chosen, GError **error)
 {
     if (backend == NULL)
         return false;
@@ -43,23 +43,24 @@ open_device(const RvEngineOptions *options, const RvBackend *backend, int index,
                                .compute = chosen->compute,
                                .threads = options->threads,
                                .fp8 = chosen->is_fp8 ? MAX(options->fp8, RV_FP8_FASTER) : RV_FP8_NONE,
-                               .background = options->background };
+                               .background = options->background,
+                               .turn = turn };
     chosen->device = rv_device_open(backend, &device, error);
     return chosen->device != NULL;
 }
 
 /* Once that was a GPU it stays one: when the GPU is lost nobody waits for a CPU instead. */
 static bool
-open_auto(const RvEngineOptions *options, RvChosen *chosen, GError **error)
+open_auto(const RvEngineOptions *options, RvTurn turn, RvChosen *chosen, GError **error)
 {
     static gint is_gpu; /* atomic */
     g_autoptr(GError) wrong = NULL;
-    if (open_device(options, rv_backend_load("cuda", NULL), 0, chosen, &wrong)) {
+    if (open_device(options, rv_backend_load("cuda", NULL), 0, turn, chosen, &wrong)) {
         g_atomic_int_set(&is_gpu, 1);
         return true;
     }
     if (!g_atomic_int_get(&is_gpu))
-        return open_device(options, &rv_cpu_backend, 0, chosen, error);
+        return open_device(options, &rv_cpu_backend, 0, turn, chosen, error);
     g_propagate_error(error, g_steal_pointer(&wrong));
     return false;
 }
@@ -95,16 +96,16 @@ rv_engine_split_devices(const char *list)
 }
 
 bool
-rv_engine_choose(const RvEngineOptions *options, RvChosen *chosen, GError **error)
+rv_engine_choose(const RvEngineOptions *options, RvTurn turn, RvChosen *chosen, GError **error)
 {
     const char *name = options->device == NULL ? "auto" : options->device;
     int index = 0;
     if (strcmp(name, "cpu") == 0)
-        return open_device(options, &rv_cpu_backend, 0, chosen, error);
+        return open_device(options, &rv_cpu_backend, 0, turn, chosen, error);
     if (gpu_number(name, &index))
-        return open_device(options, rv_backend_load("cuda", error), index, chosen, error);
+        return open_device(options, rv_backend_load("cuda", error), index, turn, chosen, error);
     if (strcmp(name, "auto") != 0)
         return rv_error_set(error, RV_ERROR_USAGE, name, "use auto, cpu or cuda[:NUMBER]",
                             "there is no device of that name");
-    return open_auto(options, chosen, error);
+    return open_auto(options, turn, chosen, error);
 }

@@ -12,14 +12,36 @@ struct RvEngine {
     bool has_turn;
 };
 
+static bool
+begin_turn(void *user)
+{
+    RvEngine *engine = user;
+    if (engine->has_turn)
+        return false;
+    engine->has_turn = rv_turns_begin_step(engine->turns, engine->cancel);
+    return engine->has_turn;
+}
+
+static bool
+end_turn(void *user)
+{
+    RvEngine *engine = user;
+    bool had_turn = engine->has_turn;
+    rv_engine_end_turn(engine);
+    return had_turn;
+}
+
 RvEngine *
 rv_engine_open(const RvEngineOptions *options, GError **error)
 {
     RvChosen chosen;
-    if (!rv_engine_choose(options, &chosen, error))
-        return NULL;
-    rv_device_set_cancel(chosen.device, options->cancel);
     RvEngine *engine = g_new0(RvEngine, 1);
+    RvTurn turn = { begin_turn, end_turn, engine };
+    if (!rv_engine_choose(options, options->turns != NULL ? turn : (RvTurn) { 0 }, &chosen, error)) {
+        g_free(engine);
+        return NULL;
+    }
+    rv_device_set_cancel(chosen.device, options->cancel);
     engine->device = chosen.device;
     engine->is_gpu = chosen.is_gpu;
     engine->precision = g_strdup(chosen.is_fp8 ? "fp8" : rv_precision_name(chosen.compute));

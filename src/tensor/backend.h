@@ -3,7 +3,7 @@
 #pragma once
 #include "tensor/op.h"
 
-#define RV_BACKEND_ABI 4
+#define RV_BACKEND_ABI 5
 
 /* Whether layers that have a calibration multiply 8-bit floats. */
 typedef enum {
@@ -13,12 +13,22 @@ typedef enum {
     RV_FP8_EACH,   /* for tests: the same with a scale for each output */
 } RvFp8;
 
+/* The turns of those who work on the same hardware: whoever has one has it to himself. All NULL: nobody else
+ * does. */
+typedef struct {
+    bool (*begin)(void *user); /* waits for a turn; false: it did not begin (it has begun already, or the work
+                                  was cancelled) */
+    bool (*end)(void *user);   /* whether there was one to end */
+    void *user;
+} RvTurn;
+
 typedef struct {
     int index;       /* which of several devices */
     RvDType compute; /* RV_F32, RV_F16 or RV_BF16: the type of activations, unless a weight set has its own */
     int threads;     /* CPU: 0 means one per core that the process may use */
     RvFp8 fp8;       /* NONE unless compute is F16 */
     bool background; /* work of this device gives way to that of others on the same hardware, where it can */
+    RvTurn turn;     /* taken while ways to run an op are timed */
 } RvDeviceOptions;
 
 typedef struct {
@@ -26,7 +36,7 @@ typedef struct {
     RvDType compute;
     int threads;
     gint64 memory_free, memory_total; /* bytes; -1 unknown */
-    bool overlaps;                    /* start returns before the work is done */
+    bool overlaps; /* start returns before the work is done; preparing ops keeps nobody from working */
 } RvDeviceInfo;
 
 /* Of the layers that name one calibration (RvOp.calibration). */

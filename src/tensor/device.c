@@ -21,6 +21,10 @@ rv_device_open(const RvBackend *backend, const RvDeviceOptions *options, GError 
     device->backend = backend;
     device->state = state;
     device->compute = options->compute;
+    RvDeviceInfo info;
+    rv_device_describe(device, &info);
+    if (info.overlaps)
+        device->turn = options->turn;
     device->sets = g_ptr_array_new();
     return device;
 }

@@ -402,8 +402,12 @@ rv_program_compile_some(RvProgram *p, gint64 until_us, bool *is_done, GError **e
 bool
 rv_program_compile(RvProgram *p, GError **error)
 {
-    bool is_done;
-    return rv_program_compile_some(p, G_MAXINT64, &is_done, error);
+    const RvTurn *turn = &p->device->turn;
+    bool is_done, had_turn = turn->end != NULL && turn->end(turn->user);
+    bool ok = rv_program_compile_some(p, G_MAXINT64, &is_done, error);
+    if (had_turn && !turn->begin(turn->user) && ok)
+        return rv_error_set(error, RV_ERROR_CANCELLED, NULL, NULL, "cancelled");
+    return ok;
 }
 
 static const RvStorage *

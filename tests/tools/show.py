@@ -1,10 +1,11 @@
 #!/usr/bin/env python3
 """A minute of a show: `show.py MODEL [--vae V] [--second MODEL] [--device D] [--size 1024x1024] [--seconds 60]`.
 
-$REVERIE serves the model, a client keeps two frames under way, the prompt changes every second, and after a third of the time a second
-model is loaded beside them and draws a picture (it did so once before, so that the fastest ways of its ops are known, and was unloaded).
-Prints one line of JSON: milliseconds of a frame on the device and between pictures (median, p99, slowest, and the slowest few with the
-second in which they came), and slowest over median. `measure()` is what scripts/gpu-proof calls.
+$REVERIE serves the model, a client keeps two frames under way, and the prompt changes every second. After a third of the time a second model
+is loaded from its file beside them, draws a picture and is unloaded; after two thirds it draws again. (A server before this one has drawn with
+it, too, so that the fastest ways of its ops are known.) Prints one line of JSON: milliseconds of a frame on the device and between pictures
+(median, p99, slowest, and the slowest few with the second in which they came), slowest over median, and when the second model was asked for and
+how long its picture and its unloading took. `measure()` is what scripts/gpu-proof calls.
 """
 import argparse
 import json
@@ -66,15 +67,41 @@ def figures(times):
             "max_over_p50": round(gaps[-1] / median, 3), "slowest": [[round(gap, 2), round(at, 1)] for gap, at in timed[:-6:-1]]}
 
 
-def draw(server, model, seconds):
-    """A small picture with a model that is loaded for it, into the studio's memory beside the mirror's; appends how long that took."""
-    begin = time.monotonic()
+def draw(server, model):
+    """A small picture with a model that is loaded for it beside the mirror's, and its unloading: the seconds that each took."""
+    seconds = []
     picture = {"prompt": "a lighthouse", "steps": 1, "width": 256, "height": 256,
                "override_settings": {"sd_model_checkpoint": pathlib.Path(model).stem}}
     for path, body in (("txt2img", picture), ("unload-checkpoint", {})):
+        begin = time.monotonic()
         status, _, answer = server.request(f"/sdapi/v1/{path}", "POST", json.dumps(body), JSON)
         assert status == 200, answer
         seconds.append(round(time.monotonic() - begin, 2))
+    return seconds
+
+
+class Studio(threading.Thread):
+    """Asks for a picture of the second model at each of these times."""
+
+    def __init__(self, server, model, times):
+        super().__init__(daemon=True)
+        self.server, self.model, self.times, self.drew, self.fault = server, model, times, [], None
+
+    def run(self):
+        begin = time.monotonic()
+        try:
+            for at in self.times:
+                time.sleep(max(0.0, begin + at - time.monotonic()))
+                asked = round(time.monotonic() - begin, 1)
+                self.drew.append([asked] + draw(self.server, self.model))
+        except Exception as fault:  # noqa: BLE001
+            self.fault = fault
+
+
+def is_ready(server):
+    server.wait_ready()
+    while server.status("/readyz") != 200:
+        time.sleep(0.01)
 
 
 def measure(model, vae=None, second=None, device="auto", size="1024x1024", seconds=60.0, precision="auto"):
@@ -82,34 +109,33 @@ def measure(model, vae=None, second=None, device="auto", size="1024x1024", secon
     options += ["--vae", vae] if vae else []
     options += ["--models", pathlib.Path(second).parent] if second else []
     width, height = map(int, size.split("x"))
+    if second:
+        with serve.Server(*options, effect=False, wait=False) as server:
+            is_ready(server)
+            draw(server, second)
     begin = time.monotonic()
     with serve.Server(*options, effect=False, wait=False) as server:
-        server.wait_ready()
-        while server.status("/readyz") != 200:
-            time.sleep(0.01)
+        is_ready(server)
         ready = time.monotonic() - begin
         server.post({"steps": 2, "strength": 0.7, "prompt": PROMPTS[0]})
-        if second:
-            draw(server, second, [])
         camera = Camera(server, photograph(width, height))
         camera.start()
         time.sleep(min(5.0, seconds / 4))
         warm, start, turn = len(camera.times), time.monotonic(), 0
-        loaded, loader = [], None
+        studio = Studio(server, second, [seconds / 3, seconds * 2 / 3] if second else [])
+        studio.start()
         while time.monotonic() < start + seconds:
             time.sleep(1.0)
             turn += 1
             server.post({"prompt": PROMPTS[turn % len(PROMPTS)]})
-            if second and loader is None and time.monotonic() > start + seconds / 3:
-                loader = threading.Thread(target=draw, args=(server, second, loaded))
-                loader.start()
         times = camera.times[max(warm - 1, 0):]
         camera.leave()
-        if loader:
-            loader.join()
+        studio.join()
+        if studio.fault is not None:
+            raise studio.fault
         devices = server.json("/api/stats")["devices"]
         return {"ready_s": round(ready, 2), "prompts": turn, "between_pictures": figures(times), "on_device": [d["service_ms"] for d in devices],
-                "second_model_drew_and_unloaded_s": loaded}
+                "second_model_asked_drew_unloaded_s": studio.drew}
 
 
 def main():

@@ -411,6 +411,74 @@ test_pairs(void)
     rv_device_close(device);
 }
 
+typedef struct {
+    bool has_turn, cannot_begin;
+    int begun;
+} Turns;
+
+static Turns turns;
+
+static bool
+begin_turn(void *user)
+{
+    Turns *t = user;
+    t->begun++;
+    t->has_turn = !t->cannot_begin;
+    return t->has_turn;
+}
+
+static bool
+end_turn(void *user)
+{
+    Turns *t = user;
+    bool had_turn = t->has_turn;
+    t->has_turn = false;
+    return had_turn;
+}
+
+static void
+describe_overlapping(void *device, RvDeviceInfo *info)
+{
+    rv_cpu_backend.describe(device, info);
+    info->overlaps = true;
+}
+
+static bool
+prepare_without_turn(void *device, RvOp *op, GError **error)
+{
+    g_assert_false(turns.has_turn);
+    return rv_cpu_backend.prepare(device, op, error);
+}
+
+/* A program that is compiled keeps nobody from a device that overlaps, and its caller has the turn again. */
+static void
+test_compiles_out_of_turn(void)
+{
+    RvBackend backend = rv_cpu_backend;
+    backend.describe = describe_overlapping;
+    backend.prepare = prepare_without_turn;
+    RvDeviceOptions options = { .threads = 1, .turn = { begin_turn, end_turn, &turns } };
+    for (int way = 0; way < 4; way++) {
+        g_autoptr(GError) error = NULL;
+        bool has_turn = way > 0, overlaps = way < 3;
+        turns = (Turns) { .has_turn = has_turn, .cannot_begin = way == 2 };
+        RvDevice *device = rv_device_open(overlaps ? &backend : &rv_cpu_backend, &options, &error);
+        RvWeightSet *set = rv_weight_set_new(device, (RvWeightSource) { find_ones, NULL, NULL });
+        RvProgram *p = rv_program_new(set);
+        RvTensor x = rv_input(p, "x", RV_F32, (RvShape) { 1, 1, 1, 8 });
+        rv_output(p, "y", rv_linear(p, x, "layer", (RvLinear) { .out = 8 }));
+        bool ok = rv_program_compile(p, &error);
+        g_assert_true(ok == (way != 2));
+        if (!ok)
+            g_assert_error(error, RV_ERROR, RV_ERROR_CANCELLED);
+        g_assert_cmpint(turns.begun, ==, has_turn && overlaps ? 1 : 0);
+        g_assert_true(turns.has_turn == (has_turn && way != 2));
+        rv_program_free(p);
+        rv_weight_set_free(set);
+        rv_device_close(device);
+    }
+}
+
 int
 main(int argc, char **argv)
 {
@@ -425,6 +493,7 @@ main(int argc, char **argv)
     g_test_add_func("/tensor/program/start-and-finish", test_start_and_finish);
     g_test_add_func("/tensor/program/pieces", test_compiles_in_pieces);
     g_test_add_func("/tensor/program/pairs", test_pairs);
+    g_test_add_func("/tensor/program/out-of-turn", test_compiles_out_of_turn);
     g_test_add_func("/tensor/program/copies", test_copies_between_programs);
     return g_test_run();
 }

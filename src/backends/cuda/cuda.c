@@ -191,6 +191,7 @@ cuda_open(const RvDeviceOptions *options, void **device, GError **error)
         return false;
     }
     cuda->chunks = g_hash_table_new(NULL, NULL);
+    cuda->turn = options->turn;
     if (!check_kernels(cuda, error) || !open_streams(cuda, options->background, error) ||
         !open_libraries(cuda, error) || !open_memory(cuda, error) || !cuda_f8_open(cuda, error)) {
         cuda_close(cuda);

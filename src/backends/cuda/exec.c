@@ -270,8 +270,7 @@ enqueue_inputs(CudaDevice *device, Frame *frame, const RvTransfer *in, int ins, 
     for (int i = 0; i < ins; i++, offset += aligned_bytes(in + i - 1, 1))
         cuda_copy_host(device, frame->in.host + offset, in[i].host, in[i].bytes);
     if (ins > 0 &&
-        (!cuda_check(cudaMemcpyAsync(frame->in.device, frame->in.host, total, cudaMemcpyHostToDevice,
-                                     device->upload_stream),
+        (!cuda_check(cuda_kernel_transfer(frame->in.device, frame->in.host, total, device->upload_stream),
                      device->name, error) ||
          !cuda_check(cudaEventRecord(frame->uploaded, device->upload_stream), device->name, error) ||
          !cuda_check(cudaStreamWaitEvent(device->stream, frame->uploaded, 0), device->name, error)))
@@ -297,8 +296,8 @@ enqueue_outputs(CudaDevice *device, Frame *frame, const RvTransfer *out, int out
     return cuda_check(cudaEventRecord(frame->computed, device->stream), device->name, error) &&
            cuda_check(cudaStreamWaitEvent(device->download_stream, frame->computed, 0), device->name,
                       error) &&
-           (outs == 0 || cuda_check(cudaMemcpyAsync(frame->out.host, frame->out.device, total,
-                                                    cudaMemcpyDeviceToHost, device->download_stream),
+           (outs == 0 || cuda_check(cuda_kernel_transfer(frame->out.host, frame->out.device, total,
+                                                         device->download_stream),
                                     device->name, error)) &&
            cuda_check(cudaEventRecord(frame->downloaded, device->download_stream), device->name, error);
 }

@@ -23,6 +23,7 @@ typedef struct {
     gsize shared_memory; /* bytes that one block may ask for */
     RvDType compute;     /* the device's; an op computes in the type of its output (CONVERT: of its input) */
     RvFp8 fp8;           /* f8.h */
+    RvTurn turn;
     char name[128];
     cudaStream_t stream, upload_stream, download_stream;
     cublasLtHandle_t lt;

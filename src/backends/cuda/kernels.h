@@ -36,6 +36,9 @@ typedef struct {
 /* Whether the module holds code for the current device. */
 cudaError_t cuda_kernels_probe(void);
 
+/* Bytes, a multiple of 16, between pinned memory of the host and the device, either way. */
+cudaError_t cuda_kernel_transfer(void *to, const void *from, size_t bytes, cudaStream_t stream);
+
 /* Elementwise ops: views F32, F16 or BF16 (convert: U8 too) in any mixture; `out` has as many pixels and
  * channels as x unless said otherwise, and may be x itself. `is_exact`: transcendental functions to float32's
  * precision. */

@@ -67,8 +67,8 @@ capture(CudaDevice *device, CudaTry try_once, void *user, int index, cudaGraphEx
     return ok;
 }
 
-double
-cuda_time(CudaDevice *device, CudaTry try_once, void *user, int index)
+static double
+time_alone(CudaDevice *device, CudaTry try_once, void *user, int index)
 {
     cudaEvent_t start = NULL, end = NULL;
     cudaGraphExec_t exec = NULL;
@@ -96,6 +96,17 @@ cuda_time(CudaDevice *device, CudaTry try_once, void *user, int index)
     cudaStreamSynchronize(device->stream);
     cudaGetLastError(); /* a candidate that does not run is no error */
     return ok ? best : INFINITY;
+}
+
+double
+cuda_time(CudaDevice *device, CudaTry try_once, void *user, int index)
+{
+    const RvTurn *turn = &device->turn;
+    bool has_turn = turn->begin != NULL && turn->begin(turn->user);
+    double microseconds = time_alone(device, try_once, user, index);
+    if (has_turn)
+        turn->end(turn->user);
+    return microseconds;
 }
 
 /* The candidate that REVERIE_CUDA_WAY names, or the next one that runs. */
