@@ -13,22 +13,17 @@ struct RvEngine {
 };
 
 static bool
-begin_turn(void *user)
+begin_run(void *user)
 {
     RvEngine *engine = user;
-    if (engine->has_turn)
-        return false;
-    engine->has_turn = rv_turns_begin_step(engine->turns, engine->cancel);
-    return engine->has_turn;
+    return rv_turns_begin_step(engine->turns, engine->cancel);
 }
 
-static bool
-end_turn(void *user)
+static void
+end_run(void *user)
 {
     RvEngine *engine = user;
-    bool had_turn = engine->has_turn;
-    rv_engine_end_turn(engine);
-    return had_turn;
+    rv_turns_end_step(engine->turns);
 }
 
 RvEngine *
@@ -36,7 +31,7 @@ rv_engine_open(const RvEngineOptions *options, GError **error)
 {
     RvChosen chosen;
     RvEngine *engine = g_new0(RvEngine, 1);
-    RvTurn turn = { begin_turn, end_turn, engine };
+    RvTurn turn = { begin_run, end_run, engine };
     if (!rv_engine_choose(options, options->turns != NULL ? turn : (RvTurn) { 0 }, &chosen, error)) {
         g_free(engine);
         return NULL;
@@ -91,9 +86,17 @@ cancelled(GError **error)
     return rv_error_set(error, RV_ERROR_CANCELLED, NULL, NULL, "cancelled");
 }
 
+static bool
+is_cancelled(const RvEngine *engine, GError **error)
+{
+    return engine->cancel != NULL && g_atomic_int_get(engine->cancel) != 0 && !cancelled(error);
+}
+
 bool
 rv_engine_begin_turn(RvEngine *engine, GError **error)
 {
+    if (engine->is_gpu)
+        return !is_cancelled(engine, error);
     engine->has_turn = rv_turns_begin_step(engine->turns, engine->cancel);
     return engine->has_turn || cancelled(error);
 }
@@ -113,7 +116,7 @@ rv_engine_pause(RvEngine *engine, GError **error)
         rv_engine_end_turn(engine);
         return rv_engine_begin_turn(engine, error);
     }
-    return engine->cancel == NULL || g_atomic_int_get(engine->cancel) == 0 || cancelled(error);
+    return !is_cancelled(engine, error);
 }
 
 #define CPU_RUNS 6

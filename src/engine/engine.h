@@ -40,7 +40,8 @@ bool
 rv_engine_is_fp8(const RvEngine *engine); /* UNets multiply 8-bit floats (calibrate.h), the rest is fp16 */
 const int *rv_engine_cancel(const RvEngine *engine);
 
-/* Around work on an engine with turns: waits until the device is free for it. */
+/* Around work on an engine with turns: waits until the device is free for it. On a GPU only runs of programs
+ * need it to themselves: they take their turns, these do nothing. */
 bool rv_engine_begin_turn(RvEngine *engine, GError **error); /* RV_ERROR_CANCELLED: it did not begin */
 void rv_engine_end_turn(RvEngine *engine);                   /* nothing if none began */
 /* Between two steps of work: whoever else shares the device may go first. RV_ERROR_CANCELLED once the

@@ -16,9 +16,8 @@ typedef enum {
 /* The turns of those who work on the same hardware: whoever has one has it to himself. All NULL: nobody else
  * does. */
 typedef struct {
-    bool (*begin)(void *user); /* waits for a turn; false: it did not begin (it has begun already, or the work
-                                  was cancelled) */
-    bool (*end)(void *user);   /* whether there was one to end */
+    bool (*begin)(void *user); /* waits for a turn; false: cancelled, it did not begin */
+    void (*end)(void *user);
     void *user;
 } RvTurn;
 
@@ -28,7 +27,9 @@ typedef struct {
     int threads;     /* CPU: 0 means one per core that the process may use */
     RvFp8 fp8;       /* NONE unless compute is F16 */
     bool background; /* work of this device gives way to that of others on the same hardware, where it can */
-    RvTurn turn;     /* taken while ways to run an op are timed */
+    /* On a device that overlaps: taken for each run, and while ways to run an op are timed. Another leaves it
+     * alone: its caller has the turn while it prepares and runs. */
+    RvTurn turn;
 } RvDeviceOptions;
 
 typedef struct {

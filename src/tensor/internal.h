@@ -6,7 +6,7 @@ struct RvDevice {
     const RvBackend *backend;
     void *state;
     RvDType compute;
-    RvTurn turn; /* given up while a program is compiled; all NULL on a device that does not overlap */
+    RvTurn turn; /* of each run; all NULL on a device that does not overlap */
     gsize scratch;
     GPtrArray *sets; /* RvWeightSet, borrowed */
     bool is_asleep;

@@ -143,8 +143,7 @@ RvTensor rv_slice(RvProgram *program, RvTensor x, int from, int count);
 RvTensor rv_image(RvProgram *program, RvTensor x, int index);
 RvTensor rv_reshape(RvProgram *program, RvTensor x, RvShape shape);
 
-/* Plans memory, readies ops and weights. Once. On a device that overlaps a turn of the caller's (RvTurn) is
- * given up for as long and begun again: RV_ERROR_CANCELLED when that fails. */
+/* Plans memory, readies ops and weights. Once. */
 bool rv_program_compile(RvProgram *program, GError **error);
 /* The same in pieces, between the runs of other programs: works until `until_us` (monotonic time), on one op
  * at least, and says whether all is done. The last piece, in which the back end builds the plan, is not

@@ -53,6 +53,7 @@ class WebSocket:
         self.answers_pings = True
 
     def send(self, payload, kind=BINARY, final=True):
+        self.socket.settimeout(PATIENCE)  # not what is left of a short look for a message
         mask = b"\0\0\0\0"  # allowed, and spares the arithmetic
         first = kind | (0x80 if final else 0)
         size = len(payload)

@@ -422,18 +422,18 @@ static bool
 begin_turn(void *user)
 {
     Turns *t = user;
+    g_assert_false(t->has_turn);
     t->begun++;
     t->has_turn = !t->cannot_begin;
     return t->has_turn;
 }
 
-static bool
+static void
 end_turn(void *user)
 {
     Turns *t = user;
-    bool had_turn = t->has_turn;
+    g_assert_true(t->has_turn);
     t->has_turn = false;
-    return had_turn;
 }
 
 static void
@@ -450,29 +450,42 @@ prepare_without_turn(void *device, RvOp *op, GError **error)
     return rv_cpu_backend.prepare(device, op, error);
 }
 
-/* A program that is compiled keeps nobody from a device that overlaps, and its caller has the turn again. */
+static bool
+run_in_turn(void *device, void *exec, const int *cancel, RvObserver observer, void *user, GError **error)
+{
+    g_assert_true(turns.has_turn);
+    return rv_cpu_backend.run(device, exec, cancel, observer, user, error);
+}
+
+/* On a device that overlaps runs take turns, what is prepared for them keeps nobody waiting. */
 static void
-test_compiles_out_of_turn(void)
+test_runs_take_turns(void)
 {
     RvBackend backend = rv_cpu_backend;
     backend.describe = describe_overlapping;
     backend.prepare = prepare_without_turn;
+    backend.run = run_in_turn;
     RvDeviceOptions options = { .threads = 1, .turn = { begin_turn, end_turn, &turns } };
-    for (int way = 0; way < 4; way++) {
+    for (int overlaps = 0; overlaps < 2; overlaps++) {
         g_autoptr(GError) error = NULL;
-        bool has_turn = way > 0, overlaps = way < 3;
-        turns = (Turns) { .has_turn = has_turn, .cannot_begin = way == 2 };
+        float x[8] = { 1 }, y[8];
+        turns = (Turns) { 0 };
         RvDevice *device = rv_device_open(overlaps ? &backend : &rv_cpu_backend, &options, &error);
         RvWeightSet *set = rv_weight_set_new(device, (RvWeightSource) { find_ones, NULL, NULL });
         RvProgram *p = rv_program_new(set);
-        RvTensor x = rv_input(p, "x", RV_F32, (RvShape) { 1, 1, 1, 8 });
-        rv_output(p, "y", rv_linear(p, x, "layer", (RvLinear) { .out = 8 }));
-        bool ok = rv_program_compile(p, &error);
-        g_assert_true(ok == (way != 2));
-        if (!ok)
+        RvTensor in = rv_input(p, "x", RV_F32, (RvShape) { 1, 1, 1, 8 });
+        rv_output(p, "y", rv_linear(p, in, "layer", (RvLinear) { .out = 8 }));
+        g_assert_true(rv_program_compile(p, &error) && rv_program_write(p, "x", x, sizeof x, &error));
+        g_assert_cmpint(turns.begun, ==, 0);
+        g_assert_true(rv_program_run(p, &error));
+        g_assert_true(rv_program_run_and_read(p, "y", y, sizeof y, &error));
+        g_assert_cmpfloat(y[0], ==, 2);
+        g_assert_cmpint(turns.begun, ==, overlaps ? 2 : 0);
+        g_assert_false(turns.has_turn);
+        turns.cannot_begin = true;
+        g_assert_true(rv_program_run(p, &error) == !overlaps);
+        if (overlaps)
             g_assert_error(error, RV_ERROR, RV_ERROR_CANCELLED);
-        g_assert_cmpint(turns.begun, ==, has_turn && overlaps ? 1 : 0);
-        g_assert_true(turns.has_turn == (has_turn && way != 2));
         rv_program_free(p);
         rv_weight_set_free(set);
         rv_device_close(device);
@@ -493,7 +506,7 @@ main(int argc, char **argv)
     g_test_add_func("/tensor/program/start-and-finish", test_start_and_finish);
     g_test_add_func("/tensor/program/pieces", test_compiles_in_pieces);
     g_test_add_func("/tensor/program/pairs", test_pairs);
-    g_test_add_func("/tensor/program/out-of-turn", test_compiles_out_of_turn);
+    g_test_add_func("/tensor/program/turns", test_runs_take_turns);
     g_test_add_func("/tensor/program/copies", test_copies_between_programs);
     return g_test_run();
 }

@@ -119,8 +119,8 @@ typedef struct {
 } CudaSoftmax;
 cudaError_t cuda_softmax_rows(const CudaSoftmax *softmax, cudaStream_t stream);
 
-/* Linear layers in F16 and BF16 with no activation or ReLU on Hopper, cut into blocks in several ways; addresses
- * 16-byte aligned. */
+/* Linear layers in F16 and BF16 with no activation or ReLU on Hopper, cut into blocks in several ways;
+ * addresses 16-byte aligned. */
 #define CUDA_LINEAR_CUTS 11
 bool cuda_linear_hopper_takes(const CudaConv *conv, int cut, int sm);
 cudaError_t cuda_linear_hopper(const CudaConv *conv, int cut, cudaStream_t stream);
