@@ -1,4 +1,5 @@
-/* bench_layers - times the matrix-like layers of SDXL-Turbo's 1024x1024 frame on a GPU, shape by shape.
+/* bench_layers - times the matrix-like layers of SDXL-Turbo's 1024x1024 frame on a GPU, shape by shape, and
+ * linear ones of its 512x512 frame and of SD 1.5 (0 in a frame).
  *
  *     bench_layers [--device cuda] [--filter TEXT]
  *
@@ -40,6 +41,17 @@ static const Shape shapes[] = {
     { LINEAR, 10, 4096, 1, 640, 1920 },
     { LINEAR, 10, 4096, 1, 640, 5120 },
     { LINEAR, 10, 4096, 1, 2560, 640, .adds = true },
+    { LINEAR, 0, 128, 1, 1280, 1280, .adds = true },
+    { LINEAR, 0, 128, 1, 5120, 1280, .adds = true },
+    { LINEAR, 0, 256, 1, 1280, 1280, .adds = true },
+    { LINEAR, 0, 256, 1, 1280, 3840 },
+    { LINEAR, 0, 256, 1, 1280, 10240 },
+    { LINEAR, 0, 256, 1, 5120, 1280, .adds = true },
+    { LINEAR, 0, 512, 1, 1280, 1280, .adds = true },
+    { LINEAR, 0, 1024, 1, 640, 640, .adds = true },
+    { LINEAR, 0, 2048, 1, 640, 640, .adds = true },
+    { LINEAR, 0, 8192, 1, 320, 320, .adds = true },
+    { LINEAR, 0, 8192, 1, 1280, 320, .adds = true },
     { ATTENTION, 60, 1024, 1, 20, 1024 },
     { ATTENTION, 10, 4096, 1, 10, 4096 },
     { ATTENTION, 60, 1024, 1, 20, 77 },

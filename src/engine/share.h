@@ -2,7 +2,8 @@
  * threads, no clock.
  *
  * The studio's work is made of steps (one evaluation of a sampler, one text, one tile to decode; on a GPU a
- * program's run), each of which has the device to itself; between two steps frames may go first. A step begins
+ * program's run), each of which has the device to itself; between two steps frames may go first. A step
+ * begins
  *
  * - at once while nobody is live, which is so a second after the last frame;
  * - between two frames, when the next one is not expected before the step will have ended;

@@ -1,6 +1,5 @@
 /* chunk.c - weights that can leave the device and come back to their addresses: their memory is mapped, and
  * what was kept of them is pinned memory of the host. */
-#include <errno.h>
 #include <sys/mman.h>
 
 #include "backends/cuda/range.h"
@@ -11,8 +10,8 @@ struct CudaChunk {
     guint64 base;
     gsize bytes; /* asked for */
     CudaBlock block;
-    guint8 *copy; /* pinned; NULL: nothing is kept */
-    gsize copied, pinned;
+    guint8 *copy;             /* pinned; NULL: nothing is kept */
+    gsize copied, registered; /* registered: of copy; 0: the driver made it */
 };
 
 static CudaChunk *
@@ -26,35 +25,49 @@ find_chunk(CudaDevice *device, const void *memory)
 static void
 drop_copy(CudaChunk *chunk)
 {
-    if (chunk->copy != NULL) {
+    if (chunk->registered > 0) {
         cudaHostUnregister(chunk->copy);
-        munmap(chunk->copy, chunk->pinned);
+        munmap(chunk->copy, chunk->registered);
+    } else if (chunk->copy != NULL) {
+        cudaFreeHost(chunk->copy);
     }
     chunk->copy = NULL;
-    chunk->copied = chunk->pinned = 0;
+    chunk->copied = chunk->registered = 0;
 }
 
-/* cudaHostAlloc keeps every other call of the driver waiting while it makes pages (0.5 s a gigabyte on an
- * H200's host); memory that has its pages is pinned 20 times as fast. chunk->copy is NULL where there is
- * none. */
+/* Memory that has its pages is pinned 20 times as fast as the driver makes it, and the driver keeps every
+ * other call of the process waiting meanwhile. */
 static bool
-make_copy(CudaChunk *chunk, gsize bytes, GError **error)
+register_copy(CudaChunk *chunk, gsize bytes)
 {
     gsize rounded = (bytes + PAGE_BYTES - 1) / PAGE_BYTES * PAGE_BYTES;
     guint8 *memory = mmap(NULL, rounded, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
     if (memory == MAP_FAILED)
-        return errno == ENOMEM ||
-               rv_error_set(error, RV_ERROR_FAILED, "memory of the host", NULL, "%s", g_strerror(errno));
+        return false;
     madvise(memory, rounded, MADV_HUGEPAGE);
     for (gsize i = 0; i < rounded; i += 4096)
         ((volatile guint8 *)memory)[i] = 0;
-    cudaError_t status = cudaHostRegister(memory, rounded, cudaHostRegisterDefault);
-    if (status == cudaSuccess) {
-        chunk->copy = memory;
-        chunk->pinned = rounded;
-        return true;
+    if (cudaHostRegister(memory, rounded, cudaHostRegisterDefault) != cudaSuccess) {
+        cudaGetLastError();
+        munmap(memory, rounded);
+        return false;
     }
-    munmap(memory, rounded);
+    chunk->copy = memory;
+    chunk->registered = rounded;
+    return true;
+}
+
+/* chunk->copy stays NULL where there is no memory for it. Not every driver pins memory that it did not make.
+ */
+static bool
+make_copy(CudaChunk *chunk, gsize bytes, GError **error)
+{
+    if (register_copy(chunk, bytes))
+        return true;
+    cudaError_t status = cudaHostAlloc((void **)&chunk->copy, bytes, cudaHostAllocDefault);
+    if (status == cudaSuccess)
+        return true;
+    chunk->copy = NULL;
     if (status != cudaErrorMemoryAllocation)
         return cuda_check(status, "pinned memory on the host", error);
     cudaGetLastError();
