@@ -322,17 +322,6 @@ __launch_bounds__(C::THREADS, 1)
 #endif
 }
 
-typedef struct {
-    int groups, outputs, split;
-    bool deep; /* the ring may have all memory of a multiprocessor */
-} Shape;
-
-static const Shape cuts[CUDA_LINEAR_CUTS] = {
-    { 1, 64, 1, false }, { 1, 64, 1, true },   { 1, 80, 1, false }, { 1, 80, 1, true },
-    { 1, 80, 2, true },  { 2, 64, 4, true },   { 2, 80, 1, false }, { 2, 80, 1, true },
-    { 2, 80, 2, true },  { 2, 160, 1, false }, { 2, 160, 1, true },
-};
-
 static int
 steps_of(const CudaConv *p, int split)
 {
@@ -348,24 +337,9 @@ stages_in(int bytes, int stage_bytes, int head_bytes, int steps)
     return stages < steps ? stages : steps;
 }
 
-extern "C" bool
-cuda_linear_hopper_takes(const CudaConv *p, int cut, int sm)
-{
-    if (sm != 90 || (p->dtype != DTYPE_F16 && p->dtype != DTYPE_BF16) || p->kernel != 1 || p->stride != 1 ||
-        p->f8 != CUDA_F8_NONE || p->c % 8 != 0 || p->out_c % 8 != 0 || p->x_stride % 8 != 0 ||
-        p->add_kind == CUDA_ADD_IMAGE || (p->add_kind == CUDA_ADD_PIXEL && p->add_stride % 8 != 0) ||
-        (p->act != ACT_NONE && p->act != ACT_RELU))
-        return false;
-    const Shape *shape = &cuts[cut];
-    int part = steps_of(p, shape->split), stage = (shape->groups * 64 + shape->outputs) * ROW_BYTES;
-    if (part * (shape->split - 1) >= (p->c + DEPTH - 1) / DEPTH)
-        return false;
-    return !shape->deep || part * stage > HALF_SHARED; /* else it is the one that is not */
-}
-
 template <typename T, class C>
 static cudaError_t
-launch_cut(const CudaConv *p, bool deep, cudaStream_t stream)
+launch(const CudaConv *p, bool deep, cudaStream_t stream)
 {
     auto kernel = linear_kernel<T, C>;
     int rows = p->n * p->out_h * p->out_w;
@@ -392,32 +366,41 @@ launch_cut(const CudaConv *p, bool deep, cudaStream_t stream)
     return cudaGetLastError();
 }
 
-template <typename T>
-static cudaError_t
-launch(const CudaConv *p, const Shape &cut, cudaStream_t stream)
-{
-    switch (cut.groups * 10000 + cut.outputs * 10 + cut.split) {
-    case 10641:
-        return launch_cut<T, Cut<1, 64, 1>>(p, cut.deep, stream);
-    case 10801:
-        return launch_cut<T, Cut<1, 80, 1>>(p, cut.deep, stream);
-    case 10802:
-        return launch_cut<T, Cut<1, 80, 2>>(p, cut.deep, stream);
-    case 20644:
-        return launch_cut<T, Cut<2, 64, 4>>(p, cut.deep, stream);
-    case 20801:
-        return launch_cut<T, Cut<2, 80, 1>>(p, cut.deep, stream);
-    case 20802:
-        return launch_cut<T, Cut<2, 80, 2>>(p, cut.deep, stream);
-    case 21601:
-        return launch_cut<T, Cut<2, 160, 1>>(p, cut.deep, stream);
+typedef cudaError_t (*Launch)(const CudaConv *p, bool deep, cudaStream_t stream);
+
+#define CUT(groups, outputs, split, deep)                                          \
+    {                                                                              \
+        groups, outputs, split, deep, launch<__half, Cut<groups, outputs, split>>, \
+            launch<__nv_bfloat16, Cut<groups, outputs, split>>                     \
     }
-    return cudaErrorInvalidValue;
+
+static const struct {
+    int groups, outputs, split;
+    bool deep; /* the ring may have all memory of a multiprocessor */
+    Launch half, bfloat;
+} cuts[CUDA_LINEAR_CUTS] = {
+    CUT(1, 64, 1, false), CUT(1, 64, 1, true),   CUT(1, 80, 1, false), CUT(1, 80, 1, true),
+    CUT(1, 80, 2, true),  CUT(2, 64, 4, true),   CUT(2, 80, 1, false), CUT(2, 80, 1, true),
+    CUT(2, 80, 2, true),  CUT(2, 160, 1, false), CUT(2, 160, 1, true),
+};
+
+extern "C" bool
+cuda_linear_hopper_takes(const CudaConv *p, int cut, int sm)
+{
+    if (sm != 90 || (p->dtype != DTYPE_F16 && p->dtype != DTYPE_BF16) || p->kernel != 1 || p->stride != 1 ||
+        p->f8 != CUDA_F8_NONE || p->c % 8 != 0 || p->out_c % 8 != 0 || p->x_stride % 8 != 0 ||
+        p->add_kind == CUDA_ADD_IMAGE || (p->add_kind == CUDA_ADD_PIXEL && p->add_stride % 8 != 0) ||
+        (p->act != ACT_NONE && p->act != ACT_RELU))
+        return false;
+    int split = cuts[cut].split, part = steps_of(p, split);
+    int stage = (cuts[cut].groups * 64 + cuts[cut].outputs) * ROW_BYTES;
+    if (part * (split - 1) >= steps_of(p, 1)) /* a part would have nothing to do */
+        return false;
+    return !cuts[cut].deep || part * stage > HALF_SHARED; /* else it is the one that is not deep */
 }
 
 extern "C" cudaError_t
 cuda_linear_hopper(const CudaConv *p, int cut, cudaStream_t stream)
 {
-    return p->dtype == DTYPE_F16 ? launch<__half>(p, cuts[cut], stream)
-                                 : launch<__nv_bfloat16>(p, cuts[cut], stream);
+    return (p->dtype == DTYPE_F16 ? cuts[cut].half : cuts[cut].bfloat)(p, cuts[cut].deep, stream);
 }
