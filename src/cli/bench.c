@@ -134,6 +134,7 @@ request_frame(RvBench *b)
     b->request.steps = bench.steps > 0 ? bench.steps : 2;
     b->request.cfg_scale = bench.cfg >= 0.0 ? bench.cfg : 0.0;
     b->request.strength = bench.strength >= 0.0 ? bench.strength : 0.7;
+    b->request.diffusers = true;
 }
 
 static void

@@ -106,6 +106,7 @@ typedef struct {
     int clip_skip; /* 0 or 1: the last layer; 2: the one before ... */
     double eta;    /* below 0: the sampler's default */
     bool a1111;    /* noise levels and steps as A1111 has them, whatever the model's layout or the schedule */
+    bool diffusers;                 /* as diffusers has them, whatever the model's layout; not with a1111 */
     double s_churn, s_tmin, s_tmax; /* Karras et al. 2022, algorithm 2, with a1111; s_tmax 0: no limit */
     double s_noise;                 /* scale of fresh noise; 0: 1 */
     int noise_seed_delta; /* A1111's ENSD: added to the seed of all noise but the first, where samplers use it

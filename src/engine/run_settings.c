@@ -16,16 +16,16 @@ usual_sampler(const RvPipeline *pipeline)
     return pipeline->random != NULL ? RV_SAMPLER_EULER : RV_SAMPLER_DPMPP_2M;
 }
 
-/* A folder, and whoever names a schedule, gets diffusers' numbers; a single file, and who asks for them,
- * A1111's. */
+/* A folder, and whoever names a schedule or asks for them, gets diffusers' numbers; a single file, and who
+ * asks for those, A1111's. */
 static RvDialect
 dialect_of(const RvPipeline *pipeline, const RvRequest *request, RvSamplerKind sampler,
            RvScheduleKind schedule)
 {
     if (request->a1111 || rv_sampler_info(sampler)->class_name == NULL)
         return RV_DIALECT_A1111;
-    return pipeline->traits.is_folder || schedule != RV_SCHEDULE_AUTOMATIC ? RV_DIALECT_DIFFUSERS
-                                                                           : RV_DIALECT_A1111;
+    bool is_asked_for = request->diffusers || schedule != RV_SCHEDULE_AUTOMATIC;
+    return pipeline->traits.is_folder || is_asked_for ? RV_DIALECT_DIFFUSERS : RV_DIALECT_A1111;
 }
 
 static bool
@@ -56,6 +56,9 @@ rv_run_settings_init(RvRunSettings *settings, const RvPipeline *pipeline, const 
         return false;
     options->dialect = dialect_of(pipeline, request, options->sampler, options->schedule);
     options->config = pipeline->scheduler;
+    if (request->diffusers && !pipeline->traits.is_folder && !pipeline->has_scheduler &&
+        rv_pipeline_is_turbo(pipeline))
+        options->config.timestep_spacing = RV_SPACING_TRAILING; /* as such models' folders say */
     options->steps = request->steps;
     options->eta = request->eta;
     options->s_noise = request->s_noise > 0.0 ? request->s_noise : 1.0;

@@ -53,7 +53,7 @@ find_conditioning(EngineDrawer *d, const RvParameters *p, GError **error)
     return true;
 }
 
-/* As the field's mirrors: at least one step; no guidance, so no negative prompt. */
+/* As the field's mirrors: diffusers' steps, at least one; no guidance, so no negative prompt. */
 static bool
 make_request(EngineDrawer *d, const RvPicture *frame, const RvParameters *p, RvRequest *request,
              GError **error)
@@ -71,6 +71,7 @@ make_request(EngineDrawer *d, const RvPicture *frame, const RvParameters *p, RvR
         .noise = RV_NOISE_CPU,
         .clip_skip = 1,
         .eta = -1.0,
+        .diffusers = true,
         .init = frame,
         .strength = p->smooth_strength ? p->strength : MIN(MAX(p->strength, 1.0 / p->steps + 1e-9), 1.0),
         .smooth_strength = p->smooth_strength,

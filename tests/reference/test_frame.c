@@ -1,6 +1,8 @@
 /* Frames as one program against the same pictures from the pipeline, which asks the sampler between
  * evaluations. */
+#include <glib/gstdio.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "engine/framer.h"
 #include "golden.h"
@@ -27,19 +29,26 @@ camera_picture(int width, int height)
 }
 
 static World
-open_world(const char *model, const char *vae, int width, int height)
+open_path(const char *path, const char *vae, const char *tokenizer, int width, int height)
 {
     g_autoptr(GError) error = NULL;
     World w = { .camera = camera_picture(width, height) };
-    g_autofree char *path = strcmp(model, "mini") == 0
-                                ? g_test_build_filename(G_TEST_DIST, "..", "models", "mini", NULL)
-                                : golden_path(model);
     w.engine = rv_engine_open(&(RvEngineOptions) { .device = "cpu", .threads = 1 }, &error);
     g_assert_no_error(error);
-    w.pipeline = rv_pipeline_open(w.engine, path, &(RvPipelineOptions) { .vae = vae }, &error);
+    w.pipeline =
+        rv_pipeline_open(w.engine, path, &(RvPipelineOptions) { .vae = vae, .tokenizer = tokenizer }, &error);
     g_assert_no_error(error);
     w.framer = rv_framer_new(w.pipeline);
     return w;
+}
+
+static World
+open_world(const char *model, const char *vae, int width, int height)
+{
+    g_autofree char *path = strcmp(model, "mini") == 0
+                                ? g_test_build_filename(G_TEST_DIST, "..", "models", "mini", NULL)
+                                : golden_path(model);
+    return open_path(path, vae, NULL, width, height);
 }
 
 static void
@@ -179,6 +188,40 @@ test_models(void)
     check_model("reference/tiny-sdxl", NULL, 64, 96);
     check_model("reference/tiny-sdxl", "taesd", 128, 64);
     check_model("mini", NULL, 128, 192);
+}
+
+/* A mirror's frames of a single file are those of the folder whose scheduler is as the published one: two
+ * steps at 0.7 are one evaluation. A1111's two stay for whoever does not ask. */
+static void
+test_single_file(void)
+{
+    g_autoptr(GError) error = NULL;
+    g_autofree char *file = golden_path("reference/tiny-sdxl.safetensors"),
+                    *tokenizer = golden_path("reference/tiny-sdxl/tokenizer"),
+                    *folder = g_dir_make_tmp("reverie-XXXXXX", &error),
+                    *turbo = g_build_filename(folder, "tiny-sdxl-turbo.safetensors", NULL);
+    g_assert_cmpint(symlink(file, turbo), ==, 0);
+    World single = open_path(turbo, NULL, tokenizer, 64, 64),
+          whole = open_world("reference/tiny-sdxl", NULL, 64, 64);
+    RvRequest request = request_of(&single), same = request_of(&whole);
+    request.diffusers = true;
+    same.sampler = "euler_a";
+    same.schedule = "trailing";
+    g_autoptr(RvResult) frame = rv_pipeline_generate(single.pipeline, &request, &error);
+    g_autoptr(RvResult) want = rv_pipeline_generate(whole.pipeline, &same, &error);
+    request.diffusers = false;
+    g_autoptr(RvResult) a1111 = rv_pipeline_generate(single.pipeline, &request, &error);
+    g_assert_no_error(error);
+    g_assert_cmpint(frame->evaluations, ==, 1);
+    g_assert_cmpint(want->evaluations, ==, 1);
+    g_assert_cmpint(a1111->evaluations, ==, 2);
+    g_assert_cmpint(largest_gap(frame->images[0].picture, want->images[0].picture), <=, 1);
+    request.diffusers = true;
+    expect_same(&single, &request);
+    close_world(&single);
+    close_world(&whole);
+    g_remove(turbo);
+    g_rmdir(folder);
 }
 
 /* Prompt, strength and seed change from frame to frame, with a frame always under way. */
@@ -360,6 +403,7 @@ main(int argc, char **argv)
     g_test_init(&argc, &argv, NULL);
     g_test_add_func("/frame/samplers", test_every_sampler);
     g_test_add_func("/frame/models", test_models);
+    g_test_add_func("/frame/single-file", test_single_file);
     g_test_add_func("/frame/two-under-way", test_two_under_way);
     g_test_add_func("/frame/changes-beside", test_changes_beside_the_frames);
     g_test_add_func("/frame/many-shapes", test_many_shapes);
