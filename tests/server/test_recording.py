@@ -198,7 +198,7 @@ def test_sizes_limits_and_rubbish(folder):
 def test_full_disk(folder):
     disk = folder / "disk"
     disk.mkdir()
-    if os.geteuid() != 0 or subprocess.run(["mount", "-t", "tmpfs", "-o", "size=256k", "none", disk],
+    if os.geteuid() != 0 or subprocess.run(["mount", "-t", "tmpfs", "-o", "size=1m", "none", disk],
                                            capture_output=True).returncode != 0:
         raise Skip("no mounts here")
     try:
